@@ -1,0 +1,160 @@
+//! What can be asked of the limiter.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use super::{Dimension, Label, RequestId, Resource, ResourceName, Span};
+
+/// A change, as the log carries it. Everything in it was checked as far as it can be without the state.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Command {
+    /// Ask for a permit.
+    #[n(0)]
+    Acquire(#[n(0)] Acquire),
+    /// Extend a lease.
+    #[n(1)]
+    Renew(#[n(0)] Renew),
+    /// End a permit.
+    #[n(2)]
+    Release(#[n(0)] Release),
+    /// Add a resource.
+    #[n(3)]
+    CreateResource(#[n(0)] Resource),
+    /// Replace a resource's definition.
+    #[n(4)]
+    UpdateResource(#[n(0)] UpdateResource),
+    /// Remove a resource.
+    #[n(5)]
+    DeleteResource(#[n(0)] DeleteResource),
+}
+
+/// Ask for a permit: all limits that apply are debited, or none.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Acquire {
+    /// Which account.
+    #[n(0)]
+    pub resource: ResourceName,
+    /// What for; selects limits.
+    #[n(1)]
+    pub operation: Label,
+    /// 1 to [`MAX_AMOUNT`].
+    #[n(2)]
+    pub cost: u64,
+    /// Per dimension, each at most [`MAX_AMOUNT`].
+    #[n(3)]
+    pub amounts: BTreeMap<Dimension, u64>,
+    /// Who asks; may be empty.
+    #[n(4)]
+    pub consumer: Label,
+    /// On whose behalf; may be empty.
+    #[n(5)]
+    pub subject: Label,
+    /// The credential wanted; empty: any.
+    #[n(6)]
+    pub key: Label,
+    /// Compared with others that wait.
+    #[n(7)]
+    pub priority: Priority,
+    /// How long to live; the limit's default if absent.
+    #[n(8)]
+    pub lease: Option<Span>,
+    /// Makes retries safe.
+    #[n(9)]
+    pub request_id: Option<RequestId>,
+}
+
+/// How urgent a request is; the greater first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Priority {
+    /// Bulk work.
+    #[n(0)]
+    Low,
+    /// The default.
+    #[default]
+    #[n(1)]
+    Medium,
+    /// Interactive work.
+    #[n(2)]
+    High,
+}
+
+/// The largest cost or amount of a request, and the largest amount of a limit: far above any vendor's numbers, far
+/// below where 128-bit sums of amounts times nanoseconds could overflow.
+pub const MAX_AMOUNT: u64 = 1_000_000_000_000;
+
+/// Names a permit, for ever: the count of permits ever granted in the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct PermitId(#[n(0)] pub u64);
+
+/// Extend a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Renew {
+    /// Whose.
+    #[n(0)]
+    pub permit: PermitId,
+    /// From now; the limit's default if absent.
+    #[n(1)]
+    pub lease: Option<Span>,
+}
+
+/// End a permit.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Release {
+    /// Which.
+    #[n(0)]
+    pub permit: PermitId,
+    /// How the call ended.
+    #[n(1)]
+    pub outcome: CallOutcome,
+    /// What it truly cost, if that is not what was acquired.
+    #[n(2)]
+    pub cost: Option<u64>,
+    /// What it truly weighed, where that is not what was acquired.
+    #[n(3)]
+    pub amounts: BTreeMap<Dimension, u64>,
+}
+
+/// How a vendor call ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum CallOutcome {
+    /// Served.
+    #[default]
+    #[n(0)]
+    Ok,
+    /// Refused for the vendor's limits.
+    #[n(1)]
+    Throttled,
+    /// Refused as wrong.
+    #[n(2)]
+    ClientError,
+    /// Failed.
+    #[n(3)]
+    ServerError,
+    /// Never left: everything is given back.
+    #[n(4)]
+    NotSent,
+}
+
+/// Replace a resource's definition.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct UpdateResource {
+    /// The new definition.
+    #[n(0)]
+    pub resource: Resource,
+    /// The generation that the editor read.
+    #[n(1)]
+    pub generation: u64,
+}
+
+/// Remove a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DeleteResource {
+    /// Which.
+    #[n(0)]
+    pub name: ResourceName,
+    /// The generation that the editor read; 0: any.
+    #[n(1)]
+    pub generation: u64,
+}

@@ -1,0 +1,20 @@
+//! The words of the core: what is asked, what is answered, what a resource is.
+//!
+//! Types here cannot be wrong: what does not satisfy their rules is refused where it enters, at the wire. They are
+//! encoded as they are (`minicbor`, by field number) in the log, in snapshots and between nodes; a field's number is
+//! never used again, and a new field is optional or has a default, so that the versions of a rolling upgrade
+//! understand each other.
+
+mod command;
+mod name;
+mod outcome;
+mod resource;
+mod time;
+mod usage;
+
+pub use command::*;
+pub use name::*;
+pub use outcome::*;
+pub use resource::*;
+pub use time::*;
+pub use usage::*;

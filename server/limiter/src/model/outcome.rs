@@ -1,0 +1,201 @@
+//! What the limiter answers. A denial is an answer; a [`Rejection`] says what the caller can do next.
+
+use minicbor::{Decode, Encode};
+
+use super::{Label, LimitName, PermitId, Resource, Span, Violation};
+
+/// The answer to one command: the outcome, or why the command could not be carried out. A rejection changes nothing.
+pub type Answer = Result<Outcome, Rejection>;
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Outcome {
+    /// A permit.
+    #[n(0)]
+    Granted(#[n(0)] Grant),
+    /// No permit; nothing was debited.
+    #[n(1)]
+    Denied(#[n(0)] Denial),
+    /// The lease now ends this long from now.
+    #[n(2)]
+    Renewed(#[n(0)] Span),
+    /// The permit ended after it was held for so long.
+    #[n(3)]
+    Released(#[n(0)] Span),
+    /// A resource was created or updated.
+    #[n(4)]
+    Stored(#[n(0)] StoredResource),
+    /// A resource is gone.
+    #[n(5)]
+    Deleted,
+}
+
+/// A resource and how often it was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct StoredResource {
+    /// The definition.
+    #[n(0)]
+    pub resource: Resource,
+    /// Rises with each change; never the same for two definitions, not even across deletion.
+    #[n(1)]
+    pub generation: u64,
+}
+
+/// A permit to make one call.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Grant {
+    /// Its name.
+    #[n(0)]
+    pub permit: PermitId,
+    /// The credential to use; empty when the resource has none.
+    #[n(1)]
+    pub key: Label,
+    /// How long the call may still be dispatched; absent when no window applies.
+    #[n(2)]
+    pub use_within: Option<Span>,
+    /// How long the slots are held; absent when there are none.
+    #[n(3)]
+    pub lease: Option<Span>,
+    /// One for each concurrency limit that applies (without shadow limits).
+    #[n(4)]
+    pub slots: Vec<Slot>,
+    /// What is left, one for each limit that applies; empty on a replay.
+    #[n(5)]
+    pub usage: Vec<LimitUsage>,
+    /// The request id was granted before: nothing was debited now.
+    #[n(6)]
+    pub replayed: bool,
+}
+
+/// One place among N.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Slot {
+    /// Of which limit.
+    #[n(0)]
+    pub limit: LimitName,
+    /// Which place.
+    #[n(1)]
+    pub index: u32,
+    /// Rises with every holder of the same index.
+    #[n(2)]
+    pub generation: u64,
+}
+
+/// What is left of a limit after a grant.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LimitUsage {
+    /// Which.
+    #[n(0)]
+    pub limit: LimitName,
+    /// As defined.
+    #[n(1)]
+    pub amount: u64,
+    /// Still to be had now; negative while in debt.
+    #[n(2)]
+    pub available: i64,
+    /// Not enforced.
+    #[n(3)]
+    pub shadow: bool,
+    /// A shadow limit that would have denied.
+    #[n(4)]
+    pub would_deny: bool,
+}
+
+/// Why there is no permit, and when to ask again.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Denial {
+    /// The one that frees last.
+    #[n(0)]
+    pub limit: LimitName,
+    /// All that have no room.
+    #[n(1)]
+    pub exhausted: Vec<ExhaustedLimit>,
+    /// Until all have room, exact when nobody else acquires or releases.
+    #[n(2)]
+    pub retry_after: Span,
+}
+
+/// A limit without room.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ExhaustedLimit {
+    /// Which.
+    #[n(0)]
+    pub limit: LimitName,
+    /// Of which scope value; empty for the whole resource.
+    #[n(1)]
+    pub scope_value: Label,
+    /// As defined.
+    #[n(2)]
+    pub amount: u64,
+    /// Still to be had now.
+    #[n(3)]
+    pub available: i64,
+    /// Wanted.
+    #[n(4)]
+    pub requested: u64,
+    /// Until it has room.
+    #[n(5)]
+    pub retry_after: Span,
+}
+
+/// Why a command could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+pub enum Rejection {
+    /// No resource of that name.
+    #[error("there is no resource of that name")]
+    #[n(0)]
+    ResourceNotFound,
+    /// The name is taken.
+    #[error("there is a resource of that name already; update it, or delete it first")]
+    #[n(1)]
+    ResourceExists,
+    /// Somebody else changed it since.
+    #[error("the resource has generation {current} by now; read it again and repeat the change")]
+    #[n(2)]
+    StaleGeneration {
+        /// What it is now.
+        #[n(0)]
+        current: u64,
+    },
+    /// [`super::super::state`] holds as many resources as it may.
+    #[error("there are {max} resources already, which is the most")]
+    #[n(3)]
+    TooManyResources {
+        /// The bound.
+        #[n(0)]
+        max: u64,
+    },
+    /// A scoped limit counts as many values as it may, and none is idle.
+    #[error(
+        "limit {limit} counts {max} distinct values already, and none of them is idle; raise max_scope_values"
+    )]
+    #[n(4)]
+    TooManyScopeValues {
+        /// Which limit.
+        #[n(0)]
+        limit: LimitName,
+        /// Its bound.
+        #[n(1)]
+        max: u32,
+    },
+    /// The request does not fit the resource, now or ever.
+    #[error("{0}")]
+    #[n(5)]
+    Invalid(#[n(0)] Violation),
+    /// The request id was granted before, with another body.
+    #[error("this request id was granted before with another body; use a new id for a new request")]
+    #[n(6)]
+    RequestIdReused,
+    /// The id was never granted.
+    #[error("no permit of that id was ever granted")]
+    #[n(7)]
+    PermitNotFound,
+    /// Released, expired, or forgotten after its time to settle.
+    #[error("the permit was released or has expired; it never revives: acquire a new one")]
+    #[n(8)]
+    PermitEnded,
+    /// It holds no slot: there is nothing to renew.
+    #[error("the permit holds no slot, so it has no lease to renew")]
+    #[n(9)]
+    PermitWithoutLease,
+}

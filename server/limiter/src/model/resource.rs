@@ -1,0 +1,196 @@
+//! A resource as its owner defines it. [`Resource::validate`] holds all rules that go beyond a single field's type.
+
+use minicbor::{Decode, Encode};
+
+use super::{Description, Dimension, Label, LimitName, ResourceName, Span, TimeZoneName};
+
+/// One vendor account that is protected.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Resource {
+    /// Never changes.
+    #[n(0)]
+    pub name: ResourceName,
+    /// 1 to [`Resource::MAX_LIMITS`], names distinct. A request must fit in all that apply to it.
+    #[n(1)]
+    pub limits: Vec<Limit>,
+    /// Names of the credentials that the vendor limits separately, distinct, not empty, in order of preference.
+    #[n(2)]
+    pub keys: Vec<Label>,
+    /// How long after the grant a call may arrive at the vendor; windows count it wherever it may arrive.
+    #[n(3)]
+    pub dispatch_tolerance: Span,
+    /// How long a permit without slots is remembered for refund and settlement.
+    #[n(4)]
+    pub settle_within: Span,
+    /// For people.
+    #[n(5)]
+    pub description: Description,
+}
+
+/// One constraint of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Limit {
+    /// State is carried over changes of the resource by this name.
+    #[n(0)]
+    pub name: LimitName,
+    /// Patterns of the operations it applies to (see [`super::super::apply`]); none: all operations.
+    #[n(1)]
+    pub operations: Vec<Label>,
+    /// What it counts: the cost, or the amounts of a dimension.
+    #[n(2)]
+    pub dimension: Option<Dimension>,
+    /// What it has one counter for.
+    #[n(3)]
+    pub scope: Scope,
+    /// Counters at a time, for scoped limits.
+    #[n(4)]
+    pub max_scope_values: u32,
+    /// Evaluated and reported, never enforced.
+    #[n(5)]
+    pub shadow: bool,
+    /// The algorithm and its parameters.
+    #[n(6)]
+    pub kind: LimitKind,
+}
+
+/// What a limit has one counter for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Scope {
+    /// The resource.
+    #[n(0)]
+    Resource,
+    /// Each key.
+    #[n(1)]
+    Key,
+    /// Each consumer.
+    #[n(2)]
+    Consumer,
+    /// Each subject.
+    #[n(3)]
+    Subject,
+}
+
+/// The five kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum LimitKind {
+    /// Bursts up to a capacity, refilled evenly.
+    #[n(0)]
+    TokenBucket(#[n(0)] TokenBucket),
+    /// Evenly paced, no bursts.
+    #[n(1)]
+    LeakyBucket(#[n(0)] LeakyBucket),
+    /// An amount per aligned window.
+    #[n(2)]
+    FixedWindow(#[n(0)] FixedWindow),
+    /// An amount in any window of a length.
+    #[n(3)]
+    SlidingWindow(#[n(0)] SlidingWindow),
+    /// Slots held under leases.
+    #[n(4)]
+    Concurrency(#[n(0)] Concurrency),
+}
+
+/// In any interval T it grants at most `capacity + T · refill_amount / refill_period`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TokenBucket {
+    /// The most that can be saved up.
+    #[n(0)]
+    pub capacity: u64,
+    /// Added per period, evenly.
+    #[n(1)]
+    pub refill_amount: u64,
+    /// The period.
+    #[n(2)]
+    pub refill_period: Span,
+}
+
+/// Grants are at least `cost · period / amount` apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LeakyBucket {
+    /// Per period.
+    #[n(0)]
+    pub amount: u64,
+    /// The period.
+    #[n(1)]
+    pub period: Span,
+}
+
+/// At most `amount` in each window.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct FixedWindow {
+    /// Per window.
+    #[n(0)]
+    pub amount: u64,
+    /// The length; 24 h for midnight anchors, whose days may be 23 or 25 h long.
+    #[n(1)]
+    pub period: Span,
+    /// Where windows begin.
+    #[n(2)]
+    pub anchor: Anchor,
+    /// How far the cluster's wall clock and the vendor's may be apart; zero for [`Anchor::FirstRequest`].
+    #[n(3)]
+    pub max_clock_skew: Span,
+}
+
+/// Where fixed windows begin.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Anchor {
+    /// At multiples of the period since the Unix epoch.
+    #[n(0)]
+    Epoch,
+    /// At midnight in an IANA time zone.
+    #[n(1)]
+    Midnight(#[n(0)] TimeZoneName),
+    /// With the first call after the last window closed.
+    #[n(2)]
+    FirstRequest,
+}
+
+/// At most `amount` in any window of length `period`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SlidingWindow {
+    /// In any window.
+    #[n(0)]
+    pub amount: u64,
+    /// The length.
+    #[n(1)]
+    pub period: Span,
+    /// Sub-buckets of the period.
+    #[n(2)]
+    pub resolution: u32,
+}
+
+/// At most `slots` held at any instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Concurrency {
+    /// How many.
+    #[n(0)]
+    pub slots: u32,
+    /// The lease of who asks for none.
+    #[n(1)]
+    pub lease_default: Span,
+    /// The longest lease.
+    #[n(2)]
+    pub lease_max: Span,
+    /// How long a slot is kept after its lease ran out, for holders whose clock runs slow.
+    #[n(3)]
+    pub grace: Span,
+    /// A held slot counts only once it was held for this long.
+    #[n(4)]
+    pub counts_after: Span,
+    /// How much longer an expired (not a released) slot is kept, because its call may still run.
+    #[n(5)]
+    pub quarantine: Span,
+}
+
+/// One rule of [`Resource::validate`] that does not hold: which field, and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+#[error("{field}: {problem}")]
+pub struct Violation {
+    /// The path in the public API, such as `limits[2].token_bucket.capacity`.
+    #[n(0)]
+    pub field: String,
+    /// What is wrong, and what is allowed.
+    #[n(1)]
+    pub problem: String,
+}

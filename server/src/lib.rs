@@ -1,0 +1,7 @@
+//! Tollgate's node: the limiter behind Raft, behind gRPC.
+//!
+//! `docs/ARCHITECTURE.md` traces one call through these files.
+
+pub mod clock;
+pub mod metrics;
+pub mod raft;

@@ -1,0 +1,164 @@
+//! The node's metrics, in Prometheus' words. Names begin with `tollgate_`; durations are in seconds.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// What grants and denials are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResourceLabels {
+    /// The resource.
+    pub resource: String,
+}
+
+/// What denials are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// The resource.
+    pub resource: String,
+    /// The limit that binds.
+    pub limit: String,
+}
+
+/// How calls end, by gRPC method and status code.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    /// Such as `AcquirePermit`.
+    pub method: &'static str,
+    /// Such as `OK`.
+    pub code: &'static str,
+}
+
+/// How vendor calls end, as the releases say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// Such as `throttled`.
+    pub outcome: &'static str,
+}
+
+/// All of them. Counted where the decision is answered: on the leader.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Permits granted, without replays.
+    pub grants: Family<ResourceLabels, Counter>,
+    /// Permits returned again to a retry.
+    pub replays: Counter,
+    /// Requests denied, by the limit that binds.
+    pub denials: Family<LimitLabels, Counter>,
+    /// Grants given back because nobody was left to receive them.
+    pub grants_undelivered: Counter,
+    /// Permits that a client ended, by how the vendor call went.
+    pub releases: Family<OutcomeLabels, Counter>,
+    /// Leases that ran out.
+    pub leases_expired: Counter,
+    /// Calls answered by this node.
+    pub calls: Family<CallLabels, Counter>,
+    /// From the arrival of an AcquirePermit to its answer, on the node that the client called.
+    pub acquire_seconds: Histogram,
+    /// From proposal to application, on the leader.
+    pub commit_seconds: Histogram,
+    /// One write and fsync of the log.
+    pub fsync_seconds: Histogram,
+    /// Commands per log entry.
+    pub commands_per_entry: Histogram,
+    /// The Raft term.
+    pub term: Gauge,
+    /// 1 while this node leads.
+    pub is_leader: Gauge,
+    /// The leader's id; 0 when none is known.
+    pub leader_id: Gauge,
+    /// The last entry known to be on a quorum.
+    pub commit_index: Gauge,
+    /// The last entry applied.
+    pub applied_index: Gauge,
+    /// Bytes of log on disk.
+    pub log_bytes: Gauge,
+    /// The entry up to which the last snapshot reaches.
+    pub snapshot_index: Gauge,
+    /// Resources defined.
+    pub resources: Gauge,
+    /// Slots held.
+    pub permits_live: Gauge,
+}
+
+impl Metrics {
+    /// Fresh metrics, registered.
+    pub fn new(registry: &mut Registry) -> Metrics {
+        let latency = || Histogram::new(exponential_buckets(0.000_1, 2.0, 18));
+        let metrics = Metrics {
+            grants: Family::default(),
+            replays: Counter::default(),
+            denials: Family::default(),
+            grants_undelivered: Counter::default(),
+            releases: Family::default(),
+            leases_expired: Counter::default(),
+            calls: Family::default(),
+            acquire_seconds: latency(),
+            commit_seconds: latency(),
+            fsync_seconds: latency(),
+            commands_per_entry: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
+            term: Gauge::default(),
+            is_leader: Gauge::default(),
+            leader_id: Gauge::default(),
+            commit_index: Gauge::default(),
+            applied_index: Gauge::default(),
+            log_bytes: Gauge::default(),
+            snapshot_index: Gauge::default(),
+            resources: Gauge::default(),
+            permits_live: Gauge::default(),
+        };
+        let m = metrics.clone();
+        let registry = registry.sub_registry_with_prefix("tollgate");
+        registry.register("grants", "Permits granted, without replays", m.grants);
+        registry.register("replays", "Permits returned again to a retry", m.replays);
+        registry.register("denials", "Requests denied, by the limit that binds", m.denials);
+        registry.register(
+            "grants_undelivered",
+            "Grants given back: nobody was left to receive them",
+            m.grants_undelivered,
+        );
+        registry.register(
+            "releases",
+            "Permits ended by their clients, by how the vendor call went",
+            m.releases,
+        );
+        registry.register("leases_expired", "Leases that ran out", m.leases_expired);
+        registry.register("calls", "Calls answered by this node, by method and status", m.calls);
+        registry.register_with_unit(
+            "acquire",
+            "Arrival of an AcquirePermit to its answer",
+            Unit::Seconds,
+            m.acquire_seconds,
+        );
+        registry.register_with_unit(
+            "commit",
+            "Proposal to application, on the leader",
+            Unit::Seconds,
+            m.commit_seconds,
+        );
+        registry.register_with_unit(
+            "fsync",
+            "One write and fsync of the log",
+            Unit::Seconds,
+            m.fsync_seconds,
+        );
+        registry.register("commands_per_entry", "Commands in one log entry", m.commands_per_entry);
+        registry.register("term", "Raft term", m.term);
+        registry.register("is_leader", "1 while this node leads", m.is_leader);
+        registry.register("leader_id", "The leader's node id, 0 when none is known", m.leader_id);
+        registry.register("commit_index", "Last entry known to be on a quorum", m.commit_index);
+        registry.register("applied_index", "Last entry applied", m.applied_index);
+        registry.register_with_unit("log", "Log on disk", Unit::Bytes, m.log_bytes);
+        registry.register("snapshot_index", "Entry up to which the last snapshot reaches", m.snapshot_index);
+        registry.register("resources", "Resources defined", m.resources);
+        registry.register("permits_live", "Permits that hold slots or can still be settled", m.permits_live);
+        metrics
+    }
+}

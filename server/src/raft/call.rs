@@ -1,0 +1,258 @@
+//! What can be asked of a replica, and what it answers: the words of the door, and of the stream on which a follower
+//! hands calls to the leader. Encoded by `minicbor` with numbered fields, as the log is.
+
+use minicbor::{Decode, Encode};
+use tollgate_limiter::{
+    Answer, ClusterTime, Command, Label, ResourceName, ResourceUsage, Span, StoredResource,
+};
+
+use super::members::{Member, NodeId};
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Call {
+    /// Change the limiter's state, through the log.
+    #[n(0)]
+    Command {
+        /// What to do.
+        #[n(0)]
+        command: Command,
+        /// 0 or 1 for the first try of a request. A retry always goes through the log.
+        #[n(1)]
+        attempt: u32,
+    },
+    /// Read, linearizably.
+    #[n(1)]
+    Query(#[n(0)] Query),
+    /// Add a member as a learner; it is promoted by itself once it has caught up.
+    #[n(2)]
+    AddMember(#[n(0)] Member),
+    /// Remove a member.
+    #[n(3)]
+    RemoveMember(#[n(0)] NodeId),
+    /// Hand leadership over; 0: to the voter that is furthest along.
+    #[n(4)]
+    TransferLeadership(#[n(0)] NodeId),
+    /// The leader met a member whose data directory it did not know yet. Only the leader's own transport says it.
+    #[n(5)]
+    RegisterIncarnation {
+        /// Which member.
+        #[n(0)]
+        id: NodeId,
+        /// Its data directory's.
+        #[n(1)]
+        incarnation: u64,
+    },
+}
+
+/// What can be read.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Query {
+    /// One resource.
+    #[n(0)]
+    Resource(#[n(0)] ResourceName),
+    /// Resources by name.
+    #[n(1)]
+    Resources {
+        /// Only names after this one.
+        #[n(0)]
+        after: Option<ResourceName>,
+        /// Only names that begin with this.
+        #[n(1)]
+        prefix: String,
+        /// At most so many.
+        #[n(2)]
+        max: u32,
+    },
+    /// Live figures.
+    #[n(2)]
+    Usage {
+        /// Of which resource.
+        #[n(0)]
+        name: ResourceName,
+        /// Only this scope value.
+        #[n(1)]
+        scope_value: Option<Label>,
+        /// Counters per limit, at most.
+        #[n(2)]
+        max_scope_values: u32,
+    },
+    /// The cluster as the leader sees it.
+    #[n(3)]
+    Cluster,
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Reply {
+    /// To a command: what the limiter said when it was applied (or, for a denial, before).
+    #[n(0)]
+    Answer(#[n(0)] Answer),
+    /// To [`Query::Resource`].
+    #[n(1)]
+    Resource(#[n(0)] Option<StoredResource>),
+    /// To [`Query::Resources`]; `more` when the page was full and others follow.
+    #[n(2)]
+    Resources {
+        /// By name.
+        #[n(0)]
+        page: Vec<StoredResource>,
+        /// Others follow.
+        #[n(1)]
+        more: bool,
+    },
+    /// To [`Query::Usage`]; none when there is no such resource.
+    #[n(3)]
+    Usage(#[n(0)] Option<ResourceUsage>),
+    /// To [`Query::Cluster`].
+    #[n(4)]
+    Cluster(#[n(0)] ClusterView),
+    /// To a change of members, or of the leader.
+    #[n(5)]
+    Changed(#[n(0)] Result<MemberChange, MemberRefusal>),
+}
+
+/// What a change of members or of the leader did.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum MemberChange {
+    /// The learner is part of the configuration.
+    #[n(0)]
+    Added(#[n(0)] MemberView),
+    /// The member is not part of it any more.
+    #[n(1)]
+    Removed,
+    /// This node leads now.
+    #[n(2)]
+    Transferred(#[n(0)] NodeId),
+    /// The incarnation is recorded.
+    #[n(3)]
+    Registered,
+}
+
+/// Why the membership stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+pub enum MemberRefusal {
+    /// The id or an address is taken.
+    #[error("member {0} has that id or address already")]
+    #[n(0)]
+    Exists(#[n(0)] NodeId),
+    /// The id was a member's once.
+    #[error("node id {0} was removed before, and a removed id is never used again: choose a new one")]
+    #[n(1)]
+    IdWasRemoved(#[n(0)] NodeId),
+    /// No such member.
+    #[error("there is no member {0}")]
+    #[n(2)]
+    NotFound(#[n(0)] NodeId),
+    /// One at a time.
+    #[error("another change of the membership is in progress; try again when it is done")]
+    #[n(3)]
+    ChangeInProgress,
+    /// The cluster would have no voter.
+    #[error("member {0} is the last voter; a cluster cannot be without one")]
+    #[n(4)]
+    LastVoter(#[n(0)] NodeId),
+    /// Only a voter can lead.
+    #[error("member {0} is not a voter")]
+    #[n(5)]
+    NotAVoter(#[n(0)] NodeId),
+    /// The other node did not take over in time.
+    #[error("member {0} did not take over within an election timeout; the old leader goes on")]
+    #[n(6)]
+    TransferTimedOut(#[n(0)] NodeId),
+    /// It is known by another data directory.
+    #[error(
+        "member {0} is known by another data directory: it lost its disk; remove it and add it under a new id"
+    )]
+    #[n(7)]
+    WipedData(#[n(0)] NodeId),
+}
+
+/// The cluster as one node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct ClusterView {
+    /// 0: none known.
+    #[n(0)]
+    pub leader: NodeId,
+    /// The Raft term.
+    #[n(1)]
+    pub term: u64,
+    /// On a quorum.
+    #[n(2)]
+    pub commit_index: u64,
+    /// Applied here.
+    #[n(3)]
+    pub applied_index: u64,
+    /// Digest of everything applied.
+    #[n(4)]
+    pub digest: u64,
+    /// Of the last entry applied.
+    #[n(5)]
+    pub cluster_time: ClusterTime,
+    /// Who answers.
+    #[n(6)]
+    pub answered_by: NodeId,
+    /// By id.
+    #[n(7)]
+    pub members: Vec<MemberView>,
+}
+
+/// One member as a node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct MemberView {
+    /// Who.
+    #[n(0)]
+    pub member: Member,
+    /// Votes.
+    #[n(1)]
+    pub voter: bool,
+    /// Was heard from within an election timeout; on a follower, only itself and the leader.
+    #[n(2)]
+    pub reachable: bool,
+    /// On its disk, as the leader knows; 0 on a follower.
+    #[n(3)]
+    pub matched_index: u64,
+}
+
+/// Why a call was not answered. Typed by what the caller can do next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+pub enum Refusal {
+    /// Nothing was done; ask the leader.
+    #[error("this node does not lead")]
+    #[n(0)]
+    NotLeader {
+        /// Who does, if known.
+        #[n(0)]
+        leader: Option<NodeId>,
+    },
+    /// Nothing was done; there is nobody to ask now.
+    #[error("no leader is known: the cluster has no quorum, or is electing")]
+    #[n(1)]
+    NoLeader,
+    /// Nothing was done; too much is under way.
+    #[error("too many calls are under way; try again in {}", humantime::format_duration(std::time::Duration::from_nanos(retry_after.0)))]
+    #[n(2)]
+    Overloaded {
+        /// When to try again.
+        #[n(0)]
+        retry_after: Span,
+    },
+    /// It may have been done, or may yet be.
+    #[error("the outcome is not known: it may have taken effect; try again with the same request_id")]
+    #[n(3)]
+    OutcomeUnknown,
+    /// Nothing was done; the node is going away.
+    #[error("this node is shutting down; ask another one")]
+    #[n(4)]
+    ShuttingDown,
+    /// Nothing was done; nothing can be written.
+    #[error("the leader cannot write to its disk: it is full")]
+    #[n(5)]
+    StorageFull,
+    /// The deadline passed while the outcome was open.
+    #[error(
+        "the deadline passed before the answer: it may have taken effect; try again with the same request_id"
+    )]
+    #[n(6)]
+    DeadlineExceeded,
+}

@@ -1,0 +1,127 @@
+//! Where async stops: a bounded queue of calls into the replica, a one-shot reply out of it.
+
+use std::sync::Arc;
+
+use raft::eraftpb::Message;
+use tokio::sync::{mpsc, oneshot, watch};
+use tollgate_limiter::{Span, WallTime};
+
+use super::{
+    call::{Call, Refusal, Reply},
+    members::{Members, NodeId},
+};
+
+/// Calls waiting for the replica; beyond it they are refused as overload.
+pub const CALLS_QUEUED_MAX: usize = 16_384;
+
+/// Peer events waiting for the replica; beyond it messages are dropped, raft resends.
+pub const PEER_EVENTS_QUEUED_MAX: usize = 4_096;
+
+/// How long a refused caller is told to wait.
+pub const OVERLOADED_RETRY_AFTER: Span = Span::from_millis(50);
+
+/// A call and who waits for its reply. When the receiver is gone (the client cancelled, or its deadline passed) nobody
+/// is left to receive a grant.
+pub struct Ticket {
+    /// What is asked.
+    pub call: Call,
+    /// Where the reply goes.
+    pub reply: oneshot::Sender<Result<Reply, Refusal>>,
+}
+
+/// What the network tells the replica.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// A decoded Raft message, its sender checked by the transport.
+    Message(Box<Message>),
+    /// What a peer says of itself now and then.
+    Beat {
+        /// Who.
+        from: NodeId,
+        /// Its wall clock.
+        wall: WallTime,
+        /// An entry that it applied…
+        digest_index: u64,
+        /// …and its digest up to there.
+        digest: u64,
+    },
+    /// A peer cannot be reached: raft probes it instead of streaming.
+    Unreachable(NodeId),
+    /// The snapshot to this peer was delivered, or was not.
+    SnapshotSent {
+        /// Whom.
+        to: NodeId,
+        /// Whether it arrived whole.
+        delivered: bool,
+    },
+}
+
+/// What the rest of the node may know of the replica, published after each change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// This node.
+    pub id: NodeId,
+    /// Who leads, if known. This node only once it has applied the no-op of its own term.
+    pub leader: Option<NodeId>,
+    /// The term.
+    pub term: u64,
+    /// On a quorum, as far as this node knows.
+    pub commit_index: u64,
+    /// Applied here.
+    pub applied_index: u64,
+    /// Who belongs to the cluster.
+    pub members: Arc<Members>,
+}
+
+/// The way in.
+#[derive(Clone)]
+pub struct Door {
+    calls: mpsc::Sender<Ticket>,
+    peer_events: mpsc::Sender<PeerEvent>,
+    status: watch::Receiver<Status>,
+}
+
+/// The driver's side of the door.
+pub struct Inside {
+    /// What is asked.
+    pub calls: mpsc::Receiver<Ticket>,
+    /// What the network says.
+    pub peer_events: mpsc::Receiver<PeerEvent>,
+    /// What the others may know.
+    pub status: watch::Sender<Status>,
+}
+
+/// A new door, and its inside for the driver.
+pub fn door() -> (Door, Inside) {
+    let (calls, calls_in) = mpsc::channel(CALLS_QUEUED_MAX);
+    let (peer_events, peer_events_in) = mpsc::channel(PEER_EVENTS_QUEUED_MAX);
+    let (status_out, status) = watch::channel(Status::default());
+    (
+        Door { calls, peer_events, status },
+        Inside { calls: calls_in, peer_events: peer_events_in, status: status_out },
+    )
+}
+
+impl Door {
+    /// Asks this node's replica, and waits for the reply. Only the leader's replica answers. Dropping the future cancels
+    /// the call: a grant that nobody is left to receive is given back.
+    pub async fn call(&self, call: Call) -> Result<Reply, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.try_send(Ticket { call, reply }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER },
+            mpsc::error::TrySendError::Closed(_) => Refusal::ShuttingDown,
+        })?;
+        // The driver answers every ticket; it drops one only when the node stops in the middle.
+        answer.await.unwrap_or(Err(Refusal::OutcomeUnknown))
+    }
+
+    /// Hands the replica what the network said. Drops it when the queue is full: raft repeats itself.
+    pub fn deliver(&self, event: PeerEvent) -> bool {
+        self.peer_events.try_send(event).is_ok()
+    }
+
+    /// What the replica is like now, and a way to wait for changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+}
