@@ -5,3 +5,4 @@
 pub mod clock;
 pub mod metrics;
 pub mod raft;
+pub mod storage;

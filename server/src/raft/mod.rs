@@ -4,5 +4,7 @@
 
 pub mod call;
 pub mod door;
+pub mod driver;
+pub mod fatal;
 pub mod members;
 pub mod peers;
