@@ -1,0 +1,30 @@
+# Tollgate's chores. `just` alone lists them.
+
+_default:
+    @just --list
+
+# Three nodes on loopback with sample resources, and the lines to paste next
+cluster *ARGS:
+    cargo run --release -- dev {{ ARGS }}
+
+# Everything that must hold before a change is pushed; changes nothing
+verify:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- --deny warnings
+    RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
+    cargo test --workspace
+    tests/python/run
+    cargo deny check
+
+# Formats, and applies what clippy can mend by itself
+fix:
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+    cargo fmt --all
+
+# What CI runs
+ci:
+    bash .ci/run
+
+# Leaders killed with kill -9 under load by Python clients
+kill-leaders COUNT="10":
+    TOLLGATE_LEADER_KILLS={{ COUNT }} tests/python/run tests/python/test_leader_kill.py
