@@ -4,7 +4,7 @@
 
 use std::{
     sync::OnceLock,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tollgate_limiter::{Span, WallTime};
@@ -33,4 +33,33 @@ pub fn monotonic() -> Span {
 pub fn wall() -> WallTime {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// The moment by which an answer is due. Follows tokio's clock, so that tests can pause it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(tokio::time::Instant);
+
+/// The furthest deadline that makes sense; also keeps the sum within what an instant can hold.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+impl Deadline {
+    /// So far from now; at most a day.
+    pub fn after(timeout: Duration) -> Deadline {
+        Deadline(tokio::time::Instant::now() + timeout.min(DEADLINE_MAX))
+    }
+
+    /// What is left; zero once it has passed.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(tokio::time::Instant::now())
+    }
+
+    /// Whether nothing is left.
+    pub fn has_passed(self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// The future's output, or `None` if the deadline passes first; the future is dropped then.
+    pub async fn bound<F: Future>(self, future: F) -> Option<F::Output> {
+        tokio::time::timeout_at(self.0, future).await.ok()
+    }
 }

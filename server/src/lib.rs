@@ -4,5 +4,7 @@
 
 pub mod clock;
 pub mod metrics;
+pub mod node;
 pub mod raft;
+pub mod router;
 pub mod storage;

@@ -3,7 +3,7 @@
 
 use minicbor::{Decode, Encode};
 use tollgate_limiter::{
-    Answer, ClusterTime, Command, Label, ResourceName, ResourceUsage, Span, StoredResource,
+    Answer, ClusterTime, Command, Label, Outcome, PermitId, ResourceName, ResourceUsage, Span, StoredResource,
 };
 
 use super::members::{Member, NodeId};
@@ -43,6 +43,26 @@ pub enum Call {
         #[n(1)]
         incarnation: u64,
     },
+}
+
+impl Call {
+    /// Whether asking twice does no more than asking once, so that a call whose outcome is unknown may be asked again.
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Call::Query(_) => true,
+            Call::Command { command: Command::Acquire(acquire), .. } => acquire.request_id.is_some(),
+            // The client counts its lease from the first try, so a later renewal only errs on the safe side.
+            Call::Command { command: Command::Renew(_), .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The next try of the same call. From the second on, it is decided through the log.
+    pub fn count_attempt(&mut self) {
+        if let Call::Command { attempt, .. } = self {
+            *attempt = attempt.saturating_add(1).max(2);
+        }
+    }
 }
 
 /// What can be read.
@@ -110,6 +130,17 @@ pub enum Reply {
     /// To a change of members, or of the leader.
     #[n(5)]
     Changed(#[n(0)] Result<MemberChange, MemberRefusal>),
+}
+
+impl Reply {
+    /// The permit that must be given back if this reply reaches nobody. Not that of a replay: another try of the same
+    /// request may have delivered it.
+    pub fn permit_to_give_back(&self) -> Option<PermitId> {
+        match self {
+            Reply::Answer(Ok(Outcome::Granted(grant))) if !grant.replayed => Some(grant.permit),
+            _ => None,
+        }
+    }
 }
 
 /// What a change of members or of the leader did.
