@@ -12,7 +12,7 @@ from tollgate.v1 import permit_pb2, resource_pb2
 from cluster import PATIENCE_S, Cluster
 from conftest import daily, seconds, slots
 
-KILLS = int(os.environ.get("TOLLGATE_LEADER_KILLS", "3"))
+KILLS = int(os.environ.get("TOLLGATE_LEADER_KILLS", "10"))
 SLOTS = 25  # As Salesforce's.
 BUDGET = 40_000
 SERVED_BETWEEN_KILLS = 40  # Grants that must be acknowledged before the next leader dies.
