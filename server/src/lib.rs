@@ -2,9 +2,13 @@
 //!
 //! `docs/ARCHITECTURE.md` traces one call through these files.
 
+pub mod address;
 pub mod clock;
+pub mod config;
 pub mod metrics;
 pub mod node;
 pub mod raft;
 pub mod router;
 pub mod storage;
+pub mod telemetry;
+pub mod toml_reader;
