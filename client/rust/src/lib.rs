@@ -1,1 +1,66 @@
-//! placeholder
+//! Tollgate's client: asks for permits before calls to rate-limited vendor APIs.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tollgate_client::{Client, Error, Outcome};
+//!
+//! # async fn example() -> Result<(), Error> {
+//! let client = Client::connect(["127.0.0.1:7600", "127.0.0.1:7610", "127.0.0.1:7620"])?;
+//!
+//! match client.acquire("salesforce/acme").operation("query").consumer("crm-sync").await {
+//!     Ok(permit) => {
+//!         permit.ensure_usable()?; // right before the vendor is called
+//!         // … call the vendor, with the credential `permit.key()` …
+//!         permit.release().outcome(Outcome::Ok).await?;
+//!     }
+//!     Err(Error::Denied(denial)) => println!("{} is exhausted for {:?}", denial.limit, denial.retry_after),
+//!     Err(error) => return Err(error),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What the client does by itself:
+//!
+//! * It asks the leader directly, as the answers name it, and turns to another node when one fails.
+//! * It retries inside the deadline with the same request id, so that a retry never spends twice. A call that must
+//!   not be repeated ([`Resources::create`] and the like) is tried again only if it was certainly not carried out.
+//! * It renews the lease of a permit that holds a slot, releases it when the [`Permit`] is dropped, and refuses a
+//!   permit whose lease may have ended ([`Permit::ensure_usable`]).
+//!
+//! **The clock rule.** Durations from the server count from the moment the request was first sent, on this machine's
+//! monotonic clock, shortened by one part in [`CLOCK_RATE_TOLERANCE`] because the two clocks may run at different
+//! rates. The client therefore always stops before the server gives the slot to somebody else.
+
+mod acquire;
+mod administration;
+mod attempt;
+mod client;
+mod denial;
+mod duration;
+mod each;
+mod error;
+mod fault;
+mod lease;
+mod nodes;
+mod permit;
+mod release;
+mod renew;
+
+pub use acquire::Acquire;
+pub use administration::{Cluster, Resources};
+pub use client::{Client, DEADLINE_DEFAULT, DEADLINE_MAX, NODES_DEFAULT, NODES_VARIABLE};
+pub use denial::{Denial, Exhausted};
+pub use each::BATCH_MAX;
+pub use error::{Error, Violation};
+pub use lease::CLOCK_RATE_TOLERANCE;
+pub use permit::{Permit, Unusable};
+pub use release::Release;
+pub use renew::Renew;
+
+/// The public API as it is on the wire: what the administration speaks, and what gives access to all of it.
+pub use tollgate_proto::v1;
+/// How a vendor call ended.
+pub use tollgate_proto::v1::Outcome;
+/// How urgent a request is.
+pub use tollgate_proto::v1::Priority;

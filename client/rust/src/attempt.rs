@@ -1,0 +1,144 @@
+//! Tries, one after the other, until one is answered or the deadline has passed.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Request, Response, Status, transport::Channel};
+
+use crate::{
+    client::DEADLINE_MAX,
+    duration::jitter,
+    error::Error,
+    fault::{Fault, Verdict},
+    nodes::Nodes,
+};
+
+/// How long one of several tries may take. A node without a leader says so within 2 s; one that is silent for longer
+/// hangs, and another one is asked.
+const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Waits between tries: the first failover is quick, a long outage is not made worse. The jitter is only ever added.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(10))
+    .with_max_delay(Duration::from_millis(500))
+    .with_factor(2.0)
+    .without_max_times()
+    .with_jitter();
+
+/// Whether a call whose outcome is unknown may be made again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It has a request id, or repeating it changes nothing.
+    Freely,
+    /// Only when it certainly was not carried out.
+    OnlyUnsent,
+}
+
+/// One try.
+pub(crate) struct Try {
+    /// To whom.
+    pub(crate) channel: Channel,
+    /// 1, 2, 3…
+    pub(crate) number: u32,
+    timeout: Duration,
+}
+
+impl Try {
+    /// The message, with the time that this try has.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+}
+
+/// An answer.
+pub(crate) struct Answered<T> {
+    /// What it is.
+    pub(crate) message: T,
+    /// When the first try was made: what the durations in the answer count from.
+    pub(crate) asked_at: Instant,
+    /// An earlier try may have taken effect, too.
+    pub(crate) repeated: bool,
+}
+
+/// No answer.
+pub(crate) struct Failed {
+    /// Why.
+    pub(crate) error: Error,
+    /// An earlier try may have taken effect.
+    pub(crate) repeated: bool,
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Error {
+        failed.error
+    }
+}
+
+/// Makes a call. What `ask` does with its [`Try`] must be the same each time, but for the number.
+pub(crate) async fn call<T, F>(
+    nodes: &Nodes,
+    deadline: Duration,
+    repeat: Repeat,
+    mut ask: impl FnMut(Try) -> F,
+) -> Result<Answered<T>, Failed>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    let asked_at = Instant::now();
+    let ends_at = asked_at + deadline.min(DEADLINE_MAX);
+    let mut backoff = BACKOFF.build();
+    let mut certain = true;
+    let mut number = 0_u32;
+    loop {
+        number = number.saturating_add(1);
+        let node = nodes.pick();
+        let left = ends_at.saturating_duration_since(Instant::now());
+        let timeout = if repeat == Repeat::Freely { left.min(TRY_TIMEOUT) } else { left };
+        let fault = match try_once(ask(Try { channel: node.channel.clone(), number, timeout }), timeout).await
+        {
+            Ok(response) => {
+                nodes.learn(response.metadata());
+                return Ok(Answered { message: response.into_inner(), asked_at, repeated: !certain });
+            }
+            Err(status) => {
+                let hint = status.metadata().clone();
+                let fault = Fault::from(status);
+                match fault.verdict() {
+                    // An overloaded leader is still the leader.
+                    Verdict::Final | Verdict::Unsent(Some(_)) => {}
+                    Verdict::Unsent(None) | Verdict::Unknown => nodes.failed(&node),
+                }
+                nodes.learn(&hint);
+                fault
+            }
+        };
+        let repeated = !certain;
+        let wait = match fault.verdict() {
+            Verdict::Final => return Err(Failed { error: fault.into_error(certain), repeated }),
+            Verdict::Unsent(wait) => wait.unwrap_or_default(),
+            Verdict::Unknown => {
+                certain = false;
+                Duration::ZERO
+            }
+        };
+        let pause = backoff.next().unwrap_or_default().max(wait + jitter(wait / 2));
+        let over = Instant::now() + pause >= ends_at;
+        if over || (!certain && repeat == Repeat::OnlyUnsent) {
+            return Err(Failed { error: fault.into_error(certain), repeated });
+        }
+        tracing::debug!(number, ?pause, "try failed, trying again");
+        sleep(pause).await;
+    }
+}
+
+async fn try_once<T>(
+    ask: impl Future<Output = Result<Response<T>, Status>>,
+    limit: Duration,
+) -> Result<Response<T>, Status> {
+    timeout(limit, ask)
+        .await
+        .unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("no answer within {limit:?}"))))
+}

@@ -1,0 +1,129 @@
+//! What everything begins with.
+
+use std::{env, pin::Pin, sync::Arc, time::Duration};
+
+use tonic::{Response, Status};
+
+use crate::{
+    Acquire, Cluster, Permit, Release, Renew, Resources,
+    attempt::{self, Answered, Failed, Repeat, Try},
+    each,
+    error::Error,
+    nodes::Nodes,
+};
+
+/// The deadline of a call that is not given one.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The longest deadline; a longer one is shortened to it.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(3_600);
+
+/// The nodes of `tollgate dev`.
+pub const NODES_DEFAULT: [&str; 3] = ["127.0.0.1:7600", "127.0.0.1:7610", "127.0.0.1:7620"];
+
+/// The environment variable that lists the nodes: `host:port`, divided by commas.
+pub const NODES_VARIABLE: &str = "TOLLGATE_NODES";
+
+/// What a builder becomes when it is awaited.
+pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// A client of one cluster. Cheap to clone; all clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    nodes: Arc<Nodes>,
+    deadline: Duration,
+}
+
+impl Client {
+    /// A client of the cluster with these nodes, each `host:port` (`http://` before it is allowed). Some of the nodes are
+    /// enough, more survive more failures. Connections are made when they are first needed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no node at all, and for what is not an address.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect<I>(nodes: I) -> Result<Client, Error>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Ok(Client { nodes: Arc::new(Nodes::new(nodes)?), deadline: DEADLINE_DEFAULT })
+    }
+
+    /// A client of the nodes that [`NODES_VARIABLE`] lists; by default, [`NODES_DEFAULT`].
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn from_env() -> Result<Client, Error> {
+        match env::var(NODES_VARIABLE) {
+            Ok(nodes) => Client::connect(nodes.split(',').map(str::trim)),
+            Err(_) => Client::connect(NODES_DEFAULT),
+        }
+    }
+
+    /// The same client, with another default for how long a call may take with all its tries; at most
+    /// [`DEADLINE_MAX`].
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Client {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Asks for one permit to call this resource, such as `salesforce/acme`.
+    pub fn acquire(&self, resource: impl Into<String>) -> Acquire {
+        Acquire::new(self.clone(), resource.into())
+    }
+
+    /// Asks for many permits in one call, up to [`BATCH_MAX`](crate::BATCH_MAX). The requests are independent: each is
+    /// decided for itself, and the answers come in the order of the requests. The call has this client's deadline; those
+    /// of the requests, and their [`wait_up_to`](Acquire::wait_up_to), do not count here.
+    ///
+    /// # Errors
+    /// As a whole only when it has no requests or too many, or when nobody could decide it.
+    pub async fn acquire_each(
+        &self,
+        requests: impl IntoIterator<Item = Acquire>,
+    ) -> Result<Vec<Result<Permit, Error>>, Error> {
+        each::ask(self, requests.into_iter().collect()).await
+    }
+
+    /// Extends the lease of a permit that somebody [detached](Permit::detach).
+    pub fn renew(&self, permit_id: impl Into<String>) -> Renew {
+        Renew::new(self.clone(), permit_id.into())
+    }
+
+    /// Ends a permit that somebody [detached](Permit::detach).
+    pub fn release(&self, permit_id: impl Into<String>) -> Release {
+        Release::of_id(self.clone(), permit_id.into())
+    }
+
+    /// Administers resources.
+    pub fn resources(&self) -> Resources<'_> {
+        Resources::new(self)
+    }
+
+    /// Shows and changes the cluster.
+    pub fn cluster(&self) -> Cluster<'_> {
+        Cluster::new(self)
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    pub(crate) async fn call<T, F>(
+        &self,
+        deadline: Duration,
+        repeat: Repeat,
+        ask: impl FnMut(Try) -> F,
+    ) -> Result<Answered<T>, Failed>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        attempt::call(&self.nodes, deadline, repeat, ask).await
+    }
+}

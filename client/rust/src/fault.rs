@@ -1,0 +1,121 @@
+//! The one table from what a node or the network says to what this client does about it.
+
+use std::{error, time::Duration};
+
+use tollgate_proto::v1;
+use tonic::{Code, ConnectError, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    duration::from_wire,
+    error::{Error, Violation},
+};
+
+/// A failed try, whether it is a status of its own or one error among many in a batch.
+pub(crate) struct Fault {
+    status: Status,
+    reason: String,
+    violations: Vec<Violation>,
+    retry_after: Option<Duration>,
+    never_connected: bool,
+}
+
+/// What to do about it.
+pub(crate) enum Verdict {
+    /// Nothing was changed; another try, after this wait if there is one, may succeed.
+    Unsent(Option<Duration>),
+    /// It may have taken effect: only a call that is safe to repeat is tried again.
+    Unknown,
+    /// Another try would end in the same way.
+    Final,
+}
+
+impl Fault {
+    pub(crate) fn verdict(&self) -> Verdict {
+        match (self.reason.as_str(), self.status.code()) {
+            ("NO_LEADER" | "SHUTTING_DOWN" | "STORAGE_FULL", _) => Verdict::Unsent(None),
+            ("OVERLOADED", _) => Verdict::Unsent(self.retry_after),
+            ("OUTCOME_UNKNOWN", _) => Verdict::Unknown,
+            // Without a reason it is not the server that speaks, but what lies between: a connection that was refused
+            // or that broke, or a deadline. Code by code as tonic and hyper translate those.
+            ("", _) if self.never_connected => Verdict::Unsent(None),
+            (
+                "",
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Internal | Code::Unknown,
+            ) => Verdict::Unknown,
+            _ => Verdict::Final,
+        }
+    }
+
+    /// What the caller is told when this is the end. `certain`: no try so far can have taken effect.
+    pub(crate) fn into_error(self, certain: bool) -> Error {
+        let message = self.status.message().to_owned();
+        match self.verdict() {
+            Verdict::Final => self.into_final_error(),
+            _ if !certain => Error::OutcomeUnknown { request_id: None, message },
+            Verdict::Unsent(Some(retry_after)) => Error::Overloaded { retry_after, message },
+            Verdict::Unsent(None) | Verdict::Unknown => Error::Unavailable { message },
+        }
+    }
+
+    fn into_final_error(self) -> Error {
+        let Fault { status, reason, violations, .. } = self;
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::InvalidArgument => Error::Invalid { message, violations },
+            Code::NotFound => Error::NotFound { reason, message },
+            Code::FailedPrecondition if reason == "PERMIT_ENDED" => Error::PermitEnded { message },
+            Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted => {
+                Error::Conflict { reason, message }
+            }
+            _ => Error::Other(Box::new(status)),
+        }
+    }
+}
+
+impl From<Status> for Fault {
+    fn from(status: Status) -> Fault {
+        let details = status.get_error_details();
+        Fault {
+            reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
+            violations: details
+                .bad_request()
+                .map(|bad| bad.field_violations.iter())
+                .into_iter()
+                .flatten()
+                .map(|violation| Violation {
+                    field: violation.field.clone(),
+                    description: violation.description.clone(),
+                })
+                .collect(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            never_connected: never_connected(&status),
+            status,
+        }
+    }
+}
+
+impl From<v1::CallError> for Fault {
+    fn from(error: v1::CallError) -> Fault {
+        let violation = Violation { field: error.field, description: error.message.clone() };
+        Fault {
+            status: Status::new(Code::from_i32(error.code), error.message),
+            reason: error.reason,
+            violations: if violation.field.is_empty() { Vec::new() } else { vec![violation] },
+            retry_after: error.retry_after.map(from_wire),
+            never_connected: false,
+        }
+    }
+}
+
+/// Whether no connection could be made, so that nothing was sent.
+fn never_connected(status: &Status) -> bool {
+    let mut source = error::Error::source(status);
+    while let Some(error) = source {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

@@ -1,0 +1,157 @@
+//! Which node to ask: the leader when it is known, else one after the other.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tonic::{
+    metadata::MetadataMap,
+    transport::{Channel, Endpoint, Uri},
+};
+
+use crate::error::Error;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often an idle or waiting connection is probed, and how long the answer may take: a machine that vanished is
+/// noticed within their sum.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3));
+
+/// How long a hint to a node that just failed is not believed. Followers name a dead leader until they notice, and a
+/// leader may have an address that only the other nodes can reach.
+const SHUNNED_FOR: Duration = Duration::from_secs(5);
+
+/// One node and the connection to it, which is made when it is first needed.
+#[derive(Clone)]
+pub(crate) struct Node {
+    address: Arc<str>,
+    pub(crate) channel: Channel,
+}
+
+/// All nodes that this client was given, and where it aims.
+pub(crate) struct Nodes {
+    given: Vec<Node>,
+    aim: Mutex<Aim>,
+}
+
+#[derive(Default)]
+struct Aim {
+    leader: Option<Node>,
+    /// Without a leader, `given[turn]` is asked.
+    turn: usize,
+    shunned: Option<(Arc<str>, Instant)>,
+}
+
+impl Nodes {
+    /// Addresses are `host:port`, with or without `http://` before it.
+    pub(crate) fn new(addresses: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Nodes, Error> {
+        let given: Vec<Node> =
+            addresses.into_iter().map(|address| Node::new(address.as_ref())).collect::<Result<_, _>>()?;
+        if given.is_empty() {
+            return Err(Error::invalid("nodes", "give at least one node, as host:port"));
+        }
+        Ok(Nodes { given, aim: Mutex::default() })
+    }
+
+    /// Whom to ask now.
+    pub(crate) fn pick(&self) -> Node {
+        let aim = self.aim.lock();
+        aim.leader.clone().unwrap_or_else(|| self.given[aim.turn].clone())
+    }
+
+    /// Reads the leader's address off an answer.
+    pub(crate) fn learn(&self, metadata: &MetadataMap) {
+        let Some(hint) = metadata.get("tollgate-leader").and_then(|hint| hint.to_str().ok()) else { return };
+        let mut aim = self.aim.lock();
+        let known = aim.leader.as_ref().is_some_and(|leader| *leader.address == *hint);
+        if known || aim.shuns(hint) {
+            return;
+        }
+        let given = self.given.iter().find(|node| *node.address == *hint).cloned();
+        aim.leader = given.or_else(|| Node::new(hint).ok());
+    }
+
+    /// Turns to another node.
+    pub(crate) fn failed(&self, node: &Node) {
+        let mut aim = self.aim.lock();
+        aim.shunned = Some((node.address.clone(), Instant::now() + SHUNNED_FOR));
+        aim.leader.take_if(|leader| leader.address == node.address);
+        // Many calls fail together when a node dies: only the first of them moves on.
+        if self.given[aim.turn].address == node.address {
+            aim.turn = (aim.turn + 1) % self.given.len();
+        }
+    }
+}
+
+impl Aim {
+    fn shuns(&self, address: &str) -> bool {
+        self.shunned.as_ref().is_some_and(|(shunned, until)| **shunned == *address && Instant::now() < *until)
+    }
+}
+
+impl Node {
+    fn new(given: &str) -> Result<Node, Error> {
+        let wrong =
+            || Error::invalid("nodes", format!("{given:?} is not an address: give host:port, without TLS"));
+        let address = given.strip_prefix("http://").unwrap_or(given).trim_end_matches('/');
+        let uri: Uri = format!("http://{address}").parse().map_err(|_| wrong())?;
+        if uri.port_u16().is_none() || uri.authority().is_none_or(|authority| authority.as_str() != address) {
+            return Err(wrong());
+        }
+        let (every, patience) = KEEP_ALIVE;
+        let channel = Endpoint::from(uri)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(every)
+            .keep_alive_timeout(patience)
+            .connect_lazy();
+        Ok(Node { address: address.into(), channel })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(address: &str) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("tollgate-leader", address.parse().unwrap());
+        metadata
+    }
+
+    #[tokio::test]
+    async fn the_leader_is_asked_until_it_fails() {
+        let nodes = Nodes::new(["a:1", "http://b:2", "c:3/"]).unwrap();
+        assert_eq!(&*nodes.pick().address, "a:1");
+        nodes.learn(&hint("c:3"));
+        let leader = nodes.pick();
+        assert_eq!(&*leader.address, "c:3");
+
+        nodes.failed(&leader);
+        assert_eq!(&*nodes.pick().address, "a:1");
+        nodes.learn(&hint("c:3"));
+        assert_eq!(&*nodes.pick().address, "a:1", "a hint to the node that just failed is not believed");
+        nodes.learn(&hint("learnt:4"));
+        assert_eq!(&*nodes.pick().address, "learnt:4", "the leader need not be among the given nodes");
+    }
+
+    #[tokio::test]
+    async fn without_a_leader_nodes_take_turns() {
+        let nodes = Nodes::new(["a:1", "b:2"]).unwrap();
+        for expected in ["a:1", "b:2", "a:1"] {
+            let node = nodes.pick();
+            assert_eq!(&*node.address, expected);
+            nodes.failed(&node);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_address_is_named() {
+        for wrong in ["", "host", "host:", "host:port", "https://host:1", "host:1/path", "user@host:1/"] {
+            let error = Nodes::new([wrong]).err().expect(wrong);
+            assert!(matches!(error, Error::Invalid { ref violations, .. } if violations[0].field == "nodes"));
+        }
+        assert!(Nodes::new(Vec::<String>::new()).is_err());
+    }
+}

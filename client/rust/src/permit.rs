@@ -1,0 +1,196 @@
+//! A permit in the hands of its user.
+
+use std::time::Duration;
+
+use tokio::{runtime::Handle, time::Instant};
+use tollgate_proto::v1::{self, LimitUsage, Slot};
+
+use crate::{
+    client::Client,
+    duration::from_wire,
+    lease::{Lease, safe_end},
+    release::Release,
+};
+
+/// How long the background release of a dropped permit is tried. After that its lease ends it.
+const DROP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The right to make one call to a vendor.
+///
+/// While it lives, the lease of a permit that holds slots is renewed in the background. Dropping it releases the slots,
+/// as far as the runtime still runs; [`Permit::release`] does so for certain, and says how the call went and what it
+/// truly cost.
+#[must_use = "dropping a permit releases it"]
+pub struct Permit {
+    client: Client,
+    id: String,
+    key: String,
+    slots: Vec<Slot>,
+    usage: Vec<LimitUsage>,
+    replayed: bool,
+    dispatch_until: Option<Instant>,
+    lease: Option<Lease>,
+    /// Not released, detached or known to have ended: dropping it has something to do.
+    open: bool,
+    /// Where a dropped permit is released, whatever thread drops it.
+    runtime: Handle,
+}
+
+/// Why a permit may not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// The lease may have ended: somebody else may hold the slot. Stop the call.
+    #[error(
+        "the permit's lease may have ended, and its slot may be another's: stop, and acquire a new permit"
+    )]
+    LeaseLost,
+    /// Too late to dispatch the call: it might arrive in a window that does not count it. If it was never sent, release
+    /// the permit with [`Outcome::NotSent`](crate::Outcome::NotSent) and acquire another one.
+    #[error(
+        "the time to dispatch the call has passed: release the permit as not sent, and acquire a new one"
+    )]
+    TooLateToDispatch,
+}
+
+/// How a new permit is kept.
+pub(crate) struct Keep {
+    /// The lease that was asked for, and is with each renewal; none: the resource's default.
+    pub(crate) lease: Option<Duration>,
+    /// Renew in the background.
+    pub(crate) renew: bool,
+}
+
+impl Permit {
+    pub(crate) fn new(client: Client, granted: v1::GrantedPermit, asked_at: Instant, keep: &Keep) -> Permit {
+        let id = granted.permit_id;
+        let lease = granted.lease.map(from_wire).map(|span| match keep.renew {
+            true => Lease::renewed(client.clone(), id.clone(), keep.lease, asked_at, span),
+            false => Lease::fixed(asked_at, span),
+        });
+        let dispatch_until = granted
+            .use_within
+            .map(from_wire)
+            // 0 on a first grant: the resource does without a dispatch tolerance, rather than forbid every dispatch.
+            .filter(|within| granted.replayed || !within.is_zero())
+            .map(|within| safe_end(asked_at, within));
+        Permit {
+            client,
+            id,
+            key: granted.key,
+            slots: granted.slots,
+            usage: granted.usage,
+            replayed: granted.replayed,
+            dispatch_until,
+            lease,
+            open: true,
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Names the permit at the server; opaque.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The name of the credential to call the vendor with; empty when the resource lists none.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The slots held, one for each concurrency limit that applies. (index, generation) is a fencing token.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// What was left of each limit that applies, after this grant; empty on a replay.
+    pub fn usage(&self) -> &[LimitUsage] {
+        &self.usage
+    }
+
+    /// The request id had been granted before, and this is that permit again.
+    pub fn replayed(&self) -> bool {
+        self.replayed
+    }
+
+    /// How much longer the call may be dispatched; none: for as long as the lease is held.
+    pub fn dispatch_within(&self) -> Option<Duration> {
+        self.dispatch_until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the call may be dispatched now: see [`Permit::ensure_usable`].
+    pub fn is_usable(&self) -> bool {
+        self.ensure_usable().is_ok()
+    }
+
+    /// Ask this right before the call is dispatched: fails when the time to dispatch it has passed, or when the lease may
+    /// have ended. A call that is under way needs only the lease: watch [`Permit::lost`].
+    pub fn ensure_usable(&self) -> Result<(), Unusable> {
+        if self.lease.as_ref().is_some_and(|lease| !lease.is_held()) {
+            return Err(Unusable::LeaseLost);
+        }
+        if self.dispatch_until.is_some_and(|until| until <= Instant::now()) {
+            return Err(Unusable::TooLateToDispatch);
+        }
+        Ok(())
+    }
+
+    /// Waits until the lease may have ended, which renewals put off; for ever if the permit holds no slots. Use it in
+    /// `tokio::select!` beside the vendor call, to stop a call whose slot is lost.
+    pub async fn lost(&self) {
+        match &self.lease {
+            Some(lease) => lease.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the permit: its slots are free at once. Say how the call went, then await. A release that is never awaited,
+    /// or fails, drops the permit, which frees its slots.
+    pub fn release(self) -> Release {
+        self.stop_renewing();
+        Release::of_permit(self.client.clone(), self)
+    }
+
+    /// Leaves the permit to somebody else, who renews and releases it by its id. Nothing is renewed or released here.
+    pub fn detach(mut self) -> String {
+        self.open = false;
+        std::mem::take(&mut self.id)
+    }
+
+    /// The server answered that it ended.
+    pub(crate) fn ended(&mut self) {
+        self.open = false;
+    }
+
+    fn stop_renewing(&self) {
+        if let Some(lease) = &self.lease {
+            lease.stop_renewing();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.stop_renewing();
+        // A permit without slots holds nothing that others wait for.
+        if !self.open || self.slots.is_empty() {
+            return;
+        }
+        let release = self.client.release(&self.id).deadline(DROP_DEADLINE);
+        self.runtime.spawn(async move {
+            if let Err(error) = release.await {
+                tracing::debug!(%error, "a dropped permit was not released; its lease ends it");
+            }
+        });
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit")
+            .field("id", &self.id)
+            .field("key", &self.key)
+            .field("slots", &self.slots)
+            .field("usable", &self.ensure_usable())
+            .finish_non_exhaustive()
+    }
+}

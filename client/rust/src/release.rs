@@ -1,0 +1,95 @@
+//! Ending a permit.
+
+use std::time::Duration;
+
+use tollgate_proto::v1::{self, Outcome, permit_service_client::PermitServiceClient};
+
+use crate::{
+    attempt::{Failed, Repeat},
+    client::{Answer, Client},
+    duration::from_wire,
+    error::Error,
+    permit::Permit,
+};
+
+/// Ends a permit; await it for how long the permit was held. Repeating it is safe: when an earlier try may have ended the
+/// permit, its being ended is a success.
+#[must_use = "a release is sent when it is awaited"]
+pub struct Release {
+    client: Client,
+    request: v1::ReleasePermitRequest,
+    deadline: Duration,
+    /// The permit to end; none when only its id is known.
+    permit: Option<Permit>,
+}
+
+impl Release {
+    pub(crate) fn of_id(client: Client, permit_id: String) -> Release {
+        let request = v1::ReleasePermitRequest { permit_id, ..Default::default() };
+        Release { deadline: client.deadline(), client, request, permit: None }
+    }
+
+    pub(crate) fn of_permit(client: Client, permit: Permit) -> Release {
+        let release = Release::of_id(client, permit.id().to_owned());
+        Release { permit: Some(permit), ..release }
+    }
+
+    /// How the vendor call ended. Default: [`Outcome::Ok`]. [`Outcome::NotSent`] gives back all that the permit debited:
+    /// say it only when it is certain.
+    pub fn outcome(mut self, outcome: Outcome) -> Release {
+        self.request.outcome = outcome.into();
+        self
+    }
+
+    /// What the call truly cost, when it differs from what was acquired.
+    pub fn cost(mut self, cost: u64) -> Release {
+        self.request.cost = Some(cost);
+        self
+    }
+
+    /// What the call truly weighed in one dimension, such as `output_tokens`.
+    pub fn amount(mut self, dimension: impl Into<String>, amount: u64) -> Release {
+        self.request.amounts.insert(dimension.into(), amount);
+        self
+    }
+
+    /// What the vendor answered, as far as it speaks of limits.
+    pub fn feedback(mut self, feedback: v1::VendorFeedback) -> Release {
+        self.request.feedback = Some(feedback);
+        self
+    }
+
+    /// How long all tries may take together. Default: the client's.
+    pub fn deadline(mut self, deadline: Duration) -> Release {
+        self.deadline = deadline;
+        self
+    }
+
+    async fn ask(self) -> Result<Duration, Error> {
+        let Release { client, request, deadline, mut permit } = self;
+        let answer = client
+            .call(deadline, Repeat::Freely, |attempt| {
+                let request = attempt.request(request.clone());
+                async move { PermitServiceClient::new(attempt.channel).release_permit(request).await }
+            })
+            .await;
+        let answer = match answer {
+            Ok(answered) => Ok(answered.message.held_for.map(from_wire).unwrap_or_default()),
+            Err(Failed { error: Error::PermitEnded { .. }, repeated: true }) => Ok(Duration::ZERO),
+            Err(Failed { error, .. }) => Err(error),
+        };
+        if let (Some(permit), Ok(_) | Err(Error::PermitEnded { .. })) = (&mut permit, &answer) {
+            permit.ended();
+        }
+        answer
+    }
+}
+
+impl IntoFuture for Release {
+    type Output = Result<Duration, Error>;
+    type IntoFuture = Answer<Duration>;
+
+    fn into_future(self) -> Answer<Duration> {
+        Box::pin(self.ask())
+    }
+}
