@@ -1,10 +1,14 @@
 //! Where async stops: a bounded queue of calls into the replica, a one-shot reply out of it.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use raft::eraftpb::Message;
 use tokio::sync::{mpsc, oneshot, watch};
-use tollgate_limiter::{Span, WallTime};
+use tollgate_limiter::{Limiter, Span, WallTime};
 
 use super::{
     call::{Call, Refusal, Reply},
@@ -111,8 +115,7 @@ impl Door {
             mpsc::error::TrySendError::Full(_) => Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER },
             mpsc::error::TrySendError::Closed(_) => Refusal::ShuttingDown,
         })?;
-        // The driver answers every ticket; it drops one only when the node stops in the middle.
-        answer.await.unwrap_or(Err(Refusal::OutcomeUnknown))
+        Waiting { answer, calls: self.calls.clone() }.await
     }
 
     /// Hands the replica what the network said. Drops it when the queue is full: raft repeats itself.
@@ -123,5 +126,33 @@ impl Door {
     /// What the replica is like now, and a way to wait for changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+}
+
+/// Somebody who waits for a reply. If it is dropped after the reply came and before anybody looked at it, the driver
+/// takes the grant for delivered, and only this can give it back.
+struct Waiting {
+    answer: oneshot::Receiver<Result<Reply, Refusal>>,
+    calls: mpsc::Sender<Ticket>,
+}
+
+impl Future for Waiting {
+    type Output = Result<Reply, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.answer).poll(context);
+        // The driver answers every ticket; it drops one only when the node stops in the middle.
+        answer.map(|answer| answer.unwrap_or(Err(Refusal::OutcomeUnknown)))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.answer.close();
+        let Ok(Ok(undelivered)) = self.answer.try_recv() else { return };
+        let Some(permit) = undelivered.permit_to_give_back() else { return };
+        let call = Call::Command { command: Limiter::give_back(permit), attempt: 0 };
+        // Nobody waits for the answer. If the queue is full, the permit's lease ends it.
+        let _ = self.calls.try_send(Ticket { call, reply: oneshot::channel().0 });
     }
 }

@@ -8,3 +8,4 @@ pub mod driver;
 pub mod fatal;
 pub mod members;
 pub mod peers;
+pub mod transport;

@@ -1,0 +1,110 @@
+//! The leader's side of Forward: calls of other nodes' clients are asked at this node's door.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{AbortHandle, Abortable},
+    stream::FuturesUnordered,
+};
+use tokio::sync::mpsc;
+use tollgate_proto::peer::v1::{
+    ForwardBatch, ForwardReply, ForwardedCall, ForwardedOutcome, forwarded_outcome::Result as Outcome,
+};
+use tonic::{Status, Streaming};
+use tracing::warn;
+
+use super::converse::GROUP;
+use crate::raft::{
+    call::{Call, Refusal, Reply},
+    door::{Door, OVERLOADED_RETRY_AFTER},
+    members::NodeId,
+};
+
+/// Calls of one stream that may be open here; beyond it they are refused as overload.
+const OPEN_MAX: usize = 65_536;
+
+/// Replies in one message, at most: the rest goes into the next one, so that the first need not wait for the last.
+const OUTCOMES_PER_MESSAGE: usize = 1_024;
+
+/// Asks the door for the calls of a stream, and sends the replies as they are decided. When the stream ends, the calls
+/// that are still open are dropped, and what they are granted is given back.
+pub async fn serve(
+    mut inbound: Streaming<ForwardBatch>,
+    from: NodeId,
+    door: &Door,
+    replies: mpsc::Sender<Result<ForwardReply, Status>>,
+) {
+    let mut open = FuturesUnordered::new();
+    let mut cancels: HashMap<u64, AbortHandle> = HashMap::new();
+    loop {
+        tokio::select! {
+            batch = inbound.message() => {
+                let Ok(Some(batch)) = batch else { return };
+                for id in &batch.cancelled {
+                    if let Some(cancel) = cancels.remove(id) {
+                        cancel.abort();
+                    }
+                }
+                for ForwardedCall { id, call } in batch.calls {
+                    let asked = admit(batch.group_id, &call, from, open.len());
+                    let (cancel, cancelled) = AbortHandle::new_pair();
+                    cancels.insert(id, cancel);
+                    let answered = async move {
+                        match asked {
+                            Ok(call) => door.call(call).await,
+                            Err(refusal) => Err(refusal),
+                        }
+                    };
+                    open.push(Abortable::new(answered, cancelled).map(move |result| (id, result)));
+                }
+            }
+            Some(first) = open.next(), if !open.is_empty() => {
+                let mut reply = ForwardReply::default();
+                let mut next = Some(first);
+                while let Some((id, answered)) = next.take() {
+                    cancels.remove(&id);
+                    if let Ok(answered) = answered {
+                        reply.outcomes.push(encode(id, &answered));
+                    }
+                    if reply.outcomes.len() < OUTCOMES_PER_MESSAGE {
+                        next = open.next().now_or_never().flatten();
+                    }
+                }
+                if replies.send(Ok(reply)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What may be asked of the door in the name of a client.
+fn admit(group: u64, call: &[u8], from: NodeId, open: usize) -> Result<Call, Refusal> {
+    if open >= OPEN_MAX {
+        return Err(Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER });
+    }
+    let refused = |reason: &str| {
+        warn!(from, reason, "a forwarded call is refused");
+        // Nothing was done, and no other node would do it either: the client hears of it when its patience ends.
+        Refusal::NotLeader { leader: None }
+    };
+    if group != GROUP {
+        return Err(refused("its Raft group is unknown"));
+    }
+    match minicbor::decode(call) {
+        Ok(Call::RegisterIncarnation { .. }) => Err(refused("only a leader's own transport registers")),
+        Ok(call) => Ok(call),
+        Err(error) => Err(refused(&error.to_string())),
+    }
+}
+
+fn encode(id: u64, answered: &Result<Reply, Refusal>) -> ForwardedOutcome {
+    const IN_MEMORY: &str = "encoding into memory cannot fail";
+    let result = match answered {
+        Ok(reply) => Outcome::Reply(Bytes::from(minicbor::to_vec(reply).expect(IN_MEMORY))),
+        Err(refusal) => Outcome::Refusal(Bytes::from(minicbor::to_vec(refusal).expect(IN_MEMORY))),
+    };
+    ForwardedOutcome { id, result: Some(result) }
+}
