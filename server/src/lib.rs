@@ -5,9 +5,12 @@
 pub mod address;
 pub mod clock;
 pub mod config;
+pub mod grpc;
+pub mod http;
 pub mod metrics;
 pub mod node;
 pub mod raft;
+pub mod readiness;
 pub mod router;
 pub mod storage;
 pub mod telemetry;

@@ -43,6 +43,13 @@ pub struct OutcomeLabels {
     pub outcome: &'static str,
 }
 
+/// What vendors answered, as the releases say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FeedbackLabels {
+    /// The HTTP status: 100 to 599.
+    pub status: u32,
+}
+
 /// All of them. Counted where the decision is answered: on the leader.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -56,6 +63,8 @@ pub struct Metrics {
     pub grants_undelivered: Counter,
     /// Permits that a client ended, by how the vendor call went.
     pub releases: Family<OutcomeLabels, Counter>,
+    /// What vendors answered; counted on the node that the client called.
+    pub feedback: Family<FeedbackLabels, Counter>,
     /// Leases that ran out.
     pub leases_expired: Counter,
     /// Calls answered by this node.
@@ -98,6 +107,7 @@ impl Metrics {
             denials: Family::default(),
             grants_undelivered: Counter::default(),
             releases: Family::default(),
+            feedback: Family::default(),
             leases_expired: Counter::default(),
             calls: Family::default(),
             acquire_seconds: latency(),
@@ -129,6 +139,7 @@ impl Metrics {
             "Permits ended by their clients, by how the vendor call went",
             m.releases,
         );
+        registry.register("feedback", "What vendors answered, by HTTP status", m.feedback);
         registry.register("leases_expired", "Leases that ran out", m.leases_expired);
         registry.register("calls", "Calls answered by this node, by method and status", m.calls);
         registry.register_with_unit(

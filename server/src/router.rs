@@ -83,6 +83,15 @@ impl Router {
         }
     }
 
+    /// Asks this node's own replica, whoever leads.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Refusal`]; `NotLeader` for a call that only a leader can answer.
+    pub async fn call_here(&self, call: Call, timeout: Duration) -> Result<Reply, Refusal> {
+        self.ask(self.this, call, Deadline::after(timeout)).await
+    }
+
     /// The node that is said to lead; else the one that this node knows of, or comes to know in time.
     async fn leader(&self, hint: Option<NodeId>, patience: Deadline) -> Option<NodeId> {
         if let Some(leader) = hint.or(self.status.borrow().leader) {

@@ -1,0 +1,100 @@
+//! A request for a permit, from the wire.
+
+use std::collections::BTreeMap;
+
+use tollgate_limiter::{Acquire, Dimension, Label, MAX_AMOUNT, Priority, RequestId, ResourceName, Span};
+use tollgate_proto::v1;
+
+use super::{Fields, Invalid};
+use crate::raft::call::Call;
+
+/// Entries of `amounts`.
+const AMOUNTS_MAX: usize = 16;
+/// The shortest lease: shorter ones would end on the way.
+const LEASE_MIN: Span = Span::from_millis(1);
+/// The longest lease that any limit can allow.
+const LEASE_MAX: Span = Span::from_secs(24 * 3600);
+/// The longest wait that can be asked for.
+const MAX_WAIT: Span = Span::from_secs(3600);
+
+const PRIORITIES: &str = "PRIORITY_HIGH, PRIORITY_MEDIUM or PRIORITY_LOW";
+
+/// Reads and checks a request, as the call that decides it.
+pub fn call(request: v1::AcquirePermitRequest) -> Result<Call, Invalid> {
+    let attempt = request.attempt;
+    Ok(Call::Command { command: tollgate_limiter::Command::Acquire(acquire(request)?), attempt })
+}
+
+fn acquire(request: v1::AcquirePermitRequest) -> Result<Acquire, Invalid> {
+    let mut fields = Fields::default();
+    // Validated, though nobody waits yet: a client must not come to rely on what a later version refuses.
+    fields.span_within("max_wait", request.max_wait, Span::ZERO..=MAX_WAIT);
+    let acquire = read(&mut fields, request);
+    fields.finish(acquire)
+}
+
+fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquire> {
+    let resource = fields.name("resource", ResourceName::new(&request.resource));
+    let operation = fields.name("operation", Label::new(&request.operation));
+    let cost = fields.within("cost", request.cost.unwrap_or(1), 1..=MAX_AMOUNT);
+    let amounts = amounts(fields, request.amounts);
+    let consumer = fields.name("consumer", Label::new(&request.consumer));
+    let subject = fields.name("subject", Label::new(&request.subject));
+    let key = fields.name("key", Label::new(&request.key));
+    let priority = fields.variant("priority", request.priority, PRIORITIES).map(priority);
+    let lease = lease(fields, request.lease);
+    let request_id = match request.request_id.as_str() {
+        "" => None,
+        id => Some(fields.name("request_id", RequestId::new(id))?),
+    };
+    Some(Acquire {
+        resource: resource?,
+        operation: operation?,
+        cost,
+        amounts,
+        consumer: consumer?,
+        subject: subject?,
+        key: key?,
+        priority: priority?,
+        lease,
+        request_id,
+    })
+}
+
+fn priority(priority: v1::Priority) -> Priority {
+    match priority {
+        v1::Priority::High => Priority::High,
+        v1::Priority::Unspecified | v1::Priority::Medium => Priority::Medium,
+        v1::Priority::Low => Priority::Low,
+    }
+}
+
+/// A lease that a client asks for.
+pub(super) fn lease(fields: &mut Fields, lease: Option<prost_types::Duration>) -> Option<Span> {
+    fields.span_within("lease", lease, LEASE_MIN..=LEASE_MAX)
+}
+
+/// Amounts by dimension.
+pub(super) fn amounts(fields: &mut Fields, amounts: BTreeMap<String, u64>) -> BTreeMap<Dimension, u64> {
+    if amounts.len() > AMOUNTS_MAX {
+        fields.reject(
+            "amounts",
+            format_args!("has {} entries, at most {AMOUNTS_MAX} are allowed", amounts.len()),
+        );
+        return BTreeMap::new();
+    }
+    let mut read = BTreeMap::new();
+    for (name, amount) in amounts {
+        match Dimension::new(&name) {
+            Ok(dimension) if amount <= MAX_AMOUNT => {
+                read.insert(dimension, amount);
+            }
+            Ok(_) => fields.reject(
+                format!("amounts[\"{name}\"]"),
+                format_args!("must be 0 to {MAX_AMOUNT}, not {amount}"),
+            ),
+            Err(problem) => fields.reject("amounts", format_args!("the name {name:?} {problem}")),
+        }
+    }
+    read
+}

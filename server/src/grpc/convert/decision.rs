@@ -1,0 +1,91 @@
+//! What the limiter decided on permits, for the wire.
+
+use tollgate_limiter::{Denial, ExhaustedLimit, Grant, LimitUsage, Outcome, Slot};
+use tollgate_proto::v1;
+
+use super::{duration, permit::permit_id};
+use crate::{
+    grpc::status::Failure,
+    raft::call::{Refusal, Reply},
+};
+
+/// The decision on an acquire.
+pub fn acquired(reply: Result<Reply, Refusal>) -> Result<v1::AcquirePermitResponse, Failure> {
+    use v1::acquire_permit_response::Decision;
+    let decision = match outcome(reply)? {
+        Outcome::Granted(grant) => Decision::Granted(granted(grant)),
+        Outcome::Denied(denial) => Decision::Denied(denied(denial)),
+        other => return Err(Failure::mismatch(&other)),
+    };
+    Ok(v1::AcquirePermitResponse { decision: Some(decision) })
+}
+
+/// The new lease.
+pub fn renewed(reply: Result<Reply, Refusal>) -> Result<v1::RenewPermitResponse, Failure> {
+    match outcome(reply)? {
+        Outcome::Renewed(lease) => Ok(v1::RenewPermitResponse { lease: Some(duration(lease)) }),
+        other => Err(Failure::mismatch(&other)),
+    }
+}
+
+/// The end of a permit.
+pub fn released(reply: Result<Reply, Refusal>) -> Result<v1::ReleasePermitResponse, Failure> {
+    match outcome(reply)? {
+        Outcome::Released(held_for) => Ok(v1::ReleasePermitResponse { held_for: Some(duration(held_for)) }),
+        other => Err(Failure::mismatch(&other)),
+    }
+}
+
+/// What a command did, out of all that can come back.
+pub fn outcome(reply: Result<Reply, Refusal>) -> Result<Outcome, Failure> {
+    match reply? {
+        Reply::Answer(answer) => Ok(answer?),
+        other => Err(Failure::mismatch(&other)),
+    }
+}
+
+fn granted(grant: Grant) -> v1::GrantedPermit {
+    v1::GrantedPermit {
+        permit_id: permit_id(grant.permit),
+        key: grant.key.to_string(),
+        use_within: grant.use_within.map(duration),
+        lease: grant.lease.map(duration),
+        slots: grant.slots.into_iter().map(slot).collect(),
+        usage: grant.usage.into_iter().map(usage).collect(),
+        replayed: grant.replayed,
+    }
+}
+
+fn slot(slot: Slot) -> v1::Slot {
+    v1::Slot { limit: slot.limit.to_string(), index: slot.index, generation: slot.generation }
+}
+
+fn usage(usage: LimitUsage) -> v1::LimitUsage {
+    v1::LimitUsage {
+        limit: usage.limit.to_string(),
+        amount: usage.amount,
+        available: usage.available,
+        shadow: usage.shadow,
+        would_deny: usage.would_deny,
+    }
+}
+
+fn denied(denial: Denial) -> v1::DeniedPermit {
+    v1::DeniedPermit {
+        reason: v1::DenialReason::LimitExhausted.into(),
+        limit: denial.limit.to_string(),
+        exhausted: denial.exhausted.into_iter().map(exhausted).collect(),
+        retry_after: Some(duration(denial.retry_after)),
+    }
+}
+
+fn exhausted(limit: ExhaustedLimit) -> v1::ExhaustedLimit {
+    v1::ExhaustedLimit {
+        limit: limit.limit.to_string(),
+        scope_value: limit.scope_value.to_string(),
+        amount: limit.amount,
+        available: limit.available,
+        requested: limit.requested,
+        retry_after: Some(duration(limit.retry_after)),
+    }
+}

@@ -1,0 +1,137 @@
+//! StreamPermits: many calls in a message, answered as they are decided, many answers in a message.
+//!
+//! A conversation is one stream of answers that the connection polls: nothing is spawned and nothing is queued besides
+//! the open calls. When the client reads slowly, nobody polls, and no more calls are read. When it goes away, the stream is
+//! dropped, and every open call is cancelled with it.
+
+use std::{pin::Pin, time::Duration};
+
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    stream::{FuturesUnordered, unfold},
+};
+use tollgate_limiter::Span;
+use tollgate_proto::v1::{self, stream_answer::Answer, stream_call};
+use tonic::{Code, Status, Streaming};
+
+use super::{
+    answer::{TIMEOUT_DEFAULT, TIMEOUT_MAX},
+    convert::{Fields, Invalid},
+    permit::{CALLS_MAX, acquire, check_count, release, renew},
+    status::Failure,
+};
+use crate::{node::Node, raft::call::Refusal};
+
+/// The answers to a stream.
+pub type Answers = Pin<Box<dyn Stream<Item = Result<v1::StreamPermitsResponse, Status>> + Send>>;
+
+/// Calls that one stream can have open; no more are read until some are answered.
+const OPEN_MAX: usize = 10_000;
+
+/// The answers to the calls of a client.
+pub fn answers(node: Node, calls: Streaming<v1::StreamPermitsRequest>) -> Answers {
+    let conversation =
+        Conversation { node, calls, open: FuturesUnordered::new(), reading: true, ended: false, told: false };
+    Box::pin(unfold(conversation, async |mut conversation| {
+        let message = conversation.next().await?;
+        Some((message, conversation))
+    }))
+}
+
+type Open = Pin<Box<dyn Future<Output = v1::StreamAnswer> + Send>>;
+
+struct Conversation {
+    node: Node,
+    calls: Streaming<v1::StreamPermitsRequest>,
+    open: FuturesUnordered<Open>,
+    /// More calls may come.
+    reading: bool,
+    /// No more answers come.
+    ended: bool,
+    /// The client was told why, or need not be.
+    told: bool,
+}
+
+impl Conversation {
+    /// The next message to the client.
+    async fn next(&mut self) -> Option<Result<v1::StreamPermitsResponse, Status>> {
+        while !self.ended {
+            tokio::select! {
+                message = self.calls.message(), if self.reading && self.open.len() <= OPEN_MAX - CALLS_MAX => {
+                    if let Err(status) = self.read(message) {
+                        (self.ended, self.told) = (true, true);
+                        return Some(Err(status));
+                    }
+                }
+                Some(first) = self.open.next() => return Some(Ok(self.collect(first))),
+                () = self.node.stopping.cancelled(), if self.reading => self.reading = false,
+                else => self.ended = true,
+            }
+        }
+        // The calls that were read are answered; those that were not, the client learns to repeat elsewhere.
+        let stopping = self.node.stopping.is_cancelled() && !std::mem::replace(&mut self.told, true);
+        stopping.then(|| Err(Failure::from(Refusal::ShuttingDown).into_status()))
+    }
+
+    /// Opens the calls of a message; at the client's end, just stops reading.
+    fn read(&mut self, message: Result<Option<v1::StreamPermitsRequest>, Status>) -> Result<(), Status> {
+        let Some(message) = message.map_err(oversize)? else {
+            self.reading = false;
+            return Ok(());
+        };
+        check_count("calls", message.calls.len()).map_err(|invalid| Failure::from(invalid).into_status())?;
+        for call in message.calls {
+            self.open.push(Box::pin(decide(self.node.clone(), call)));
+        }
+        Ok(())
+    }
+
+    /// A message of this answer and of all others that are there already.
+    fn collect(&mut self, first: v1::StreamAnswer) -> v1::StreamPermitsResponse {
+        let mut answers = vec![first];
+        while answers.len() < CALLS_MAX
+            && let Some(Some(answer)) = self.open.next().now_or_never()
+        {
+            answers.push(answer);
+        }
+        v1::StreamPermitsResponse { answers }
+    }
+}
+
+async fn decide(node: Node, call: v1::StreamCall) -> v1::StreamAnswer {
+    let id = call.id;
+    let answer = answer(&node, call).await;
+    v1::StreamAnswer {
+        id,
+        answer: Some(answer.unwrap_or_else(|failure| Answer::Error(failure.into_call_error()))),
+    }
+}
+
+async fn answer(node: &Node, call: v1::StreamCall) -> Result<Answer, Failure> {
+    let timeout = timeout(call.timeout)?;
+    match call.call {
+        Some(stream_call::Call::Acquire(request)) => {
+            acquire(node, request, timeout).await.map(Answer::Acquired)
+        }
+        Some(stream_call::Call::Renew(request)) => renew(node, request, timeout).await.map(Answer::Renewed),
+        Some(stream_call::Call::Release(request)) => {
+            release(node, request, timeout).await.map(Answer::Released)
+        }
+        None => Err(Invalid::field("call", "is required: one of acquire, renew or release").into()),
+    }
+}
+
+fn timeout(given: Option<prost_types::Duration>) -> Result<Duration, Invalid> {
+    let mut fields = Fields::default();
+    let longest = Span::from_secs(TIMEOUT_MAX.as_secs());
+    let span = fields.span_within("timeout", given, Span(1)..=longest);
+    fields.finish(Some(span.map_or(TIMEOUT_DEFAULT, |span| Duration::from_nanos(span.0))))
+}
+
+/// The transport calls a message over its limit out of range; the API calls it invalid.
+fn oversize(status: Status) -> Status {
+    match status.code() {
+        Code::OutOfRange => Failure::from(Invalid::field("(message)", status.message())).into_status(),
+        _ => status,
+    }
+}
