@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod node;
 pub mod raft;
 pub mod readiness;
+pub mod resource_file;
 pub mod router;
 pub mod storage;
 pub mod telemetry;

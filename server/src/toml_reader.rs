@@ -205,7 +205,7 @@ impl<'t, 'i> Section<'t, 'i> {
         line_of(reader.text, self.offset)
     }
 
-    /// Whether a key is there, known or not.
+    /// Whether a key is there.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

@@ -204,8 +204,9 @@ fn clip(text: &str) -> String {
 }
 
 fn clip_to(text: &str, max: usize) -> String {
-    match text.len() <= max {
-        true => text.to_owned(),
-        false => format!("{}…", &text[..text.floor_char_boundary(max)]),
+    if text.len() <= max {
+        return text.to_owned();
     }
+    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &text[..end])
 }

@@ -1,0 +1,74 @@
+//! Resources as files for people: what `tollgate resource apply` reads and `tollgate resource get --output toml` writes.
+//!
+//! ```toml
+//! [[resource]]
+//! name = "salesforce/acme"
+//!
+//! [[resource.limit]]
+//! name = "daily"
+//! kind = "sliding_window"
+//! amount = 100_000
+//! period = "24h"
+//! ```
+//!
+//! The keys are the fields of `resource.proto`, with the parameters of the kind beside the limit's own; durations are
+//! written `500ms`, `10s`, `24h`. `deploy/resources.example.toml` is the commented example.
+
+mod read;
+mod write;
+
+use std::fmt;
+
+pub use read::read;
+pub use write::write;
+
+use crate::toml_reader::Fault;
+
+/// Everything that is wrong with a file, at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultyFile(pub Vec<Fault>);
+
+impl fmt::Display for FaultyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the resources are not valid:")?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+impl std::error::Error for FaultyFile {}
+
+/// The words for the kinds, scopes and anchors: those of `resource.proto`, without its prefixes.
+mod words {
+    use tollgate_proto::v1::{Anchor, Scope};
+
+    /// Which message of `Limit.kind`.
+    #[derive(Clone, Copy)]
+    pub enum Kind {
+        TokenBucket,
+        LeakyBucket,
+        FixedWindow,
+        SlidingWindow,
+        Concurrency,
+    }
+
+    pub const KINDS: [(&str, Kind); 5] = [
+        ("token_bucket", Kind::TokenBucket),
+        ("leaky_bucket", Kind::LeakyBucket),
+        ("fixed_window", Kind::FixedWindow),
+        ("sliding_window", Kind::SlidingWindow),
+        ("concurrency", Kind::Concurrency),
+    ];
+
+    pub const SCOPES: [(&str, Scope); 4] = [
+        ("resource", Scope::Resource),
+        ("key", Scope::Key),
+        ("consumer", Scope::Consumer),
+        ("subject", Scope::Subject),
+    ];
+
+    pub const ANCHORS: [(&str, Anchor); 3] =
+        [("epoch", Anchor::Epoch), ("midnight", Anchor::Midnight), ("first_request", Anchor::FirstRequest)];
+}
+
+#[cfg(test)]
+mod tests;

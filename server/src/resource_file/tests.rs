@@ -1,0 +1,135 @@
+use super::*;
+use crate::grpc::convert::{definition::definition, resource::resource};
+use tollgate_limiter::StoredResource;
+
+const EXAMPLE: &str = include_str!("../../../deploy/resources.example.toml");
+
+const ALL_KINDS: &str = r#"
+[[resource]]
+name = "vendor/account"
+description = "with \"quotes\" and ünïcode"
+keys = ["first", "second"]
+dispatch_tolerance = "20ms"
+settle_within = "0s"
+
+[[resource.limit]]
+name = "bucket"
+kind = "token_bucket"
+capacity = 10
+refill_amount = 5
+refill_period = "1s"
+scope = "key"
+max_scope_values = 7
+
+[[resource.limit]]
+name = "paced"
+kind = "leaky_bucket"
+amount = 3
+period = "1m 30s"
+operations = ["search/*", "**"]
+
+[[resource.limit]]
+name = "day"
+kind = "fixed_window"
+amount = 1000
+anchor = "midnight"
+time_zone = "Europe/Berlin"
+dimension = "input_tokens"
+shadow = true
+
+[[resource.limit]]
+name = "opened"
+kind = "fixed_window"
+amount = 1000
+period = "1h"
+anchor = "first_request"
+
+[[resource.limit]]
+name = "rolling"
+kind = "sliding_window"
+amount = 190
+period = "10s"
+resolution = 50
+
+[[resource.limit]]
+name = "slots"
+kind = "concurrency"
+slots = 25
+lease_default = "30s"
+counts_after = "20s"
+"#;
+
+#[test]
+fn the_example_is_valid() {
+    let names: Vec<String> = read(EXAMPLE).unwrap().into_iter().map(|resource| resource.name).collect();
+    assert_eq!(names, ["salesforce/acme", "hubspot/acme"]);
+}
+
+#[test]
+fn what_is_written_reads_as_the_same_definition() {
+    for text in [EXAMPLE, ALL_KINDS] {
+        for wire in read(text).unwrap() {
+            let defined = definition(wire).unwrap();
+            let spelt_out = resource(StoredResource { resource: defined.clone(), generation: 7 });
+            let written = write(&[spelt_out]);
+            let again = read(&written).unwrap_or_else(|faults| panic!("{faults}\n{written}"));
+            assert_eq!(definition(again[0].clone()), Ok(defined), "{written}");
+        }
+    }
+}
+
+#[test]
+fn each_fault_names_its_line_and_key() {
+    let cases = [
+        (
+            "capacity = 10",
+            "capcity = 10",
+            "line 12: resource[0].limit[0].capcity: unknown key: `capcity` is not known here; did you mean `capacity`?",
+        ),
+        ("keys =", "kees =", "line 5: resource[0].kees: unknown key"),
+        (
+            "[[resource]]",
+            "[[resources]]",
+            "unknown key: `resources` is not known here; did you mean `resource`?",
+        ),
+        (
+            "\"sliding_window\"",
+            "\"sliding\"",
+            "resource[0].limit[4].kind: `sliding` is not known here; did you mean `sliding_window`?",
+        ),
+        ("kind = \"sliding_window\"\n", "", "resource[0].limit[4].kind: is required: one of token_bucket"),
+        ("\"midnight\"", "\"noon\"", "resource[0].limit[2].anchor: `noon` is not known here"),
+        (
+            "\"1s\"",
+            "\"1 parsec\"",
+            "line 14: resource[0].limit[0].refill_period: must be a duration such as 500ms",
+        ),
+        ("\"1s\"", "1", "resource[0].limit[0].refill_period: must be a text in quotes, not integer"),
+        ("amount = 190", "amount = -1", "resource[0].limit[4].amount: is negative or too large"),
+        ("slots = 25", "slots = 5000000000", "resource[0].limit[5].slots: is negative or too large"),
+        ("name = \"vendor/account\"\n", "", "resource[0].name: is required"),
+        ("vendor/account", "Vendor", "Vendor name: must be parts of lower-case letters"),
+        ("Europe/Berlin", "Europe/Atlantis", "limits[2].fixed_window.time_zone: is not an IANA time zone"),
+        ("shadow = true", "shadow = \"yes\"", "resource[0].limit[2].shadow: must be true or false"),
+    ];
+    for (good, bad, expected) in cases {
+        let text = ALL_KINDS.replacen(good, bad, 1);
+        assert_ne!(text, ALL_KINDS, "{good}");
+        let faults = read(&text).unwrap_err().to_string();
+        assert!(faults.contains(expected), "{expected}\n{faults}");
+    }
+}
+
+#[test]
+fn a_name_given_twice_is_refused() {
+    let faults = read(&format!("{ALL_KINDS}{ALL_KINDS}")).unwrap_err();
+    assert!(
+        faults.to_string().contains("vendor/account: is in this file twice; first in line 2"),
+        "{faults}"
+    );
+}
+
+#[test]
+fn an_empty_file_has_no_resources() {
+    assert_eq!(read(""), Ok(vec![]));
+}

@@ -1,0 +1,124 @@
+//! Resources to TOML.
+
+use std::{fmt::Write, time};
+
+use prost_types::Duration;
+use tollgate_proto::v1::{self, limit::Kind as Parameters};
+
+use super::words::{ANCHORS, SCOPES};
+
+/// Writes resources so that reading them gives the same definitions. The generation is left out: it belongs to the
+/// cluster that counts it.
+pub fn write(resources: &[v1::Resource]) -> String {
+    let texts: Vec<String> = resources.iter().map(resource).collect();
+    texts.join("\n")
+}
+
+/// The lines of a table.
+struct Lines(String);
+
+impl Lines {
+    fn table(header: &str) -> Lines {
+        Lines(format!("{header}\n"))
+    }
+
+    fn value(&mut self, key: &str, value: impl Into<toml::Value>) {
+        // Writing to a text cannot fail.
+        let _ = writeln!(self.0, "{key} = {}", value.into());
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        if !text.is_empty() {
+            self.value(key, text);
+        }
+    }
+
+    fn texts(&mut self, key: &str, texts: &[String]) {
+        if !texts.is_empty() {
+            self.value(key, texts.to_vec());
+        }
+    }
+
+    fn number(&mut self, key: &str, number: u64) {
+        if number != 0 {
+            let _ = writeln!(self.0, "{key} = {number}");
+        }
+    }
+
+    fn span(&mut self, key: &str, duration: Option<Duration>) {
+        if let Some(duration) = duration.and_then(|duration| time::Duration::try_from(duration).ok()) {
+            self.value(key, humantime::format_duration(duration).to_string());
+        }
+    }
+}
+
+fn resource(resource: &v1::Resource) -> String {
+    let mut lines = Lines::table("[[resource]]");
+    lines.text("name", &resource.name);
+    lines.text("description", &resource.description);
+    lines.texts("keys", &resource.keys);
+    lines.span("dispatch_tolerance", resource.dispatch_tolerance);
+    lines.span("settle_within", resource.settle_within);
+    let limits: Vec<String> = resource.limits.iter().map(limit).collect();
+    lines.0 + "\n" + &limits.join("\n")
+}
+
+fn limit(limit: &v1::Limit) -> String {
+    let mut lines = Lines::table("[[resource.limit]]");
+    lines.text("name", &limit.name);
+    if let Some(kind) = &limit.kind {
+        parameters(&mut lines, kind);
+    }
+    lines.texts("operations", &limit.operations);
+    lines.text("dimension", &limit.dimension);
+    let scope = SCOPES.iter().find(|(_, scope)| *scope == limit.scope());
+    if let Some((word, _)) = scope.filter(|(_, scope)| *scope != v1::Scope::Resource) {
+        lines.text("scope", word);
+        lines.number("max_scope_values", limit.max_scope_values.into());
+    }
+    if limit.shadow {
+        lines.value("shadow", true);
+    }
+    lines.0
+}
+
+fn parameters(lines: &mut Lines, kind: &Parameters) {
+    match kind {
+        Parameters::TokenBucket(bucket) => {
+            lines.text("kind", "token_bucket");
+            lines.number("capacity", bucket.capacity);
+            lines.number("refill_amount", bucket.refill_amount);
+            lines.span("refill_period", bucket.refill_period);
+        }
+        Parameters::LeakyBucket(bucket) => {
+            lines.text("kind", "leaky_bucket");
+            lines.number("amount", bucket.amount);
+            lines.span("period", bucket.period);
+        }
+        Parameters::FixedWindow(window) => {
+            lines.text("kind", "fixed_window");
+            lines.number("amount", window.amount);
+            lines.span("period", window.period);
+            if let Some((word, _)) = ANCHORS.iter().find(|(_, anchor)| *anchor == window.anchor()) {
+                lines.text("anchor", word);
+            }
+            lines.text("time_zone", &window.time_zone);
+            lines.span("max_clock_skew", window.max_clock_skew);
+        }
+        Parameters::SlidingWindow(window) => {
+            lines.text("kind", "sliding_window");
+            lines.number("amount", window.amount);
+            lines.span("period", window.period);
+            lines.number("resolution", window.resolution.into());
+        }
+        Parameters::Concurrency(slots) => {
+            lines.text("kind", "concurrency");
+            lines.number("slots", slots.slots.into());
+            lines.span("lease_default", slots.lease_default);
+            lines.span("lease_max", slots.lease_max);
+            lines.span("grace", slots.grace);
+            lines.span("counts_after", slots.counts_after);
+            lines.span("quarantine", slots.quarantine);
+        }
+    }
+}
