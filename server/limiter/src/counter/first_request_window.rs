@@ -1,0 +1,148 @@
+//! Fixed windows that begin with the first call after the last window closed, by cluster time.
+//!
+//! **Guarantee:** in each of the vendor's windows at most `amount` arrives, wherever in `[grant, grant + tolerance]` calls
+//! arrive. This relies on granted calls being made, or given back as not sent: a vendor's window opens with a call.
+//!
+//! A grant at t with no window open opens one. The vendor's window opens with the first arrival, at some a in
+//! `[t, t + tolerance]`, and closes at `a + period`, that is in `[t + period, t + period + tolerance]`. So a further grant
+//! at g is certain to arrive inside while `g + tolerance < t + period`; then nothing is granted; and a grant at
+//! `t + period + tolerance` or later is certain to arrive after the vendor's window closed, and opens the next.
+//! What is granted in one of our windows thus arrives in one of the vendor's, and it is at most `amount`.
+//!
+//! If the call that opened the window was not sent, the vendor's window opens with one of the others, at the latest with
+//! the youngest: the moment before which the window cannot have closed moves there. If none was sent, no window is open.
+
+use minicbor::{Decode, Encode};
+
+use super::{Counter, Place, Tolerant};
+use crate::model::{ClusterTime, FixedWindow, Span, Stamp};
+
+/// The state of a window that opens with the first request. Without calls in it no window is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct FirstRequestWindowCounter {
+    /// When it was opened; names the window for its debits.
+    #[n(0)]
+    name: ClusterTime,
+    /// The vendor's window opens no earlier…
+    #[n(1)]
+    opens_from: ClusterTime,
+    /// …and a call that is sent was granted no later than this.
+    #[n(2)]
+    opens_by: ClusterTime,
+    /// The youngest grant.
+    #[n(3)]
+    youngest: ClusterTime,
+    #[n(4)]
+    used: u128,
+    /// Granted in the window and not known to be unsent.
+    #[n(5)]
+    calls: u64,
+}
+
+type Rules<'a> = Tolerant<'a, FixedWindow>;
+
+impl FirstRequestWindowCounter {
+    /// A window that opens now with `used` in it; none if that is nothing.
+    pub(super) fn opened(used: u128, now: Stamp) -> Self {
+        let at = now.cluster;
+        let calls = u64::from(used > 0);
+        FirstRequestWindowCounter { name: at, opens_from: at, opens_by: at, youngest: at, used, calls }
+    }
+
+    /// A call of the window was not sent, and its amount was given back.
+    pub(super) fn withdraw(&mut self, place: Place) {
+        let Place::FirstRequest { window, at } = place else { return };
+        if window != self.name || self.calls == 0 {
+            return;
+        }
+        self.calls -= 1;
+        if at <= self.opens_by {
+            self.opens_by = self.youngest;
+        }
+    }
+
+    /// When the vendor's window has certainly closed.
+    fn closed_at(&self, rules: Rules<'_>) -> ClusterTime {
+        self.opens_by + rules.window.period + rules.tolerance
+    }
+
+    fn is_open(&self, rules: Rules<'_>, now: ClusterTime) -> bool {
+        self.calls > 0 && now < self.closed_at(rules)
+    }
+
+    /// Whether what is granted now arrives before the vendor's window closes.
+    fn takes_calls(&self, rules: Rules<'_>, now: ClusterTime) -> bool {
+        now + rules.tolerance < self.opens_from + rules.window.period
+    }
+}
+
+impl Counter for FirstRequestWindowCounter {
+    type Rules<'a> = Rules<'a>;
+
+    fn fresh(_: Rules<'_>, _: Stamp) -> Self {
+        FirstRequestWindowCounter::default()
+    }
+
+    fn earliest(&self, rules: Rules<'_>, amount: u64, from: Stamp) -> Stamp {
+        if !self.is_open(rules, from.cluster) {
+            return from;
+        }
+        let fits = self.used + u128::from(amount) <= u128::from(rules.window.amount);
+        if fits && self.takes_calls(rules, from.cluster) {
+            return from;
+        }
+        from.after(self.closed_at(rules).since(from.cluster))
+    }
+
+    fn debit(&mut self, rules: Rules<'_>, amount: u64, now: Stamp) -> Place {
+        let at = now.cluster;
+        if self.is_open(rules, at) {
+            self.used += u128::from(amount);
+            self.calls += 1;
+            self.youngest = at;
+        } else {
+            *self = FirstRequestWindowCounter { calls: 1, ..Self::opened(u128::from(amount), now) };
+        }
+        Place::FirstRequest { window: self.name, at }
+    }
+
+    fn give_back(&mut self, _: Rules<'_>, place: Place, surplus: u64, _: Stamp) {
+        if matches!(place, Place::FirstRequest { window, .. } if window == self.name) {
+            self.used = self.used.saturating_sub(u128::from(surplus));
+        }
+    }
+
+    fn owe(&mut self, rules: Rules<'_>, place: Place, extra: u64, now: Stamp) -> Place {
+        let Place::FirstRequest { window, .. } = place else { return self.debit(rules, extra, now) };
+        if window == self.name {
+            self.used += u128::from(extra);
+        }
+        place
+    }
+
+    fn available(&self, rules: Rules<'_>, now: Stamp) -> i128 {
+        let left = i128::from(rules.window.amount) - self.used(rules, now).cast_signed();
+        let waiting = self.is_open(rules, now.cluster) && !self.takes_calls(rules, now.cluster);
+        if waiting { left.min(0) } else { left }
+    }
+
+    fn used(&self, rules: Rules<'_>, now: Stamp) -> u128 {
+        if self.is_open(rules, now.cluster) { self.used } else { 0 }
+    }
+
+    fn fresh_in(&self, rules: Rules<'_>, now: Stamp) -> Span {
+        if self.calls == 0 { Span::ZERO } else { self.closed_at(rules).since(now.cluster) }
+    }
+
+    /// The open window stays open. Under a shorter period one that the vendor counts may have opened with any of its
+    /// calls, so it counts as opened by the youngest.
+    fn carry(&self, old: Rules<'_>, new: Rules<'_>, now: Stamp) -> Self {
+        if !self.is_open(old, now.cluster) {
+            return FirstRequestWindowCounter::default();
+        }
+        if new.window.period >= old.window.period {
+            return *self;
+        }
+        FirstRequestWindowCounter { opens_from: self.youngest, opens_by: self.youngest, ..*self }
+    }
+}
