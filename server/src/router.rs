@@ -110,3 +110,146 @@ impl Router {
         reply.unwrap_or(Err(Refusal::DeadlineExceeded))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, future::ready};
+
+    use parking_lot::Mutex;
+    use tollgate_limiter::{Acquire, Command, Label, Priority, RequestId, ResourceName};
+
+    use super::*;
+    use crate::raft::{
+        call::{MemberRefusal, Query},
+        door::{Inside, door},
+    };
+
+    /// Answers in the order of a script, and remembers what it was asked.
+    #[derive(Default)]
+    struct Script {
+        answers: Mutex<VecDeque<Result<Reply, Refusal>>>,
+        asked: Mutex<Vec<(NodeId, Call)>>,
+    }
+
+    impl Forward for Script {
+        fn forward(&self, to: NodeId, call: Call) -> Forwarded {
+            self.asked.lock().push((to, call));
+            match self.answers.lock().pop_front() {
+                Some(answer) => Box::pin(ready(answer)),
+                None => Box::pin(std::future::pending()),
+            }
+        }
+    }
+
+    fn router(
+        leader: Option<NodeId>,
+        answers: impl IntoIterator<Item = Result<Reply, Refusal>>,
+    ) -> (Router, Arc<Script>, Inside) {
+        let (door, inside) = door();
+        inside.status.send_modify(|status| status.leader = leader);
+        let script =
+            Arc::new(Script { answers: Mutex::new(answers.into_iter().collect()), ..Script::default() });
+        (Router::new(1, door, script.clone()), script, inside)
+    }
+
+    fn reply() -> Result<Reply, Refusal> {
+        Ok(Reply::Changed(Err(MemberRefusal::ChangeInProgress)))
+    }
+
+    fn query() -> Call {
+        Call::Query(Query::Cluster)
+    }
+
+    fn acquire(request_id: Option<&str>) -> Call {
+        let none = || Label::new("").unwrap();
+        let command = Command::Acquire(Acquire {
+            resource: ResourceName::new("r").unwrap(),
+            operation: none(),
+            cost: 1,
+            amounts: Default::default(),
+            consumer: none(),
+            subject: none(),
+            key: none(),
+            priority: Priority::Medium,
+            lease: None,
+            request_id: request_id.map(|id| RequestId::new(id).unwrap()),
+        });
+        Call::Command { command, attempt: 0 }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn hints_are_followed() {
+        let (router, script, _inside) =
+            router(Some(2), [Err(Refusal::NotLeader { leader: Some(3) }), reply()]);
+        assert_eq!(router.call(Call::RemoveMember(9), LONG).await, reply());
+        let asked: Vec<NodeId> = script.asked.lock().iter().map(|(to, _)| *to).collect();
+        assert_eq!(asked, [2, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_leader_the_answer_comes_within_the_patience() {
+        let (router, _, _inside) = router(None, []);
+        let began = tokio::time::Instant::now();
+        assert_eq!(router.call(query(), LONG).await, Err(Refusal::NoLeader));
+        assert_eq!(began.elapsed(), LEADERLESS_PATIENCE);
+        // A shorter deadline is kept.
+        let began = tokio::time::Instant::now();
+        assert_eq!(router.call(query(), Duration::from_millis(300)).await, Err(Refusal::NoLeader));
+        assert_eq!(began.elapsed(), Duration::from_millis(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_election_is_waited_out() {
+        let (router, _, inside) = router(None, [reply()]);
+        let elected = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            inside.status.send_modify(|status| status.leader = Some(2));
+            inside
+        });
+        assert_eq!(router.call(Call::RemoveMember(9), LONG).await, reply());
+        drop(elected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_safe_to_repeat_is_repeated_as_a_later_attempt() {
+        let (router, script, _inside) = router(Some(2), [Err(Refusal::OutcomeUnknown), reply()]);
+        assert_eq!(router.call(acquire(Some("a")), LONG).await, reply());
+        let attempts: Vec<Call> = script.asked.lock().iter().map(|(_, call)| call.clone()).collect();
+        let mut second = acquire(Some("a"));
+        second.count_attempt();
+        assert_eq!(attempts, [acquire(Some("a")), second]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_safe_to_repeat_is_asked_once() {
+        let (router, script, _inside) = router(Some(2), [Err(Refusal::OutcomeUnknown), reply()]);
+        assert_eq!(router.call(acquire(None), LONG).await, Err(Refusal::OutcomeUnknown));
+        assert_eq!(script.asked.lock().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outcome_once_unknown_stays_unknown_when_the_leader_is_gone() {
+        let (router, _, inside) = router(Some(2), [Err(Refusal::OutcomeUnknown)]);
+        let call = tokio::spawn(async move { router.call(acquire(Some("a")), LONG).await });
+        tokio::task::yield_now().await;
+        inside.status.send_modify(|status| status.leader = None);
+        assert_eq!(call.await.unwrap(), Err(Refusal::OutcomeUnknown));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unreachable_leader_is_given_up_within_the_patience() {
+        let unreachable = std::iter::repeat_n(Err(Refusal::NotLeader { leader: None }), 10_000);
+        let (router, _, _inside) = router(Some(2), unreachable);
+        let began = tokio::time::Instant::now();
+        assert_eq!(router.call(query(), LONG).await, Err(Refusal::NoLeader));
+        assert!(began.elapsed() <= LEADERLESS_PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_leader_is_waited_for_until_the_deadline() {
+        let (router, _, _inside) = router(Some(2), []);
+        assert_eq!(router.call(query(), LONG).await, Err(Refusal::DeadlineExceeded));
+    }
+}
