@@ -1,0 +1,116 @@
+//! The three ports of a node: bound before anything else happens, so that a port that is taken stops nothing half-way.
+
+use std::{
+    future::Future,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+use tonic::{
+    service::Routes,
+    transport::{self, server::TcpIncoming},
+};
+
+use crate::config::Listen;
+
+/// A connection that is silent for this long is asked whether it lives, and has as long again to answer: otherwise clients
+/// that vanished would be kept for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Calls that one connection may have open; the client queues the others.
+const STREAMS_PER_CONNECTION_MAX: u32 = 2_048;
+
+/// All headers of a call together.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// Why a port cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({setting}): {source}; {advice} (in the file `{setting}`, or --{flag}, or {variable})", advice = advice(source))]
+pub struct BindError {
+    setting: &'static str,
+    flag: &'static str,
+    variable: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "stop the process that has this port, or choose another port",
+        ErrorKind::AddrNotAvailable => "choose an address that this machine has",
+        ErrorKind::PermissionDenied => "choose a port above 1023",
+        _ => "choose another address",
+    }
+}
+
+/// The ports, bound.
+pub struct Ports {
+    /// For clients.
+    pub client: TcpListener,
+    /// For the other nodes.
+    pub peer: TcpListener,
+    /// For metrics and health.
+    pub http: TcpListener,
+}
+
+impl Ports {
+    /// Binds all three, or says which setting to change.
+    pub async fn bind(listen: Listen) -> Result<Ports, BindError> {
+        Ok(Ports {
+            client: bind("listen.client", "listen-client", "TOLLGATE_LISTEN_CLIENT", listen.client).await?,
+            peer: bind("listen.peer", "listen-peer", "TOLLGATE_LISTEN_PEER", listen.peer).await?,
+            http: bind("listen.http", "listen-http", "TOLLGATE_LISTEN_HTTP", listen.http).await?,
+        })
+    }
+
+    /// Where they are; the system chose those whose port was given as 0.
+    pub fn addresses(&self) -> io::Result<Listen> {
+        Ok(Listen {
+            client: self.client.local_addr()?,
+            peer: self.peer.local_addr()?,
+            http: self.http.local_addr()?,
+        })
+    }
+}
+
+async fn bind(
+    setting: &'static str,
+    flag: &'static str,
+    variable: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { setting, flag, variable, address, source })
+}
+
+/// Serves gRPC until `stop`, then until the calls that are open have ended.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    stop: impl Future<Output = ()>,
+) -> Result<(), transport::Error> {
+    transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop)
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_names_the_setting() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listen = Listen { client: free, peer: taken.local_addr().unwrap(), http: free };
+        let error = Ports::bind(listen).await.map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("listen.peer") && error.contains("--listen-peer"), "{error}");
+        assert!(error.contains("stop the process that has this port"), "{error}");
+    }
+}
