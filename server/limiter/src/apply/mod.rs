@@ -1,102 +1,65 @@
 //! How a command changes the state.
+//!
+//! An acquire goes: `acquire.rs` (is it a replay, is it valid) → `request.rs` (which limits apply, and what it weighs
+//! there) → `evaluate.rs` (does it fit, or when would it) → `grant.rs` (debit everything). The leader's cheap refusal
+//! ([`Limiter::refuse`]) goes the same way up to the evaluation, so the two can never disagree.
+//!
+//! Limits apply to the operations that their patterns match (`operations.rs`).
 
-use crate::model::{
-    Answer, ClusterTime, Command, Label, PermitId, ResourceName, ResourceUsage, Stamp, StoredResource,
+mod acquire;
+mod digest;
+mod evaluate;
+mod expire;
+mod grant;
+mod operations;
+mod release;
+mod renew;
+mod request;
+mod resources;
+mod usage;
+
+#[cfg(test)]
+mod properties;
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    model::{
+        Answer, CallOutcome, ClusterTime, Command, PermitId, Release, ResourceName, Stamp, StoredResource,
+    },
+    state::{CowMap, Permits, RequestIds, ResourceState, Shared},
 };
 
 /// The state machine. Cloning is cheap (the copies share what neither has changed since), so that a snapshot can be
 /// encoded in the background while grants go on.
-#[derive(Clone, Debug, Default)]
-pub struct Limiter {}
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Limiter {
+    #[n(0)]
+    now: Stamp,
+    #[n(1)]
+    digest: u64,
+    /// Permits ever granted: the last id given.
+    #[n(2)]
+    permits_granted: u64,
+    /// Definitions ever stored: the last generation given.
+    #[n(3)]
+    definitions_stored: u64,
+    #[n(4)]
+    leases_expired: u64,
+    #[n(5)]
+    resources: CowMap<ResourceName, Shared<ResourceState>>,
+    #[n(6)]
+    permits: Permits,
+    #[n(7)]
+    request_ids: RequestIds,
+}
 
 /// A snapshot that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the limiter's snapshot cannot be read: {0}")]
 pub struct Corrupt(pub String);
-
-impl Limiter {
-    /// Moves time to the stamp, ends what expires by then, and carries out the commands in order. One answer a command
-    /// is pushed to `answers`. The same entries in the same order give the same answers, state and digest everywhere.
-    pub fn apply(&mut self, stamp: Stamp, commands: &[Command], answers: &mut Vec<Answer>) {
-        let _ = (stamp, commands, answers);
-        todo!()
-    }
-
-    /// What can be answered without the log, because it would change nothing: a denial, or a rejection of an acquire.
-    /// `None`: propose it. Never call it for a retry, nor before the leader has applied an entry of its own term.
-    pub fn refuse(&self, stamp: Stamp, command: &Command) -> Option<Answer> {
-        let _ = (stamp, command);
-        todo!()
-    }
-
-    /// Gives back a grant that nobody is left to receive: as a release with `NotSent`, as a command for the log.
-    pub fn give_back(permit: PermitId) -> Command {
-        let _ = permit;
-        todo!()
-    }
-
-    /// When the next lease runs out: an entry stamped then or later frees it.
-    pub fn next_due(&self) -> Option<ClusterTime> {
-        todo!()
-    }
-
-    /// The stamp of the last entry applied.
-    pub fn now(&self) -> Stamp {
-        todo!()
-    }
-
-    /// Digest of every answer given so far, chained: equal on all nodes at the same entry, or they have diverged.
-    pub fn digest(&self) -> u64 {
-        todo!()
-    }
-
-    /// One resource.
-    pub fn resource(&self, name: &ResourceName) -> Option<StoredResource> {
-        let _ = name;
-        todo!()
-    }
-
-    /// Resources by name, after `after`, beginning with `prefix`, at most `max`; and whether others follow.
-    pub fn resources(
-        &self,
-        after: Option<&ResourceName>,
-        prefix: &str,
-        max: usize,
-    ) -> (Vec<StoredResource>, bool) {
-        let _ = (after, prefix, max);
-        todo!()
-    }
-
-    /// Live figures at `stamp`: counters per limit at most `max_scope_values` (least available first), held slots at most
-    /// `max_held`.
-    pub fn usage(
-        &self,
-        stamp: Stamp,
-        name: &ResourceName,
-        scope_value: Option<&Label>,
-        max_scope_values: usize,
-        max_held: usize,
-    ) -> Option<ResourceUsage> {
-        let _ = (stamp, name, scope_value, max_scope_values, max_held);
-        todo!()
-    }
-
-    /// How many resources there are, how many permits are live, how many leases ran out since the beginning.
-    pub fn totals(&self) -> Totals {
-        todo!()
-    }
-
-    /// The whole state, for a snapshot.
-    pub fn encode(&self) -> Vec<u8> {
-        todo!()
-    }
-
-    /// The state from a snapshot.
-    pub fn decode(bytes: &[u8]) -> Result<Limiter, Corrupt> {
-        let _ = bytes;
-        todo!()
-    }
-}
 
 /// Sizes, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,4 +70,115 @@ pub struct Totals {
     pub permits_live: u64,
     /// Leases that ran out since the beginning.
     pub leases_expired: u64,
+}
+
+impl Limiter {
+    /// Moves time to the stamp, ends what expires by then, and carries out the commands in order. One answer a command
+    /// is pushed to `answers`. The same entries in the same order give the same answers, state and digest everywhere.
+    pub fn apply(&mut self, stamp: Stamp, commands: &[Command], answers: &mut Vec<Answer>) {
+        self.now = self.now.max(stamp);
+        self.digest = digest::fold_stamp(self.digest, self.now);
+        self.expire();
+        for command in commands {
+            let answer = self.carry_out(command);
+            self.digest = digest::fold_answer(self.digest, &answer);
+            answers.push(answer);
+        }
+    }
+
+    /// What can be answered without the log, because it would change nothing: a denial, or a rejection of an acquire.
+    /// `None`: propose it. Never call it for a retry, nor before the leader has applied an entry of its own term.
+    pub fn refuse(&self, stamp: Stamp, command: &Command) -> Option<Answer> {
+        let Command::Acquire(acquire) = command else { return None };
+        self.refuse_acquire(acquire, self.now.max(stamp))
+    }
+
+    /// Gives back a grant that nobody is left to receive: as a release with `NotSent`, as a command for the log.
+    pub fn give_back(permit: PermitId) -> Command {
+        let outcome = CallOutcome::NotSent;
+        Command::Release(Release { permit, outcome, cost: None, amounts: BTreeMap::new() })
+    }
+
+    /// When the next lease runs out: an entry stamped then or later frees it.
+    pub fn next_due(&self) -> Option<ClusterTime> {
+        self.permits.next_due()
+    }
+
+    /// The stamp of the last entry applied.
+    pub fn now(&self) -> Stamp {
+        self.now
+    }
+
+    /// Digest of every answer given so far, chained: equal on all nodes at the same entry, or they have diverged.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// One resource.
+    pub fn resource(&self, name: &ResourceName) -> Option<StoredResource> {
+        self.resources.get(name).map(|state| state.stored())
+    }
+
+    /// Resources by name, after `after`, beginning with `prefix`, at most `max`; and whether others follow.
+    pub fn resources(
+        &self,
+        after: Option<&ResourceName>,
+        prefix: &str,
+        max: usize,
+    ) -> (Vec<StoredResource>, bool) {
+        let mut matching = self
+            .resources
+            .iter_after(after)
+            .skip_while(|(name, _)| name.as_str() < prefix)
+            .take_while(|(name, _)| name.as_str().starts_with(prefix))
+            .map(|(_, state)| state.stored());
+        let page = matching.by_ref().take(max).collect();
+        (page, matching.next().is_some())
+    }
+
+    /// How many resources there are, how many permits are live, how many leases ran out since the beginning.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            resources: self.resources.len() as u64,
+            permits_live: self.permits.len() as u64,
+            leases_expired: self.leases_expired,
+        }
+    }
+
+    /// The whole state, for a snapshot.
+    pub fn encode(&self) -> Vec<u8> {
+        match minicbor::to_vec(self) {
+            Ok(bytes) => bytes,
+            Err(e) => unreachable!("a vector takes every write, and no type of the state refuses to be encoded: {e}"),
+        }
+    }
+
+    /// The state from a snapshot.
+    pub fn decode(bytes: &[u8]) -> Result<Limiter, Corrupt> {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let limiter: Limiter = decoder.decode().map_err(|e| Corrupt(e.to_string()))?;
+        if decoder.position() != bytes.len() {
+            return Err(Corrupt(format!("{} bytes too many", bytes.len() - decoder.position())));
+        }
+        if let Some((name, _)) = limiter.resources.iter().find(|(_, state)| !state.is_consistent()) {
+            return Err(Corrupt(format!("the counters of {name} are not those of its limits")));
+        }
+        Ok(limiter)
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Answer {
+        match command {
+            Command::Acquire(acquire) => self.acquire(acquire),
+            Command::Renew(renew) => self.renew(renew),
+            Command::Release(release) => self.release(release),
+            Command::CreateResource(resource) => self.create_resource(resource),
+            Command::UpdateResource(update) => self.update_resource(update),
+            Command::DeleteResource(delete) => self.delete_resource(delete),
+        }
+    }
+
+    /// Whether a permit of that id was ever granted.
+    fn was_granted(&self, permit: PermitId) -> bool {
+        (1..=self.permits_granted).contains(&permit.0)
+    }
 }

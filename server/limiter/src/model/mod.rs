@@ -11,6 +11,7 @@ mod outcome;
 mod resource;
 mod time;
 mod usage;
+mod validate;
 
 pub use command::*;
 pub use name::*;
@@ -18,3 +19,4 @@ pub use outcome::*;
 pub use resource::*;
 pub use time::*;
 pub use usage::*;
+pub(crate) use validate::{LEASE_MAX, LEASE_MIN};

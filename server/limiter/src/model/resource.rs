@@ -1,5 +1,7 @@
 //! A resource as its owner defines it. [`Resource::validate`] holds all rules that go beyond a single field's type.
 
+use std::collections::BTreeMap;
+
 use minicbor::{Decode, Encode};
 
 use super::{Description, Dimension, Label, LimitName, ResourceName, Span, TimeZoneName};
@@ -88,6 +90,43 @@ pub enum LimitKind {
     /// Slots held under leases.
     #[n(4)]
     Concurrency(#[n(0)] Concurrency),
+}
+
+impl LimitKind {
+    /// What the limit allows, as defined: capacity, amount per period or window, or slots.
+    pub fn amount(&self) -> u64 {
+        match self {
+            LimitKind::TokenBucket(bucket) => bucket.capacity,
+            LimitKind::LeakyBucket(bucket) => bucket.amount,
+            LimitKind::FixedWindow(window) => window.amount,
+            LimitKind::SlidingWindow(window) => window.amount,
+            LimitKind::Concurrency(concurrency) => u64::from(concurrency.slots),
+        }
+    }
+
+    /// The field of the public API that holds it.
+    pub fn field(&self) -> &'static str {
+        match self {
+            LimitKind::TokenBucket(_) => "token_bucket",
+            LimitKind::LeakyBucket(_) => "leaky_bucket",
+            LimitKind::FixedWindow(_) => "fixed_window",
+            LimitKind::SlidingWindow(_) => "sliding_window",
+            LimitKind::Concurrency(_) => "concurrency",
+        }
+    }
+
+    /// Whether it counts in windows, so that it matters when a call arrives.
+    pub fn is_window(&self) -> bool {
+        matches!(self, LimitKind::FixedWindow(_) | LimitKind::SlidingWindow(_))
+    }
+
+    /// The slots, if it is about slots.
+    pub fn concurrency(&self) -> Option<&Concurrency> {
+        match self {
+            LimitKind::Concurrency(concurrency) => Some(concurrency),
+            _ => None,
+        }
+    }
 }
 
 /// In any interval T it grants at most `capacity + T · refill_amount / refill_period`.
@@ -183,6 +222,17 @@ pub struct Concurrency {
     pub quarantine: Span,
 }
 
+impl Limit {
+    /// What a call weighs here: one slot, its cost, or its amount of the limit's dimension. 0: the limit does not apply.
+    pub fn weight(&self, cost: u64, amounts: &BTreeMap<Dimension, u64>) -> u64 {
+        match (&self.kind, &self.dimension) {
+            (LimitKind::Concurrency(_), _) => 1,
+            (_, None) => cost,
+            (_, Some(dimension)) => amounts.get(dimension).copied().unwrap_or(0),
+        }
+    }
+}
+
 /// One rule of [`Resource::validate`] that does not hold: which field, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 #[error("{field}: {problem}")]
@@ -193,4 +243,11 @@ pub struct Violation {
     /// What is wrong, and what is allowed.
     #[n(1)]
     pub problem: String,
+}
+
+impl Violation {
+    /// Of that field.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Violation {
+        Violation { field: field.into(), problem: problem.into() }
+    }
 }

@@ -1,6 +1,9 @@
 //! Time as the log knows it.
 
-use std::ops::{Add, Sub};
+use std::{
+    fmt,
+    ops::{Add, Sub},
+};
 
 use minicbor::{Decode, Encode};
 
@@ -36,6 +39,26 @@ impl Span {
     /// Whether it is no time at all.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
+    }
+}
+
+/// In the largest unit that divides it: `90 s`, `1500 ms`, `24 h`, `400 days`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HOUR: u64 = 3600 * NANOS_PER_SECOND;
+        let units = [
+            (48 * HOUR, 24 * HOUR, "days"),
+            (HOUR, HOUR, "h"),
+            (10 * 60 * NANOS_PER_SECOND, 60 * NANOS_PER_SECOND, "min"),
+            (NANOS_PER_SECOND, NANOS_PER_SECOND, "s"),
+            (NANOS_PER_MILLI, NANOS_PER_MILLI, "ms"),
+            (1_000, 1_000, "µs"),
+        ];
+        match units.iter().find(|(least, unit, _)| self.0 >= *least && self.0.is_multiple_of(*unit)) {
+            Some((_, unit, name)) => write!(f, "{} {name}", self.0 / unit),
+            None if self.0 == 0 => f.write_str("0 s"),
+            None => write!(f, "{} ns", self.0),
+        }
     }
 }
 

@@ -1,0 +1,116 @@
+//! Asking for a permit: the decision, which changes nothing. `grant.rs` carries it out.
+
+use super::{
+    Limiter,
+    evaluate::evaluate,
+    request::{self, Caller, Demand},
+};
+use crate::{
+    model::{Acquire, Answer, Denial, Grant, Label, Outcome, Rejection, Resource, Scope, Span, Stamp, Violation},
+    state::{Fingerprint, Remembered, ResourceState},
+};
+
+/// What becomes of a request.
+pub(super) enum Decision {
+    /// It was granted before.
+    Replay(Grant),
+    /// There is no room.
+    Deny(Denial),
+    /// There is room for it.
+    Grant(Plan),
+}
+
+/// What a grant will debit.
+pub(super) struct Plan {
+    pub key: Label,
+    pub demands: Vec<Demand>,
+    /// Present when the request has an id.
+    pub body: Option<Fingerprint>,
+}
+
+impl Limiter {
+    pub(super) fn acquire(&mut self, acquire: &Acquire) -> Answer {
+        match self.decide(acquire, self.now)? {
+            Decision::Replay(grant) => Ok(Outcome::Granted(grant)),
+            Decision::Deny(denial) => Ok(Outcome::Denied(denial)),
+            Decision::Grant(plan) => self.grant(acquire, plan),
+        }
+    }
+
+    /// See [`Limiter::refuse`]. A replay changes nothing either, but goes through the log: only there is it certain that
+    /// this node still leads, and what it says of the lease still true. That a scoped limit is full is found out at the
+    /// grant, because idle counters go then; so that rejection comes from the log too.
+    pub(super) fn refuse_acquire(&self, acquire: &Acquire, now: Stamp) -> Option<Answer> {
+        match self.decide(acquire, now) {
+            Ok(Decision::Replay(_) | Decision::Grant(_)) => None,
+            Ok(Decision::Deny(denial)) => Some(Ok(Outcome::Denied(denial))),
+            Err(rejection) => Some(Err(rejection)),
+        }
+    }
+
+    /// Request ids come first: a retry gets its permit even if the resource has changed or gone since.
+    fn decide(&self, acquire: &Acquire, now: Stamp) -> Result<Decision, Rejection> {
+        let body = acquire.request_id.as_ref().map(|_| Fingerprint::of(acquire));
+        if let Some(granted) = acquire.request_id.as_ref().and_then(|id| self.request_ids.get(id, now.cluster)) {
+            return match body == Some(granted.body) {
+                true => Ok(Decision::Replay(self.replay(granted, now))),
+                false => Err(Rejection::RequestIdReused),
+            };
+        }
+        let state = self.resources.get(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
+        choose_key(state, acquire, body, now).map_err(Rejection::Invalid)
+    }
+
+    fn replay(&self, granted: &Remembered, now: Stamp) -> Grant {
+        let held_for = now.cluster.since(granted.granted_at);
+        let live = self.permits.live(granted.permit, now.cluster);
+        let lease_left = live.map_or(Span::ZERO, |permit| permit.ends_at.since(now.cluster));
+        let usable = |within: Span| match granted.ended {
+            true => Span::ZERO,
+            false => Span(within.0.saturating_sub(held_for.0)),
+        };
+        Grant {
+            permit: granted.permit,
+            key: granted.key.clone(),
+            use_within: granted.use_within.map(usable),
+            lease: (!granted.slots.is_empty()).then_some(lease_left),
+            slots: granted.slots.clone(),
+            usage: Vec::new(),
+            replayed: true,
+        }
+    }
+}
+
+/// The first key, in the resource's order, with which everything fits; else the denial of the key that frees first.
+fn choose_key(
+    state: &ResourceState,
+    acquire: &Acquire,
+    body: Option<Fingerprint>,
+    now: Stamp,
+) -> Result<Decision, Violation> {
+    let resource = &state.definition;
+    request::check(resource, acquire)?;
+    let mut soonest: Option<Denial> = None;
+    for key in candidates(resource, acquire) {
+        let caller = Caller::of(acquire, &key);
+        let mut demands = request::demands(resource, &caller, acquire.cost, &acquire.amounts);
+        let by_key = demands.iter().any(|demand| resource.limits[demand.limit].scope == Scope::Key);
+        let Err(denial) = evaluate(state, &mut demands, now) else {
+            return Ok(Decision::Grant(Plan { key, demands, body }));
+        };
+        if soonest.as_ref().is_none_or(|soonest| denial.retry_after < soonest.retry_after) {
+            soonest = Some(denial);
+        }
+        if !by_key {
+            break;
+        }
+    }
+    Ok(Decision::Deny(soonest.expect("there is a candidate at least, and each that does not fit leaves a denial")))
+}
+
+fn candidates(resource: &Resource, acquire: &Acquire) -> Vec<Label> {
+    match acquire.key.is_empty() && !resource.keys.is_empty() {
+        true => resource.keys.clone(),
+        false => vec![acquire.key.clone()],
+    }
+}

@@ -1,0 +1,28 @@
+//! What time alone brings about, at the beginning of every entry.
+//!
+//! **Invariant:** no decision depends on how far this has come: permits are live while `now` is before their end, slots
+//! count until they are reclaimed, whether or not they have been cleared away. What is bounded here may therefore lag.
+
+use super::Limiter;
+
+/// Records forgotten at most for each entry, so that a peak that goes stale as a whole stops nobody.
+const FORGOTTEN_PER_ENTRY: usize = 512;
+
+impl Limiter {
+    pub(super) fn expire(&mut self) {
+        let now = self.now.cluster;
+        while let Some((id, permit)) = self.permits.expire_next(now) {
+            self.leases_expired += 1;
+            if let Some(request_id) = &permit.request_id {
+                self.request_ids.end(request_id, id);
+            }
+        }
+        for _ in 0..FORGOTTEN_PER_ENTRY {
+            let Some((id, permit)) = self.permits.forget_next(now) else { return };
+            if let Some(state) = self.resources.get_mut(&permit.resource) {
+                state.leased.remove(&id);
+                state.settleable.remove(&id);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Carrying out a grant: everything that fits is debited, and what can be undone or renewed is remembered.
+
+use super::{Limiter, acquire::Plan, evaluate, request::Demand};
+use crate::{
+    counter::{RateCounter, Slots},
+    model::{
+        Acquire, Answer, ClusterTime, Grant, LimitUsage, Outcome, PermitId, Rejection, Resource, Scope, Slot, Span, Stamp,
+    },
+    state::{Counters, Debited, Hold, MAX_SETTLEABLE, Permit, Remembered, ResourceState, terms_of},
+};
+
+impl Limiter {
+    pub(super) fn grant(&mut self, acquire: &Acquire, plan: Plan) -> Answer {
+        let now = self.now;
+        let state = self.resources.get_mut(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
+        let mut demands = plan.demands;
+        make_room(state, &mut demands, now)?;
+
+        self.permits_granted += 1;
+        let id = PermitId(self.permits_granted);
+        let leased = demands.iter().any(|demand| is_slot(&state.definition, demand));
+        let lease = lease(&state.definition, &demands, acquire.lease);
+        let lease_end = now.cluster + lease.unwrap_or_default();
+        let (debits, holds) = debit(state, &demands, id, lease_end, now);
+        let grant = Grant {
+            permit: id,
+            key: plan.key,
+            use_within: use_within(&state.definition, &demands),
+            lease: lease.filter(|_| leased),
+            slots: slots(state, &demands, &holds, id),
+            usage: usage(state, &demands, now),
+            replayed: false,
+        };
+
+        let settled_by = now.cluster + state.definition.settle_within;
+        self.remember_permit(id, Permit {
+            resource: acquire.resource.clone(),
+            granted_at: now.cluster,
+            ends_at: if leased { lease_end } else { settled_by.max(lease_end) },
+            leased,
+            operation: acquire.operation.clone(),
+            key: grant.key.clone(),
+            consumer: acquire.consumer.clone(),
+            subject: acquire.subject.clone(),
+            amounts: acquire.amounts.clone(),
+            debits,
+            holds,
+            request_id: acquire.request_id.clone(),
+        });
+        if let (Some(request_id), Some(body)) = (&acquire.request_id, plan.body) {
+            let granted = Remembered {
+                body,
+                permit: id,
+                granted_at: now.cluster,
+                key: grant.key.clone(),
+                slots: grant.slots.clone(),
+                use_within: grant.use_within,
+                ended: false,
+            };
+            self.request_ids.insert(request_id.clone(), granted, now.cluster);
+        }
+        Ok(Outcome::Granted(grant))
+    }
+
+    /// A permit that ends where it begins (no slots, nothing to be settled) leaves no record.
+    fn remember_permit(&mut self, id: PermitId, permit: Permit) {
+        if permit.ends_at <= permit.granted_at {
+            return;
+        }
+        if let Some(state) = self.resources.get_mut(&permit.resource) {
+            if permit.leased {
+                state.leased.insert(id, ());
+            } else {
+                state.settleable.insert(id, permit.ends_at);
+            }
+            if state.settleable.len() > MAX_SETTLEABLE
+                && let Some((&oldest, _)) = state.settleable.first()
+            {
+                state.settleable.remove(&oldest);
+                self.permits.remove(oldest);
+            }
+        }
+        self.permits.insert(id, permit);
+    }
+}
+
+/// Sees to it that each scoped limit can have the counter that it needs. A shadow limit that cannot goes without.
+fn make_room(state: &mut ResourceState, demands: &mut [Demand], now: Stamp) -> Result<(), Rejection> {
+    let ResourceState { definition, limits, .. } = state;
+    for demand in demands.iter_mut().filter(|demand| demand.fits) {
+        let limit = &definition.limits[demand.limit];
+        let terms = terms_of(definition, limit);
+        let (value, max) = (&demand.scope_value, limit.max_scope_values);
+        let admitted = match &mut limits[demand.limit].counters {
+            _ if limit.scope == Scope::Resource => true,
+            Counters::Rate(counters) => counters.admits(value, max, |c| c.fresh_in(terms, now).is_zero()),
+            Counters::Slots(counters) => counters.admits(value, max, |slots| is_idle(slots, now.cluster)),
+        };
+        if !admitted && !limit.shadow {
+            return Err(Rejection::TooManyScopeValues { limit: limit.name.clone(), max });
+        }
+        demand.fits = admitted;
+    }
+    Ok(())
+}
+
+/// Debits every demand that fits; what was debited and which slots are held.
+fn debit(
+    state: &mut ResourceState,
+    demands: &[Demand],
+    permit: PermitId,
+    lease_end: ClusterTime,
+    now: Stamp,
+) -> (Vec<Debited>, Vec<Hold>) {
+    let (mut debits, mut holds) = (Vec::new(), Vec::new());
+    let ResourceState { definition, limits, .. } = state;
+    for demand in demands.iter().filter(|demand| demand.fits) {
+        let kind = &definition.limits[demand.limit].kind;
+        let terms = terms_of(definition, &definition.limits[demand.limit]);
+        let limit = limits[demand.limit].id;
+        let scope_value = demand.scope_value.clone();
+        match &mut limits[demand.limit].counters {
+            Counters::Rate(counters) => {
+                let counter = counters.get_or_insert(&scope_value, || RateCounter::fresh(terms, now));
+                let debit = counter.debit(terms, demand.amount, now);
+                debits.push(Debited { limit, scope_value, debit });
+            }
+            Counters::Slots(counters) => {
+                let kept_for = kind.concurrency().map_or(Span::ZERO, |c| c.grace + c.quarantine);
+                let slots = counters.get_or_insert(&scope_value, Slots::default);
+                slots.reclaim(now.cluster);
+                let index = slots.hold(permit, now.cluster, lease_end + kept_for);
+                holds.push(Hold { limit, scope_value, index, kept_for });
+            }
+        }
+    }
+    (debits, holds)
+}
+
+/// Whether the demand is for a slot that the client is told of.
+fn is_slot(resource: &Resource, demand: &Demand) -> bool {
+    let limit = &resource.limits[demand.limit];
+    !limit.shadow && limit.kind.concurrency().is_some()
+}
+
+/// How long slots are held: what was asked for, or the smallest default of the limits that apply. Shadow limits have a
+/// say only where no other gives a lease, and then never more than their own most.
+fn lease(resource: &Resource, demands: &[Demand], asked: Option<Span>) -> Option<Span> {
+    let held = demands.iter().filter(|demand| demand.fits);
+    let concurrency = |demand: &Demand| resource.limits[demand.limit].kind.concurrency();
+    let enforced = held.clone().filter(|demand| is_slot(resource, demand)).filter_map(concurrency);
+    match enforced.map(|c| c.lease_default).min() {
+        Some(smallest) => Some(asked.unwrap_or(smallest)),
+        None => held.filter_map(concurrency).map(|c| asked.unwrap_or(c.lease_default).min(c.lease_max)).min(),
+    }
+}
+
+/// Calls must arrive within the tolerance wherever windows count.
+fn use_within(resource: &Resource, demands: &[Demand]) -> Option<Span> {
+    demands
+        .iter()
+        .map(|demand| &resource.limits[demand.limit])
+        .any(|limit| limit.kind.is_window() && !limit.shadow)
+        .then_some(resource.dispatch_tolerance)
+}
+
+fn slots(state: &ResourceState, demands: &[Demand], holds: &[Hold], permit: PermitId) -> Vec<Slot> {
+    let told = demands.iter().filter(|demand| is_slot(&state.definition, demand));
+    told.filter_map(|demand| {
+        let id = state.limits[demand.limit].id;
+        let hold = holds.iter().find(|hold| hold.limit == id)?;
+        let limit = state.definition.limits[demand.limit].name.clone();
+        Some(Slot { limit, index: hold.index, generation: permit.0 })
+    })
+    .collect()
+}
+
+fn usage(state: &ResourceState, demands: &[Demand], now: Stamp) -> Vec<LimitUsage> {
+    let usage = |demand: &Demand| {
+        let limit = &state.definition.limits[demand.limit];
+        LimitUsage {
+            limit: limit.name.clone(),
+            amount: limit.kind.amount(),
+            available: evaluate::available(state, demand, now),
+            shadow: limit.shadow,
+            would_deny: !demand.fits,
+        }
+    };
+    demands.iter().map(usage).collect()
+}
+
+/// No slot is held, not even in grace or quarantine.
+fn is_idle(slots: &Slots, now: ClusterTime) -> bool {
+    slots.held().all(|(_, held)| held.reclaim_at <= now)
+}

@@ -1,0 +1,83 @@
+//! Creating, changing and deleting resources.
+
+use super::Limiter;
+use crate::{
+    model::{Answer, DeleteResource, Limit, Outcome, Rejection, Resource, UpdateResource, Violation},
+    state::{MAX_RESOURCES, ResourceState, Shared},
+};
+
+impl Limiter {
+    pub(super) fn create_resource(&mut self, resource: &Resource) -> Answer {
+        if self.resources.contains_key(&resource.name) {
+            return Err(Rejection::ResourceExists);
+        }
+        if self.resources.len() >= MAX_RESOURCES {
+            return Err(Rejection::TooManyResources { max: MAX_RESOURCES as u64 });
+        }
+        check(resource)?;
+        self.definitions_stored += 1;
+        let state = ResourceState::new(resource.clone(), self.definitions_stored, self.now);
+        let stored = state.stored();
+        self.resources.insert(resource.name.clone(), Shared::new(state));
+        Ok(Outcome::Stored(stored))
+    }
+
+    pub(super) fn update_resource(&mut self, update: &UpdateResource) -> Answer {
+        let state = self.resources.get_mut(&update.resource.name).ok_or(Rejection::ResourceNotFound)?;
+        if update.generation != state.generation {
+            return Err(Rejection::StaleGeneration { current: state.generation });
+        }
+        if *state.definition == update.resource {
+            return Ok(Outcome::Stored(state.stored()));
+        }
+        check(&update.resource)?;
+        check_change(&state.definition, &update.resource).map_err(Rejection::Invalid)?;
+        self.definitions_stored += 1;
+        state.redefine(update.resource.clone(), self.definitions_stored, self.now);
+        Ok(Outcome::Stored(state.stored()))
+    }
+
+    /// Takes time in proportion to the permits of the resource.
+    pub(super) fn delete_resource(&mut self, delete: &DeleteResource) -> Answer {
+        let state = self.resources.get(&delete.name).ok_or(Rejection::ResourceNotFound)?;
+        if delete.generation != 0 && delete.generation != state.generation {
+            return Err(Rejection::StaleGeneration { current: state.generation });
+        }
+        let Some(state) = self.resources.remove(&delete.name) else { return Err(Rejection::ResourceNotFound) };
+        let leased = state.leased.iter().map(|(id, ())| *id);
+        for id in leased.chain(state.settleable.iter().map(|(id, _)| *id)) {
+            if let Some(request_id) = self.permits.remove(id).and_then(|permit| permit.request_id) {
+                self.request_ids.end(&request_id, id);
+            }
+        }
+        Ok(Outcome::Deleted)
+    }
+}
+
+/// The wire has checked it already, and reported everything that is wrong; what is in the log is checked all the same.
+fn check(resource: &Resource) -> Result<(), Rejection> {
+    let violations = resource.validate().err().unwrap_or_default();
+    violations.into_iter().next().map_or(Ok(()), |first| Err(Rejection::Invalid(first)))
+}
+
+/// State cannot be carried over where a limit keeps its name and becomes something else.
+fn check_change(old: &Resource, new: &Resource) -> Result<(), Violation> {
+    for (index, limit) in new.limits.iter().enumerate() {
+        let Some(before) = old.limits.iter().find(|other| other.name == limit.name) else { continue };
+        if let Some(field) = changed(before, limit) {
+            let problem = format!("limit `{}` cannot change it and keep its name: give it another name", limit.name);
+            return Err(Violation::new(format!("limits[{index}].{field}"), problem));
+        }
+    }
+    Ok(())
+}
+
+fn changed(old: &Limit, new: &Limit) -> Option<&'static str> {
+    if old.kind.field() != new.kind.field() {
+        return Some(new.kind.field());
+    }
+    if old.scope != new.scope {
+        return Some("scope");
+    }
+    (old.dimension != new.dimension).then_some("dimension")
+}

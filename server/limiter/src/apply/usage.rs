@@ -1,0 +1,137 @@
+//! Live figures, for people: read from the state as it is, at a moment that may be later than the last entry.
+
+use super::Limiter;
+use crate::{
+    counter::{Slots, Terms},
+    model::{
+        ClusterTime, CounterFigures, HeldSlot, Label, Limit, LimitFigures, PermitId, ResourceName, ResourceUsage, Stamp,
+    },
+    state::{Counters, ResourceState, Scoped},
+};
+
+impl Limiter {
+    /// Live figures at `stamp`: counters per limit at most `max_scope_values` (least available first), held slots at most
+    /// `max_held`. With a `scope_value`, of limits with a scope only the counter of that value.
+    pub fn usage(
+        &self,
+        stamp: Stamp,
+        name: &ResourceName,
+        scope_value: Option<&Label>,
+        max_scope_values: usize,
+        max_held: usize,
+    ) -> Option<ResourceUsage> {
+        let now = self.now.max(stamp);
+        let state = self.resources.get(name)?;
+        let wanted = |value: &Label| value.is_empty() || scope_value.is_none_or(|scope_value| scope_value == value);
+        let limits = (0..state.limits.len()).map(|at| figures(state, at, &wanted, max_scope_values, now)).collect();
+        let held = (0..state.limits.len()).flat_map(|at| self.held(state, at, now.cluster));
+        let settleable = state.settleable.iter().filter(|(_, ends_at)| now.cluster < **ends_at);
+        Some(ResourceUsage {
+            stored: state.stored(),
+            limits,
+            held: held.filter(|slot| wanted(&slot.scope_value)).take(max_held).collect(),
+            settleable_permits: settleable.count() as u64,
+        })
+    }
+
+    fn held<'a>(
+        &'a self,
+        state: &'a ResourceState,
+        at: usize,
+        now: ClusterTime,
+    ) -> impl Iterator<Item = HeldSlot> + 'a {
+        let limit = &state.definition.limits[at];
+        let scoped = match &state.limits[at].counters {
+            Counters::Slots(scoped) => Some(scoped),
+            Counters::Rate(_) => None,
+        };
+        let slots = scoped.into_iter().flat_map(Scoped::iter);
+        slots.flat_map(move |(value, slots)| {
+            let held = slots.held().filter(move |(_, held)| now < held.reclaim_at);
+            held.filter_map(move |(index, held)| self.held_slot(limit, value, index, held.permit, now))
+        })
+    }
+
+    /// The permit's record lasts as long as its slots.
+    fn held_slot(
+        &self,
+        limit: &Limit,
+        scope_value: &Label,
+        index: u32,
+        permit: PermitId,
+        now: ClusterTime,
+    ) -> Option<HeldSlot> {
+        let holder = self.permits.get(permit)?;
+        Some(HeldSlot {
+            limit: limit.name.clone(),
+            scope_value: scope_value.clone(),
+            index,
+            generation: permit.0,
+            permit,
+            consumer: holder.consumer.clone(),
+            subject: holder.subject.clone(),
+            operation: holder.operation.clone(),
+            held_for: now.since(holder.granted_at),
+            lease_left: holder.ends_at.since(now),
+        })
+    }
+}
+
+fn figures(
+    state: &ResourceState,
+    at: usize,
+    wanted: &impl Fn(&Label) -> bool,
+    max: usize,
+    now: Stamp,
+) -> LimitFigures {
+    let limit = &state.definition.limits[at];
+    let terms = state.terms(at);
+    let (counters, scope_values) = match &state.limits[at].counters {
+        Counters::Rate(scoped) => {
+            let wanted = scoped.iter().filter(|(value, _)| wanted(value));
+            let figures = wanted.map(|(value, counter)| CounterFigures {
+                scope_value: value.clone(),
+                amount: limit.kind.amount(),
+                used: counter.used(terms, now),
+                available: counter.available(terms, now),
+                full_in: counter.fresh_in(terms, now),
+            });
+            (least_available(figures, max), scoped.len())
+        }
+        Counters::Slots(scoped) => {
+            let wanted = scoped.iter().filter(|(value, _)| wanted(value));
+            let figures = wanted.map(|(value, slots)| slot_figures(terms, value, slots, now.cluster));
+            (least_available(figures, max), scoped.len())
+        }
+    };
+    LimitFigures { limit: limit.name.clone(), counters, scope_values: scope_values as u64 }
+}
+
+fn slot_figures(terms: Terms, value: &Label, slots: &Slots, now: ClusterTime) -> CounterFigures {
+    let used = terms.kind.concurrency().map_or(0, |concurrency| slots.counting(concurrency, now));
+    CounterFigures {
+        scope_value: value.clone(),
+        amount: terms.kind.amount(),
+        used,
+        available: terms.kind.amount().cast_signed() - used.cast_signed(),
+        full_in: slots.held().map(|(_, held)| held.reclaim_at.since(now)).max().unwrap_or_default(),
+    }
+}
+
+/// The `max` figures with the least available, without keeping more than twice as many at a time.
+fn least_available(figures: impl Iterator<Item = CounterFigures>, max: usize) -> Vec<CounterFigures> {
+    let mut least: Vec<CounterFigures> = Vec::new();
+    for figure in figures {
+        least.push(figure);
+        if least.len() >= 2 * max.max(1) {
+            sort(&mut least, max);
+        }
+    }
+    sort(&mut least, max);
+    least
+}
+
+fn sort(figures: &mut Vec<CounterFigures>, max: usize) {
+    figures.sort_by(|a, b| (a.available, &a.scope_value).cmp(&(b.available, &b.scope_value)));
+    figures.truncate(max);
+}

@@ -1,0 +1,157 @@
+//! Permits that hold slots or can still be settled.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use super::{CowMap, LimitId};
+use crate::{
+    counter::Debit,
+    model::{ClusterTime, Dimension, Label, PermitId, RequestId, ResourceName, Span},
+};
+
+/// A permit as long as something depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Permit {
+    #[n(0)]
+    pub resource: ResourceName,
+    #[n(1)]
+    pub granted_at: ClusterTime,
+    /// From then on it is ended: its lease has run out, or the time to settle it is over.
+    #[n(2)]
+    pub ends_at: ClusterTime,
+    /// It holds slots under a lease. Without: the client was told of no slots, and nothing can be renewed.
+    #[n(3)]
+    pub leased: bool,
+    #[n(4)]
+    pub operation: Label,
+    #[n(5)]
+    pub key: Label,
+    #[n(6)]
+    pub consumer: Label,
+    #[n(7)]
+    pub subject: Label,
+    /// As acquired.
+    #[n(8)]
+    pub amounts: BTreeMap<Dimension, u64>,
+    #[n(9)]
+    pub debits: Vec<Debited>,
+    #[n(10)]
+    pub holds: Vec<Hold>,
+    #[n(11)]
+    pub request_id: Option<RequestId>,
+}
+
+/// What one limit was debited.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Debited {
+    #[n(0)]
+    pub limit: LimitId,
+    #[n(1)]
+    pub scope_value: Label,
+    #[n(2)]
+    pub debit: Debit,
+}
+
+/// The slot held of one limit.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Hold {
+    #[n(0)]
+    pub limit: LimitId,
+    #[n(1)]
+    pub scope_value: Label,
+    #[n(2)]
+    pub index: u32,
+    /// How long after the end of the lease the slot is kept: grace and quarantine.
+    #[n(3)]
+    pub kept_for: Span,
+}
+
+impl Permit {
+    /// When the last of its slots is reclaimed, unless it is released or renewed.
+    pub(crate) fn reclaimed_at(&self) -> ClusterTime {
+        self.ends_at + self.holds.iter().map(|hold| hold.kept_for).max().unwrap_or_default()
+    }
+}
+
+/// All permits, and when they end.
+///
+/// A lease that runs out ends its permit at once, but the record stays while its slots are kept in grace or quarantine,
+/// so that people can see who holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Permits {
+    #[n(0)]
+    by_id: CowMap<PermitId, Permit>,
+    /// Leases by their end.
+    #[n(1)]
+    leases: CowMap<(ClusterTime, PermitId), ()>,
+    /// Records that nothing depends on any more, by the moment since which.
+    #[n(2)]
+    forgets: CowMap<(ClusterTime, PermitId), ()>,
+}
+
+impl Permits {
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Also of a permit that has ended, while its record lasts.
+    pub(crate) fn get(&self, id: PermitId) -> Option<&Permit> {
+        self.by_id.get(&id)
+    }
+
+    /// The permit, unless it has ended. Does not depend on how far the clearing of ended ones has come.
+    pub(crate) fn live(&self, id: PermitId, now: ClusterTime) -> Option<&Permit> {
+        self.by_id.get(&id).filter(|permit| now < permit.ends_at)
+    }
+
+    pub(crate) fn insert(&mut self, id: PermitId, permit: Permit) {
+        let index = if permit.leased { &mut self.leases } else { &mut self.forgets };
+        index.insert((permit.ends_at, id), ());
+        self.by_id.insert(id, permit);
+    }
+
+    pub(crate) fn remove(&mut self, id: PermitId) -> Option<Permit> {
+        let permit = self.by_id.remove(&id)?;
+        self.leases.remove(&(permit.ends_at, id));
+        self.forgets.remove(&(permit.ends_at, id));
+        self.forgets.remove(&(permit.reclaimed_at(), id));
+        Some(permit)
+    }
+
+    /// Moves the end of a lease.
+    pub(crate) fn extend(&mut self, id: PermitId, ends_at: ClusterTime) {
+        if let Some(permit) = self.by_id.get_mut(&id) {
+            self.leases.remove(&(permit.ends_at, id));
+            permit.ends_at = ends_at;
+            self.leases.insert((ends_at, id), ());
+        }
+    }
+
+    /// When the next lease runs out.
+    pub(crate) fn next_due(&self) -> Option<ClusterTime> {
+        self.leases.first().map(|(&(due, _), ())| due)
+    }
+
+    /// Ends the next lease that has run out. Its record stays until its slots are reclaimed.
+    pub(crate) fn expire_next(&mut self, now: ClusterTime) -> Option<(PermitId, &Permit)> {
+        let (&(due, id), ()) = self.leases.first()?;
+        if due > now {
+            return None;
+        }
+        self.leases.remove(&(due, id));
+        let permit = self.by_id.get(&id)?;
+        self.forgets.insert((permit.reclaimed_at(), id), ());
+        Some((id, permit))
+    }
+
+    /// Removes the next record that nothing depends on any more.
+    pub(crate) fn forget_next(&mut self, now: ClusterTime) -> Option<(PermitId, Permit)> {
+        let (&(due, id), ()) = self.forgets.first()?;
+        if due > now {
+            return None;
+        }
+        self.forgets.remove(&(due, id));
+        Some((id, self.by_id.remove(&id)?))
+    }
+}

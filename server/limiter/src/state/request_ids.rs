@@ -1,0 +1,124 @@
+//! Request ids that were granted, so that a retry gets the same permit and spends nothing.
+
+use minicbor::{Decode, Encode};
+
+use super::CowMap;
+use crate::model::{Acquire, ClusterTime, Label, PermitId, RequestId, Slot, Span};
+
+/// How long a granted request id is remembered at least, unless [`MAX_REQUEST_IDS`] younger ones push it out. The public
+/// API states it.
+pub(crate) const RETENTION: Span = Span::from_secs(10 * 60);
+
+/// Ids remembered at most, so that memory is bounded whatever the rate: about 250 MB. The public API states it.
+pub(crate) const MAX_REQUEST_IDS: usize = 1_000_000;
+
+/// Ids past their retention that each new one may drop: more than one, so that the table shrinks after a peak, and few,
+/// so that no request pays for a table that went stale as a whole.
+const DROPPED_PER_INSERTION: usize = 4;
+
+/// What was granted, as far as a replay repeats it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Remembered {
+    #[n(0)]
+    pub body: Fingerprint,
+    #[n(1)]
+    pub permit: PermitId,
+    #[n(2)]
+    pub granted_at: ClusterTime,
+    #[n(3)]
+    pub key: Label,
+    #[n(4)]
+    pub slots: Vec<Slot>,
+    #[n(5)]
+    pub use_within: Option<Span>,
+    /// The permit was released or has expired since.
+    #[n(6)]
+    pub ended: bool,
+}
+
+/// The ids of one group, over all its resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct RequestIds {
+    #[n(0)]
+    by_id: CowMap<RequestId, Remembered>,
+    /// Permit ids rise with time: the first is the oldest.
+    #[n(1)]
+    by_age: CowMap<PermitId, RequestId>,
+}
+
+impl RequestIds {
+    /// What the id was granted within the retention.
+    pub(crate) fn get(&self, id: &RequestId, now: ClusterTime) -> Option<&Remembered> {
+        self.by_id.get(id).filter(|granted| !is_stale(granted, now))
+    }
+
+    pub(crate) fn insert(&mut self, id: RequestId, granted: Remembered, now: ClusterTime) {
+        self.by_age.insert(granted.permit, id.clone());
+        if let Some(stale) = self.by_id.insert(id, granted) {
+            self.by_age.remove(&stale.permit);
+        }
+        for _ in 0..DROPPED_PER_INSERTION {
+            self.drop_oldest(now);
+        }
+    }
+
+    /// The permit ended: a replay must not promise anything.
+    pub(crate) fn end(&mut self, id: &RequestId, permit: PermitId) {
+        if let Some(granted) = self.by_id.get_mut(id).filter(|granted| granted.permit == permit) {
+            granted.ended = true;
+        }
+    }
+
+    /// As if the id had never been granted.
+    pub(crate) fn forget(&mut self, permit: PermitId) {
+        if let Some(id) = self.by_age.remove(&permit) {
+            self.by_id.remove(&id);
+        }
+    }
+
+    fn drop_oldest(&mut self, now: ClusterTime) {
+        let Some((&permit, id)) = self.by_age.first() else { return };
+        let stale = self.by_id.get(id).is_none_or(|granted| is_stale(granted, now));
+        if stale || self.by_id.len() > MAX_REQUEST_IDS {
+            self.forget(permit);
+        }
+    }
+}
+
+fn is_stale(granted: &Remembered, now: ClusterTime) -> bool {
+    now >= granted.granted_at + RETENTION
+}
+
+/// Tells one request body from another: FNV-1a with 128 bits over the request as the log encodes it. Not secure against
+/// somebody who searches for two bodies of one fingerprint, who would only fool themself: the answer to the second is
+/// the permit of the first.
+///
+/// The encoding of a request, and so its fingerprint, must not change between versions while a field that is new is
+/// absent: replicas of two versions must agree on what is the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub(crate) struct Fingerprint(#[n(0)] u128);
+
+impl Fingerprint {
+    pub(crate) fn of(acquire: &Acquire) -> Fingerprint {
+        let mut hash = Fnv1a(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
+        match minicbor::encode(acquire, &mut hash) {
+            Ok(()) => Fingerprint(hash.0),
+            Err(e) => match *e.as_write().expect("no type in a request refuses to be encoded") {},
+        }
+    }
+}
+
+struct Fnv1a(u128);
+
+impl minicbor::encode::Write for Fnv1a {
+    type Error = std::convert::Infallible;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+        for &byte in bytes {
+            self.0 = (self.0 ^ u128::from(byte)).wrapping_mul(PRIME);
+        }
+        Ok(())
+    }
+}

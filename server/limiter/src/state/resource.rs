@@ -1,0 +1,155 @@
+//! A resource with the state of its limits.
+
+use minicbor::{Decode, Encode};
+
+use super::{CowMap, Scoped, Shared};
+use crate::{
+    counter::{RateCounter, Slots, Terms},
+    model::{ClusterTime, Label, Limit, LimitKind, PermitId, Resource, Scope, Stamp, StoredResource},
+};
+
+/// Resources at a time: what every node can hold in memory with counters for each. The public API states it.
+pub const MAX_RESOURCES: usize = 100_000;
+
+/// Permits without slots that a resource remembers for settlement at most; the oldest is forgotten first. The public
+/// API states it.
+pub(crate) const MAX_SETTLEABLE: usize = 100_000;
+
+/// One resource: its definition and everything it counts.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ResourceState {
+    #[n(0)]
+    pub definition: Shared<Resource>,
+    #[n(1)]
+    pub generation: u64,
+    /// In the order of the definition's limits, as many.
+    #[n(2)]
+    pub limits: Vec<LimitState>,
+    /// Permits that hold slots under a lease.
+    #[n(3)]
+    pub leased: CowMap<PermitId, ()>,
+    /// Permits without slots that can be settled, with the moment until which.
+    #[n(4)]
+    pub settleable: CowMap<PermitId, ClusterTime>,
+    /// Limits ever added, over all changes: the last id given.
+    #[n(5)]
+    limits_added: u64,
+}
+
+/// Names a limit's state within its resource, for ever: a limit that is removed and added again under the same name is
+/// another one, and permits of the first must not settle with the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub(crate) struct LimitId(#[n(0)] u64);
+
+/// What a limit counts.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LimitState {
+    #[n(0)]
+    pub id: LimitId,
+    #[n(1)]
+    pub counters: Counters,
+}
+
+/// Of the kind that the definition says.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Counters {
+    #[n(0)]
+    Rate(#[n(0)] Scoped<RateCounter>),
+    #[n(1)]
+    Slots(#[n(0)] Scoped<Slots>),
+}
+
+impl ResourceState {
+    pub(crate) fn new(definition: Resource, generation: u64, now: Stamp) -> ResourceState {
+        let mut state = ResourceState {
+            definition: Shared::new(definition),
+            generation,
+            limits: Vec::new(),
+            leased: CowMap::default(),
+            settleable: CowMap::default(),
+            limits_added: 0,
+        };
+        let definition = state.definition.clone();
+        state.limits = definition.limits.iter().map(|limit| state.fresh_limit(&definition, limit, now)).collect();
+        state
+    }
+
+    /// Replaces the definition. The state of a limit that keeps its name is carried over, never refilled; the caller has
+    /// checked that it keeps its kind. Takes time in proportion to the counters of the limits that change.
+    pub(crate) fn redefine(&mut self, definition: Resource, generation: u64, now: Stamp) {
+        let old = std::mem::replace(&mut self.definition, Shared::new(definition));
+        let new = self.definition.clone();
+        let states = std::mem::take(&mut self.limits);
+        self.limits = new
+            .limits
+            .iter()
+            .map(|limit| match old.limits.iter().position(|other| other.name == limit.name) {
+                Some(at) => carry(&states[at], terms_of(&old, &old.limits[at]), terms_of(&new, limit), now),
+                None => self.fresh_limit(&new, limit, now),
+            })
+            .collect();
+        self.generation = generation;
+    }
+
+    pub(crate) fn stored(&self) -> StoredResource {
+        StoredResource { resource: Resource::clone(&self.definition), generation: self.generation }
+    }
+
+    pub(crate) fn terms(&self, limit: usize) -> Terms<'_> {
+        terms_of(&self.definition, &self.definition.limits[limit])
+    }
+
+    /// Whether each limit has counters of its kind; a snapshot might say otherwise.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let limits = &self.definition.limits;
+        limits.len() == self.limits.len()
+            && limits.iter().zip(&self.limits).all(|(limit, state)| match &state.counters {
+                Counters::Rate(_) => limit.kind.concurrency().is_none(),
+                Counters::Slots(_) => limit.kind.concurrency().is_some(),
+            })
+    }
+
+    /// Where the limit of that id stands now; absent when a change has removed it.
+    pub(crate) fn position(&self, id: LimitId) -> Option<usize> {
+        self.limits.iter().position(|limit| limit.id == id)
+    }
+
+    /// The slots of one counter of a concurrency limit.
+    pub(crate) fn slots_mut(&mut self, id: LimitId, scope_value: &Label) -> Option<&mut Slots> {
+        let limit = self.limits.iter_mut().find(|limit| limit.id == id)?;
+        match &mut limit.counters {
+            Counters::Slots(slots) => slots.get_mut(scope_value),
+            Counters::Rate(_) => None,
+        }
+    }
+
+    /// The counter of a limit of the whole resource exists from the beginning, so that a change of the definition finds
+    /// what to carry over: a bucket nobody touched is no fuller after its capacity was raised.
+    fn fresh_limit(&mut self, resource: &Resource, limit: &Limit, now: Stamp) -> LimitState {
+        self.limits_added += 1;
+        let whole = limit.scope == Scope::Resource;
+        let counters = match limit.kind {
+            LimitKind::Concurrency(_) => Counters::Slots(Scoped::with(whole.then(Slots::default))),
+            _ => Counters::Rate(Scoped::with(
+                whole.then(|| RateCounter::fresh(terms_of(resource, limit), now)),
+            )),
+        };
+        LimitState { id: LimitId(self.limits_added), counters }
+    }
+}
+
+pub(crate) fn terms_of<'a>(resource: &Resource, limit: &'a Limit) -> Terms<'a> {
+    Terms { kind: &limit.kind, dispatch_tolerance: resource.dispatch_tolerance }
+}
+
+fn carry(state: &LimitState, old: Terms, new: Terms, now: Stamp) -> LimitState {
+    let same = old.kind == new.kind && old.dispatch_tolerance == new.dispatch_tolerance;
+    match &state.counters {
+        Counters::Rate(counters) if !same => LimitState {
+            id: state.id,
+            counters: Counters::Rate(counters.map(|counter| counter.carry(old, new, now))),
+        },
+        _ => state.clone(),
+    }
+}
