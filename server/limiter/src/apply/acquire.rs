@@ -6,7 +6,9 @@ use super::{
     request::{self, Caller, Demand},
 };
 use crate::{
-    model::{Acquire, Answer, Denial, Grant, Label, Outcome, Rejection, Resource, Scope, Span, Stamp, Violation},
+    model::{
+        Acquire, Answer, Denial, Grant, Label, Outcome, Rejection, Resource, Scope, Span, Stamp, Violation,
+    },
     state::{Fingerprint, Remembered, ResourceState},
 };
 
@@ -51,7 +53,9 @@ impl Limiter {
     /// Request ids come first: a retry gets its permit even if the resource has changed or gone since.
     fn decide(&self, acquire: &Acquire, now: Stamp) -> Result<Decision, Rejection> {
         let body = acquire.request_id.as_ref().map(|_| Fingerprint::of(acquire));
-        if let Some(granted) = acquire.request_id.as_ref().and_then(|id| self.request_ids.get(id, now.cluster)) {
+        if let Some(granted) =
+            acquire.request_id.as_ref().and_then(|id| self.request_ids.get(id, now.cluster))
+        {
             return match body == Some(granted.body) {
                 true => Ok(Decision::Replay(self.replay(granted, now))),
                 false => Err(Rejection::RequestIdReused),
@@ -105,7 +109,9 @@ fn choose_key(
             break;
         }
     }
-    Ok(Decision::Deny(soonest.expect("there is a candidate at least, and each that does not fit leaves a denial")))
+    Ok(Decision::Deny(
+        soonest.expect("there is a candidate at least, and each that does not fit leaves a denial"),
+    ))
 }
 
 fn candidates(resource: &Resource, acquire: &Acquire) -> Vec<Label> {

@@ -39,12 +39,10 @@ pub(super) fn available(state: &ResourceState, demand: &Demand, now: Stamp) -> i
             Some(counter) => counter.available(terms, now),
             None => RateCounter::fresh(terms, now).available(terms, now),
         },
-        Counters::Slots(counters) => {
-            let limit = &state.definition.limits[demand.limit];
-            let counting = limit.kind.concurrency().zip(counters.get(&demand.scope_value));
-            let used = counting.map_or(0, |(concurrency, slots)| slots.counting(concurrency, now.cluster));
-            limit.kind.amount().cast_signed() - used.cast_signed()
-        }
+        Counters::Slots(counters) => match (terms.kind.concurrency(), counters.get(&demand.scope_value)) {
+            (Some(concurrency), Some(slots)) => slots.available(concurrency, now.cluster),
+            _ => terms.kind.amount().cast_signed(),
+        },
     }
 }
 
@@ -74,7 +72,8 @@ fn retry_after(state: &ResourceState, demands: &[Demand], now: Stamp) -> Span {
     let mut after = Span::ZERO;
     for _ in 0..RETRY_ROUNDS_MAX {
         let at = now.after(after);
-        let more = demands.iter().filter(enforced).map(|demand| wait(state, demand, at)).max().unwrap_or_default();
+        let more =
+            demands.iter().filter(enforced).map(|demand| wait(state, demand, at)).max().unwrap_or_default();
         if more.is_zero() {
             break;
         }

@@ -4,7 +4,8 @@ use super::{Limiter, acquire::Plan, evaluate, request::Demand};
 use crate::{
     counter::{RateCounter, Slots},
     model::{
-        Acquire, Answer, ClusterTime, Grant, LimitUsage, Outcome, PermitId, Rejection, Resource, Scope, Slot, Span, Stamp,
+        Acquire, Answer, ClusterTime, Grant, LimitUsage, Outcome, PermitId, Rejection, Resource, Scope, Slot,
+        Span, Stamp,
     },
     state::{Counters, Debited, Hold, MAX_SETTLEABLE, Permit, Remembered, ResourceState, terms_of},
 };
@@ -33,20 +34,23 @@ impl Limiter {
         };
 
         let settled_by = now.cluster + state.definition.settle_within;
-        self.remember_permit(id, Permit {
-            resource: acquire.resource.clone(),
-            granted_at: now.cluster,
-            ends_at: if leased { lease_end } else { settled_by.max(lease_end) },
-            leased,
-            operation: acquire.operation.clone(),
-            key: grant.key.clone(),
-            consumer: acquire.consumer.clone(),
-            subject: acquire.subject.clone(),
-            amounts: acquire.amounts.clone(),
-            debits,
-            holds,
-            request_id: acquire.request_id.clone(),
-        });
+        self.remember_permit(
+            id,
+            Permit {
+                resource: acquire.resource.clone(),
+                granted_at: now.cluster,
+                ends_at: if leased { lease_end } else { settled_by.max(lease_end) },
+                leased,
+                operation: acquire.operation.clone(),
+                key: grant.key.clone(),
+                consumer: acquire.consumer.clone(),
+                subject: acquire.subject.clone(),
+                amounts: acquire.amounts.clone(),
+                debits,
+                holds,
+                request_id: acquire.request_id.clone(),
+            },
+        );
         if let (Some(request_id), Some(body)) = (&acquire.request_id, plan.body) {
             let granted = Remembered {
                 body,
@@ -94,7 +98,9 @@ fn make_room(state: &mut ResourceState, demands: &mut [Demand], now: Stamp) -> R
         let admitted = match &mut limits[demand.limit].counters {
             _ if limit.scope == Scope::Resource => true,
             Counters::Rate(counters) => counters.admits(value, max, |c| c.fresh_in(terms, now).is_zero()),
-            Counters::Slots(counters) => counters.admits(value, max, |slots| is_idle(slots, now.cluster)),
+            Counters::Slots(counters) => {
+                counters.admits(value, max, |slots| slots.fresh_in(now.cluster).is_zero())
+            }
         };
         if !admitted && !limit.shadow {
             return Err(Rejection::TooManyScopeValues { limit: limit.name.clone(), max });
@@ -126,10 +132,11 @@ fn debit(
                 debits.push(Debited { limit, scope_value, debit });
             }
             Counters::Slots(counters) => {
-                let kept_for = kind.concurrency().map_or(Span::ZERO, |c| c.grace + c.quarantine);
+                let Some(concurrency) = kind.concurrency() else { continue };
+                let kept_for = concurrency.grace + concurrency.quarantine;
                 let slots = counters.get_or_insert(&scope_value, Slots::default);
                 slots.reclaim(now.cluster);
-                let index = slots.hold(permit, now.cluster, lease_end + kept_for);
+                let index = slots.hold(concurrency, permit, now.cluster, lease_end + kept_for);
                 holds.push(Hold { limit, scope_value, index, kept_for });
             }
         }
@@ -187,9 +194,4 @@ fn usage(state: &ResourceState, demands: &[Demand], now: Stamp) -> Vec<LimitUsag
         }
     };
     demands.iter().map(usage).collect()
-}
-
-/// No slot is held, not even in grace or quarantine.
-fn is_idle(slots: &Slots, now: ClusterTime) -> bool {
-    slots.held().all(|(_, held)| held.reclaim_at <= now)
 }

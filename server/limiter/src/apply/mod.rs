@@ -149,7 +149,9 @@ impl Limiter {
     pub fn encode(&self) -> Vec<u8> {
         match minicbor::to_vec(self) {
             Ok(bytes) => bytes,
-            Err(e) => unreachable!("a vector takes every write, and no type of the state refuses to be encoded: {e}"),
+            Err(e) => unreachable!(
+                "a vector takes every write, and no type of the state refuses to be encoded: {e}"
+            ),
         }
     }
 

@@ -46,16 +46,16 @@ fn check(state: &ResourceState, release: &Release) -> Result<(), Violation> {
 fn settle(state: &mut ResourceState, permit: &mut Permit, release: &Release, now: Stamp) {
     for debited in &mut permit.debits {
         let Some(at) = state.position(debited.limit) else { continue };
-        let true_amount = match (release.outcome, &state.definition.limits[at].dimension) {
-            (CallOutcome::NotSent, _) => Some(0),
-            (_, None) => release.cost,
-            (_, Some(dimension)) => release.amounts.get(dimension).copied(),
+        let debit = &mut debited.debit;
+        let true_amount = match &state.definition.limits[at].dimension {
+            None => release.cost,
+            Some(dimension) => release.amounts.get(dimension).copied(),
         };
-        if let Some(amount) = true_amount {
-            state.adjust(at, &debited.scope_value, now, |counter, terms| {
-                counter.correct(terms, &mut debited.debit, amount, now);
-            });
-        }
+        state.adjust(at, &debited.scope_value, now, |counter, terms| match true_amount {
+            _ if release.outcome == CallOutcome::NotSent => counter.refund(terms, debit, now),
+            Some(amount) => counter.correct(terms, debit, amount, now),
+            None => {}
+        });
     }
     if release.outcome != CallOutcome::NotSent {
         debit_what_was_not_foreseen(state, permit, release, now);

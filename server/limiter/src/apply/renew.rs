@@ -20,7 +20,7 @@ impl Limiter {
         if let Some(state) = self.resources.get_mut(&resource) {
             for hold in &holds {
                 if let Some(slots) = state.slots_mut(hold.limit, &hold.scope_value) {
-                    slots.extend(hold.index, ends_at + hold.kept_for);
+                    slots.extend(hold.index, renew.permit, ends_at + hold.kept_for);
                 }
             }
         }

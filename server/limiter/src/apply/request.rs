@@ -85,7 +85,10 @@ pub(super) fn check(resource: &Resource, acquire: &Acquire) -> Result<(), Violat
 }
 
 /// Amounts must be of dimensions that some limit weighs by, so that a misspelt one does not go uncounted.
-pub(super) fn check_amounts(resource: &Resource, amounts: &BTreeMap<Dimension, u64>) -> Result<(), Violation> {
+pub(super) fn check_amounts(
+    resource: &Resource,
+    amounts: &BTreeMap<Dimension, u64>,
+) -> Result<(), Violation> {
     for (dimension, amount) in amounts {
         let field = || format!("amounts[\"{dimension}\"]");
         if *amount > MAX_AMOUNT {
@@ -103,7 +106,8 @@ pub(super) fn check_lease(limit: &Limit, lease: Option<Span>) -> Result<(), Viol
     let (Some(concurrency), Some(lease)) = (limit.kind.concurrency(), lease) else { return Ok(()) };
     if lease < LEASE_MIN || lease > concurrency.lease_max {
         let most = concurrency.lease_max;
-        let problem = format!("must be {LEASE_MIN} to {most}, the most of limit `{}`, not {lease}", limit.name);
+        let problem =
+            format!("must be {LEASE_MIN} to {most}, the most of limit `{}`, not {lease}", limit.name);
         return Err(Violation::new("lease", problem));
     }
     Ok(())
@@ -117,7 +121,10 @@ fn check_scope(limit: &Limit, acquire: &Acquire) -> Result<(), Violation> {
         Scope::Resource | Scope::Key => return Ok(()),
     };
     if value.is_empty() && limit.weight(acquire.cost, &acquire.amounts) > 0 {
-        return Err(Violation::new(field, format!("is required by limit `{}`, which counts by it", limit.name)));
+        return Err(Violation::new(
+            field,
+            format!("is required by limit `{}`, which counts by it", limit.name),
+        ));
     }
     Ok(())
 }
@@ -130,7 +137,10 @@ fn check_size(limit: &Limit, acquire: &Acquire) -> Result<(), Violation> {
         Some(dimension) => format!("amounts[\"{dimension}\"]"),
         None => "cost".to_string(),
     };
-    let problem = format!("must be at most {most}, the most that limit `{}` ever grants at once, not {amount}", limit.name);
+    let problem = format!(
+        "must be at most {most}, the most that limit `{}` ever grants at once, not {amount}",
+        limit.name
+    );
     Err(Violation::new(field, problem))
 }
 

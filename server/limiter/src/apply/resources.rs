@@ -43,7 +43,9 @@ impl Limiter {
         if delete.generation != 0 && delete.generation != state.generation {
             return Err(Rejection::StaleGeneration { current: state.generation });
         }
-        let Some(state) = self.resources.remove(&delete.name) else { return Err(Rejection::ResourceNotFound) };
+        let Some(state) = self.resources.remove(&delete.name) else {
+            return Err(Rejection::ResourceNotFound);
+        };
         let leased = state.leased.iter().map(|(id, ())| *id);
         for id in leased.chain(state.settleable.iter().map(|(id, _)| *id)) {
             if let Some(request_id) = self.permits.remove(id).and_then(|permit| permit.request_id) {
@@ -65,7 +67,8 @@ fn check_change(old: &Resource, new: &Resource) -> Result<(), Violation> {
     for (index, limit) in new.limits.iter().enumerate() {
         let Some(before) = old.limits.iter().find(|other| other.name == limit.name) else { continue };
         if let Some(field) = changed(before, limit) {
-            let problem = format!("limit `{}` cannot change it and keep its name: give it another name", limit.name);
+            let problem =
+                format!("limit `{}` cannot change it and keep its name: give it another name", limit.name);
             return Err(Violation::new(format!("limits[{index}].{field}"), problem));
         }
     }

@@ -4,7 +4,8 @@ use super::Limiter;
 use crate::{
     counter::{Slots, Terms},
     model::{
-        ClusterTime, CounterFigures, HeldSlot, Label, Limit, LimitFigures, PermitId, ResourceName, ResourceUsage, Stamp,
+        ClusterTime, CounterFigures, HeldSlot, Label, Limit, LimitFigures, PermitId, ResourceName,
+        ResourceUsage, Stamp,
     },
     state::{Counters, ResourceState, Scoped},
 };
@@ -22,8 +23,10 @@ impl Limiter {
     ) -> Option<ResourceUsage> {
         let now = self.now.max(stamp);
         let state = self.resources.get(name)?;
-        let wanted = |value: &Label| value.is_empty() || scope_value.is_none_or(|scope_value| scope_value == value);
-        let limits = (0..state.limits.len()).map(|at| figures(state, at, &wanted, max_scope_values, now)).collect();
+        let wanted =
+            |value: &Label| value.is_empty() || scope_value.is_none_or(|scope_value| scope_value == value);
+        let limits =
+            (0..state.limits.len()).map(|at| figures(state, at, &wanted, max_scope_values, now)).collect();
         let held = (0..state.limits.len()).flat_map(|at| self.held(state, at, now.cluster));
         let settleable = state.settleable.iter().filter(|(_, ends_at)| now.cluster < **ends_at);
         Some(ResourceUsage {
@@ -100,22 +103,22 @@ fn figures(
         }
         Counters::Slots(scoped) => {
             let wanted = scoped.iter().filter(|(value, _)| wanted(value));
-            let figures = wanted.map(|(value, slots)| slot_figures(terms, value, slots, now.cluster));
+            let figures = wanted.filter_map(|(value, slots)| slot_figures(terms, value, slots, now.cluster));
             (least_available(figures, max), scoped.len())
         }
     };
     LimitFigures { limit: limit.name.clone(), counters, scope_values: scope_values as u64 }
 }
 
-fn slot_figures(terms: Terms, value: &Label, slots: &Slots, now: ClusterTime) -> CounterFigures {
-    let used = terms.kind.concurrency().map_or(0, |concurrency| slots.counting(concurrency, now));
-    CounterFigures {
+fn slot_figures(terms: Terms, value: &Label, slots: &Slots, now: ClusterTime) -> Option<CounterFigures> {
+    let concurrency = terms.kind.concurrency()?;
+    Some(CounterFigures {
         scope_value: value.clone(),
         amount: terms.kind.amount(),
-        used,
-        available: terms.kind.amount().cast_signed() - used.cast_signed(),
-        full_in: slots.held().map(|(_, held)| held.reclaim_at.since(now)).max().unwrap_or_default(),
-    }
+        used: slots.counting(concurrency, now),
+        available: slots.available(concurrency, now),
+        full_in: slots.fresh_in(now),
+    })
 }
 
 /// The `max` figures with the least available, without keeping more than twice as many at a time.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::{
-    Anchor, Concurrency, FixedWindow, LeakyBucket, Limit, LimitKind, MAX_AMOUNT, Resource, Scope, SlidingWindow,
-    Span, TokenBucket, Violation,
+    Anchor, Concurrency, FixedWindow, LeakyBucket, Limit, LimitKind, MAX_AMOUNT, Resource, Scope,
+    SlidingWindow, Span, TokenBucket, Violation,
 };
 
 const HOUR: Span = Span::from_secs(3600);
@@ -76,7 +76,9 @@ impl Resource {
         check.range("dispatch_tolerance", "", self.dispatch_tolerance, Span::ZERO, HOUR);
         check.range("settle_within", "", self.settle_within, Span::ZERO, HOUR);
         let shortest = self.limits.iter().filter_map(|limit| limit.window_period()).min();
-        if let Some(shortest) = shortest.filter(|shortest| self.dispatch_tolerance.0 >= shortest.0.div_ceil(2)) {
+        if let Some(shortest) =
+            shortest.filter(|shortest| self.dispatch_tolerance.0 >= shortest.0.div_ceil(2))
+        {
             check.fails(
                 "dispatch_tolerance",
                 "",
@@ -122,7 +124,11 @@ impl Limit {
         check.range(path, "operations", self.operations.len(), 0, Self::MAX_OPERATIONS);
         for (index, pattern) in self.operations.iter().enumerate() {
             if pattern.is_empty() {
-                check.fails(path, &format!("operations[{index}]"), "must not be empty; `**` matches everything");
+                check.fails(
+                    path,
+                    &format!("operations[{index}]"),
+                    "must not be empty; `**` matches everything",
+                );
             }
         }
         if self.dimension.is_some() && self.kind.concurrency().is_some() {
@@ -165,10 +171,16 @@ impl FixedWindow {
         }
         match self.anchor {
             Anchor::FirstRequest if !self.max_clock_skew.is_zero() => {
-                check.fails(path, "max_clock_skew", "must be absent with ANCHOR_FIRST_REQUEST, which needs no clock");
+                check.fails(
+                    path,
+                    "max_clock_skew",
+                    "must be absent with ANCHOR_FIRST_REQUEST, which needs no clock",
+                );
             }
             Anchor::FirstRequest => {}
-            _ => check.range(path, "max_clock_skew", self.max_clock_skew, Span::ZERO, Span(self.period.0 / 4)),
+            _ => {
+                check.range(path, "max_clock_skew", self.max_clock_skew, Span::ZERO, Span(self.period.0 / 4))
+            }
         }
     }
 }

@@ -4,8 +4,8 @@
 //! and neither may the first change after it. The entries lie in sorted chunks behind `Arc`: a copy costs one pointer
 //! a chunk (a million entries: some 20,000 pointers), and a change afterwards copies one chunk at most.
 //!
-//! **Invariant:** chunks are never empty, and all keys of a chunk are below the bound of the next. The bound of the
-//! first chunk is not kept exact: whatever is below all bounds belongs to the first chunk.
+//! **Invariant:** chunks are never empty, and all keys of a chunk lie between its bound, inclusive, and the bound of the
+//! next, exclusive.
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +53,7 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        let chunk = self.chunks.range(..=key).next_back().or_else(|| self.chunks.first_key_value())?.1;
+        let chunk = self.chunks.range(..=key).next_back()?.1;
         let at = position(chunk, key).ok()?;
         Some(&chunk[at].1)
     }
@@ -66,6 +66,7 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
 
     /// The value it replaces, if any.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        self.lower_first_bound(&key);
         let Some((_, chunk)) = self.chunk_mut(&key) else {
             self.chunks.insert(key.clone(), Arc::new(vec![(key, value)]));
             self.len += 1;
@@ -112,10 +113,16 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
     }
 
     fn chunk_mut(&mut self, key: &K) -> Option<(&K, &mut Arc<Chunk<K, V>>)> {
-        if self.chunks.first_key_value().is_some_and(|(bound, _)| key < bound) {
-            return self.chunks.iter_mut().next();
-        }
         self.chunks.range_mut(..=key).next_back()
+    }
+
+    /// Lowers the first chunk's bound to the key, if it is above.
+    fn lower_first_bound(&mut self, key: &K) {
+        if self.chunks.first_key_value().is_some_and(|(bound, _)| key < bound)
+            && let Some((_, chunk)) = self.chunks.pop_first()
+        {
+            self.chunks.insert(key.clone(), chunk);
+        }
     }
 }
 

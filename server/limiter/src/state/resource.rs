@@ -71,7 +71,8 @@ impl ResourceState {
             limits_added: 0,
         };
         let definition = state.definition.clone();
-        state.limits = definition.limits.iter().map(|limit| state.fresh_limit(&definition, limit, now)).collect();
+        state.limits =
+            definition.limits.iter().map(|limit| state.fresh_limit(&definition, limit, now)).collect();
         state
     }
 
@@ -144,12 +145,17 @@ pub(crate) fn terms_of<'a>(resource: &Resource, limit: &'a Limit) -> Terms<'a> {
 }
 
 fn carry(state: &LimitState, old: Terms, new: Terms, now: Stamp) -> LimitState {
-    let same = old.kind == new.kind && old.dispatch_tolerance == new.dispatch_tolerance;
-    match &state.counters {
-        Counters::Rate(counters) if !same => LimitState {
-            id: state.id,
-            counters: Counters::Rate(counters.map(|counter| counter.carry(old, new, now))),
-        },
-        _ => state.clone(),
+    if old.kind == new.kind && old.dispatch_tolerance == new.dispatch_tolerance {
+        return state.clone();
     }
+    let counters = match (&state.counters, new.kind.concurrency()) {
+        (Counters::Slots(counters), Some(concurrency)) => Counters::Slots(counters.map(|slots| {
+            let mut slots = slots.clone();
+            slots.carry(concurrency, now.cluster);
+            slots
+        })),
+        (Counters::Rate(counters), _) => Counters::Rate(counters.map(|counter| counter.carry(old, new, now))),
+        (slots, None) => slots.clone(),
+    };
+    LimitState { id: state.id, counters }
 }

@@ -61,7 +61,8 @@ impl<C: Clone> Scoped<C> {
 
     /// The same values, each with what becomes of its counter.
     pub(crate) fn map(&self, mut change: impl FnMut(&C) -> C) -> Scoped<C> {
-        let counters = self.counters.iter().map(|(value, counter)| (value.clone(), change(counter))).collect();
+        let counters =
+            self.counters.iter().map(|(value, counter)| (value.clone(), change(counter))).collect();
         Scoped { counters, swept: self.swept.clone() }
     }
 

@@ -1,0 +1,84 @@
+//! How scripts show what the limiter answers: a line for each answer, so that the output reads as a trace.
+
+use tollgate_limiter::{Answer, CounterFigures, Denial, Grant, HeldSlot, Outcome, ResourceUsage};
+
+pub fn answer(answer: &Answer) -> String {
+    match answer {
+        Ok(Outcome::Granted(granted)) => grant(granted),
+        Ok(Outcome::Denied(denied)) => denial(denied),
+        Ok(Outcome::Renewed(lease)) => format!("renewed for {lease}"),
+        Ok(Outcome::Released(held_for)) => format!("released after {held_for}"),
+        Ok(Outcome::Stored(stored)) => format!("stored as generation {}", stored.generation),
+        Ok(Outcome::Deleted) => "deleted".into(),
+        Err(rejection) => format!("rejected: {rejection}"),
+    }
+}
+
+fn grant(grant: &Grant) -> String {
+    let verb = if grant.replayed { "replayed" } else { "granted" };
+    let mut parts = vec![format!("{verb} p{}", grant.permit.0)];
+    if !grant.key.is_empty() {
+        parts.push(format!("key {}", grant.key));
+    }
+    parts.extend(grant.use_within.map(|span| format!("use within {span}")));
+    parts.extend(grant.lease.map(|span| format!("lease {span}")));
+    for slot in &grant.slots {
+        parts.push(format!("slot {} of {} (generation {})", slot.index, slot.limit, slot.generation));
+    }
+    for usage in &grant.usage {
+        let shadow = match (usage.shadow, usage.would_deny) {
+            (false, _) => "",
+            (true, false) => " (shadow)",
+            (true, true) => " (shadow, would deny)",
+        };
+        parts.push(format!("{} {}/{} left{shadow}", usage.limit, usage.available, usage.amount));
+    }
+    parts.join(", ")
+}
+
+fn denial(denial: &Denial) -> String {
+    let mut parts = vec![format!("denied by {}, retry after {}", denial.limit, denial.retry_after)];
+    for limit in &denial.exhausted {
+        let of =
+            if limit.scope_value.is_empty() { String::new() } else { format!(" of {}", limit.scope_value) };
+        parts.push(format!(
+            "{}{of} {}/{} left, {} wanted, free in {}",
+            limit.limit, limit.available, limit.amount, limit.requested, limit.retry_after
+        ));
+    }
+    parts.join("; ")
+}
+
+pub fn usage(usage: &ResourceUsage) -> String {
+    let mut lines = vec![];
+    for limit in &usage.limits {
+        if limit.counters.is_empty() {
+            lines.push(format!("{}: no counters", limit.limit));
+        }
+        lines.extend(limit.counters.iter().map(|figures| format!("{}{}", limit.limit, counter(figures))));
+    }
+    lines.extend(usage.held.iter().map(held));
+    lines.push(format!("{} permits can be settled", usage.settleable_permits));
+    lines.join("\n")
+}
+
+fn counter(figures: &CounterFigures) -> String {
+    let CounterFigures { scope_value, amount, used, available, full_in } = figures;
+    let of = if scope_value.is_empty() { String::new() } else { format!(" of {scope_value}") };
+    format!("{of}: {used} used, {available}/{amount} left, full in {full_in}")
+}
+
+fn held(slot: &HeldSlot) -> String {
+    let by: Vec<_> = [&slot.consumer, &slot.subject, &slot.operation]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| part.as_str())
+        .collect();
+    let (value, by) = (&slot.scope_value, by.join(" "));
+    let of = if value.is_empty() { String::new() } else { format!(" of {value}") };
+    let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+    format!(
+        "{}{of}: slot {} held by p{}{by} for {}, lease left {}",
+        slot.limit, slot.index, slot.permit.0, slot.held_for, slot.lease_left
+    )
+}

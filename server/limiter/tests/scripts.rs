@@ -1,0 +1,61 @@
+//! Golden scripts: one behaviour a file, named by what it claims. `UPDATE_GOLDENFILES=1 cargo test` writes what the
+//! limiter does now below each `---`; read the difference before you keep it.
+
+mod language;
+
+macro_rules! scripts {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() -> std::io::Result<()> {
+            goldenscript::run(&mut language::Script::default(), concat!("tests/scripts/", stringify!($name)))
+        })*
+
+        #[test]
+        fn every_script_is_run() -> std::io::Result<()> {
+            for file in std::fs::read_dir("tests/scripts")? {
+                let name = file?.file_name();
+                assert!([$(stringify!($name)),*].iter().any(|listed| name == *listed), "{name:?} is not listed");
+            }
+            Ok(())
+        }
+    };
+}
+
+scripts! {
+    a_call_near_a_boundary_counts_on_both_sides
+    a_denial_debits_nothing
+    a_held_slot_counts_after_a_while
+    a_limit_that_keeps_its_name_keeps_its_kind
+    a_refusal_says_what_the_log_would
+    a_stale_generation_is_refused
+    all_limits_or_none
+    another_body_under_a_request_id_is_refused
+    cost_above_what_could_ever_be_granted_is_invalid
+    daily_windows_begin_at_midnight_in_their_zone
+    deleting_and_creating_resets
+    denials_are_not_remembered
+    dimensions_weigh_what_is_named
+    expired_permit_never_revives
+    expired_slot_is_kept_for_grace_and_quarantine
+    idle_scope_values_make_room
+    keys_in_order
+    malformed_resources_name_the_field
+    not_sent_refunds
+    operations_select_limits
+    permits_can_be_settled_for_a_while
+    released_slot_is_free_at_once
+    renewing_never_shortens_a_lease
+    request_ids_are_remembered_for_ten_minutes
+    retried_request_spends_nothing
+    retry_after_is_exact
+    retry_after_suits_all_limits_together
+    scoped_limits_count_each_value
+    settlement_corrects_the_cost
+    shadow_limit_reports_and_never_denies
+    slots_are_the_smallest_free_and_generations_rise
+    state_survives_a_snapshot
+    the_limit_that_frees_last_binds
+    the_shortest_default_lease_counts
+    update_never_refills
+    use_within_is_told_where_windows_apply
+}
