@@ -3,6 +3,7 @@
 //! `docs/ARCHITECTURE.md` traces one call through these files.
 
 pub mod address;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod grpc;

@@ -1,6 +1,6 @@
 //! The one table from what a node or the network says to what this client does about it.
 
-use std::{error, time::Duration};
+use std::{error, iter, time::Duration};
 
 use tollgate_proto::v1;
 use tonic::{Code, ConnectError, Status};
@@ -17,7 +17,8 @@ pub(crate) struct Fault {
     reason: String,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
-    never_connected: bool,
+    /// Why no connection could be made.
+    connect_error: Option<String>,
 }
 
 /// What to do about it.
@@ -38,7 +39,7 @@ impl Fault {
             ("OUTCOME_UNKNOWN", _) => Verdict::Unknown,
             // Without a reason it is not the server that speaks, but what lies between: a connection that was refused
             // or that broke, or a deadline. Code by code as tonic and hyper translate those.
-            ("", _) if self.never_connected => Verdict::Unsent(None),
+            ("", _) if self.connect_error.is_some() => Verdict::Unsent(None),
             (
                 "",
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Internal | Code::Unknown,
@@ -49,7 +50,7 @@ impl Fault {
 
     /// What the caller is told when this is the end. `certain`: no try so far can have taken effect.
     pub(crate) fn into_error(self, certain: bool) -> Error {
-        let message = self.status.message().to_owned();
+        let message = self.connect_error.clone().unwrap_or_else(|| self.status.message().to_owned());
         match self.verdict() {
             Verdict::Final => self.into_final_error(),
             _ if !certain => Error::OutcomeUnknown { request_id: None, message },
@@ -89,7 +90,7 @@ impl From<Status> for Fault {
                 })
                 .collect(),
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
-            never_connected: never_connected(&status),
+            connect_error: connect_error(&status),
             status,
         }
     }
@@ -103,19 +104,15 @@ impl From<v1::CallError> for Fault {
             reason: error.reason,
             violations: if violation.field.is_empty() { Vec::new() } else { vec![violation] },
             retry_after: error.retry_after.map(from_wire),
-            never_connected: false,
+            connect_error: None,
         }
     }
 }
 
-/// Whether no connection could be made, so that nothing was sent.
-fn never_connected(status: &Status) -> bool {
-    let mut source = error::Error::source(status);
-    while let Some(error) = source {
-        if error.is::<ConnectError>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+/// Why no connection could be made, so that nothing was sent; none if there was one.
+fn connect_error(status: &Status) -> Option<String> {
+    let mut causes = iter::successors(error::Error::source(status), |cause| cause.source());
+    causes.find(|cause| cause.is::<ConnectError>())?;
+    // The last cause is the system's: connection refused, no such host.
+    Some(causes.last().map_or_else(|| status.message().to_owned(), ToString::to_string))
 }

@@ -59,12 +59,12 @@ impl Lease {
         Lease { hold, renewal: Some(task.abort_handle()) }
     }
 
-    /// Whether the slots are still held for certain. Reads the clock, not what the task last said: the task is late when
-    /// the runtime is blocked.
-    pub(crate) fn is_held(&self) -> bool {
+    /// How much longer the slots are held for certain. Reads the clock beside what the task last said: the task is late
+    /// when the runtime is blocked.
+    pub(crate) fn left(&self) -> Duration {
         match *self.hold.borrow() {
-            Hold::Until(end) => Instant::now() < end,
-            Hold::Lost => false,
+            Hold::Until(end) => end.saturating_duration_since(Instant::now()),
+            Hold::Lost => Duration::ZERO,
         }
     }
 
@@ -133,8 +133,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fixed_lease_is_lost_at_its_end() {
         let lease = Lease::fixed(Instant::now(), Duration::from_secs(60));
-        assert!(lease.is_held());
+        assert!(!lease.left().is_zero());
         lease.lost().await;
-        assert!(!lease.is_held());
+        assert!(lease.left().is_zero());
     }
 }

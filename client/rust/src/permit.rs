@@ -117,6 +117,12 @@ impl Permit {
         self.dispatch_until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
+    /// How much longer the slots are held for certain unless the lease is renewed, 0 once it may have ended; none: the
+    /// permit holds no slots.
+    pub fn held_for_another(&self) -> Option<Duration> {
+        self.lease.as_ref().map(Lease::left)
+    }
+
     /// Whether the call may be dispatched now: see [`Permit::ensure_usable`].
     pub fn is_usable(&self) -> bool {
         self.ensure_usable().is_ok()
@@ -125,7 +131,7 @@ impl Permit {
     /// Ask this right before the call is dispatched: fails when the time to dispatch it has passed, or when the lease may
     /// have ended. A call that is under way needs only the lease: watch [`Permit::lost`].
     pub fn ensure_usable(&self) -> Result<(), Unusable> {
-        if self.lease.as_ref().is_some_and(|lease| !lease.is_held()) {
+        if self.lease.as_ref().is_some_and(|lease| lease.left().is_zero()) {
             return Err(Unusable::LeaseLost);
         }
         if self.dispatch_until.is_some_and(|until| until <= Instant::now()) {

@@ -1,0 +1,114 @@
+//! The command line: one file a subcommand. Answers go to standard output, for people or as one JSON document; what went
+//! wrong goes to standard error, with what to do about it; the exit code says which of the two it was, and why.
+
+mod acquire;
+mod cluster;
+mod completions;
+mod dev;
+mod duration;
+mod failure;
+mod output;
+mod release;
+mod remote;
+mod renew;
+mod resource;
+mod run;
+mod server;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::Failure;
+pub use output::Output;
+use remote::Remote;
+
+use crate::config::Flags;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or granted
+  1  anything else went wrong
+  2  the command line or the request is not valid; nothing was changed
+  3  denied: ask again later
+  4  no node can answer, or the outcome is not known: try again
+  5  no such resource, permit or member
+  6  conflict: exists already, changed by somebody else, or the permit has ended
+`acquire … -- COMMAND` exits as the command does once it runs; 126 or 127 if it cannot be run.";
+
+/// Tollgate hands out permits to call rate-limited APIs, so that a whole fleet stays under every vendor's limits.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    remote: Remote,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs one node.
+    Server(Box<Flags>),
+    /// Runs three nodes on this machine, with sample resources, to try things out.
+    Dev(dev::Args),
+    /// Asks for a permit; with `-- COMMAND`, runs it only with a permit, and releases that afterwards.
+    Acquire(Box<acquire::Args>),
+    /// Ends a permit: its slots are free at once.
+    Release(release::Args),
+    /// Extends the lease of a permit.
+    Renew(renew::Args),
+    /// Shows and changes the protected resources and their limits.
+    #[command(subcommand)]
+    Resource(resource::Command),
+    /// Shows and changes the cluster.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Prints a shell's completions for this command.
+    Completions(completions::Args),
+}
+
+/// Does what the process' arguments say. A current-thread runtime: one node's work fits one core, and moving it between
+/// threads costs more than it gains.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(format!("cannot start: {error}")).report(),
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Cli {
+    async fn run(self) -> Result<ExitCode, Failure> {
+        let Cli { remote, command } = self;
+        let output = remote.output;
+        match command {
+            Command::Server(flags) => server::run(*flags).await,
+            Command::Dev(args) => dev::run(args).await,
+            Command::Acquire(args) => acquire::run(&remote.client()?, output, *args).await,
+            Command::Release(args) => release::run(&remote.client()?, output, args).await,
+            Command::Renew(args) => renew::run(&remote.client()?, output, args).await,
+            Command::Resource(command) => resource::run(&remote.client()?, output, command).await,
+            Command::Cluster(command) => cluster::run(&remote.client()?, output, command).await,
+            Command::Completions(args) => completions::run(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
