@@ -10,6 +10,9 @@ mod resource;
 pub mod status;
 mod stream;
 
+#[cfg(test)]
+mod tests;
+
 use tollgate_proto::v1::{
     self, cluster_service_server::ClusterServiceServer, permit_service_server::PermitServiceServer,
     resource_service_server::ResourceServiceServer,

@@ -10,6 +10,9 @@ pub mod permit;
 pub mod resource;
 pub mod usage;
 
+#[cfg(test)]
+mod tests;
+
 pub use fields::{Fields, Invalid};
 
 use prost_types::Duration;

@@ -1,0 +1,244 @@
+use prost_types::Duration;
+use tollgate_limiter::{Anchor, Command, LimitKind, PermitId, Priority, Span, StoredResource};
+use tollgate_proto::v1::{self, limit::Kind};
+use tonic::Code;
+
+use super::{definition::definition, permit::permit_id, resource::resource, *};
+use crate::raft::call::Call;
+
+fn seconds(seconds: i64) -> Option<Duration> {
+    Some(Duration { seconds, nanos: 0 })
+}
+
+fn limit(kind: Kind) -> v1::Limit {
+    v1::Limit { name: "l".into(), kind: Some(kind), ..Default::default() }
+}
+
+fn with_limits(limits: Vec<v1::Limit>) -> v1::Resource {
+    v1::Resource { name: "vendor/account".into(), limits, ..Default::default() }
+}
+
+fn with_limit(kind: Kind) -> v1::Resource {
+    with_limits(vec![limit(kind)])
+}
+
+fn defined(kind: Kind) -> tollgate_limiter::Resource {
+    definition(with_limit(kind)).unwrap_or_else(|invalid| panic!("{invalid:?}"))
+}
+
+fn wrong_fields(wire: v1::Resource) -> Vec<String> {
+    definition(wire).expect_err("this should be refused").0.into_iter().map(|wrong| wrong.field).collect()
+}
+
+fn sliding(period: Option<Duration>) -> Kind {
+    Kind::SlidingWindow(v1::SlidingWindow { amount: 10, period, resolution: 0 })
+}
+
+fn concurrency(lease_default: Option<Duration>, lease_max: Option<Duration>) -> v1::Concurrency {
+    v1::Concurrency { slots: 2, lease_default, lease_max, ..Default::default() }
+}
+
+#[test]
+fn an_acquire_is_filled_with_its_defaults() {
+    let request =
+        v1::AcquirePermitRequest { resource: "vendor/account".into(), attempt: 3, ..Default::default() };
+    let Ok(Call::Command { command: Command::Acquire(acquire), attempt }) = acquire::call(request) else {
+        panic!("an acquire of just a resource is complete")
+    };
+    assert_eq!((acquire.cost, acquire.priority, attempt), (1, Priority::Medium, 3));
+    assert_eq!((acquire.lease, acquire.request_id), (None, None));
+}
+
+#[test]
+fn windows_are_filled_with_their_defaults() {
+    let sub_second = defined(sliding(Some(Duration { seconds: 1, nanos: 0 })));
+    assert_eq!(sub_second.dispatch_tolerance, Span::from_millis(50));
+    let LimitKind::SlidingWindow(window) = &sub_second.limits[0].kind else { panic!() };
+    assert_eq!((window.resolution, sub_second.limits[0].max_scope_values), (100, 10_000));
+    assert_eq!(sub_second.settle_within, Span::from_secs(60));
+
+    assert_eq!(defined(sliding(seconds(3600))).dispatch_tolerance, Span::from_millis(500));
+    assert_eq!(
+        defined(Kind::Concurrency(concurrency(None, None))).dispatch_tolerance,
+        Span::from_millis(500)
+    );
+
+    let fixed = |anchor: v1::Anchor, period| v1::FixedWindow {
+        amount: 5,
+        period,
+        anchor: anchor.into(),
+        ..Default::default()
+    };
+    for (wire, anchor, period, skew) in [
+        (fixed(v1::Anchor::Unspecified, seconds(60)), Anchor::Epoch, 60, Span::from_millis(600)),
+        (fixed(v1::Anchor::Epoch, seconds(3600)), Anchor::Epoch, 3600, Span::from_secs(1)),
+        (fixed(v1::Anchor::FirstRequest, seconds(60)), Anchor::FirstRequest, 60, Span::ZERO),
+        (
+            fixed(v1::Anchor::Midnight, None),
+            Anchor::Midnight(tollgate_limiter::TimeZoneName::new("UTC").unwrap()),
+            86_400,
+            Span::from_secs(1),
+        ),
+    ] {
+        let resource = defined(Kind::FixedWindow(wire));
+        let LimitKind::FixedWindow(window) = &resource.limits[0].kind else { panic!() };
+        assert_eq!((&window.anchor, window.period), (&anchor, Span::from_secs(period)));
+        assert_eq!(window.max_clock_skew, skew, "{anchor:?}");
+    }
+}
+
+#[test]
+fn one_lease_fills_the_other() {
+    for (default, max, expected) in [
+        (None, None, (60_000, 600_000, 5_000)),
+        (seconds(30), None, (30_000, 600_000, 3_000)),
+        (seconds(3600), None, (3_600_000, 3_600_000, 5_000)),
+        (None, seconds(10), (10_000, 10_000, 1_000)),
+        (seconds(5), seconds(7), (5_000, 7_000, 500)),
+    ] {
+        let resource = defined(Kind::Concurrency(concurrency(default, max)));
+        let LimitKind::Concurrency(slots) = resource.limits[0].kind else { panic!() };
+        let read = [slots.lease_default, slots.lease_max, slots.grace].map(|span| span.0 / 1_000_000);
+        assert_eq!(read, [expected.0, expected.1, expected.2], "{default:?} {max:?}");
+    }
+}
+
+#[test]
+fn a_definition_survives_the_wire() {
+    let wire = with_limits(vec![
+        limit(sliding(seconds(10))),
+        v1::Limit { name: "slots".into(), ..limit(Kind::Concurrency(concurrency(None, None))) },
+        v1::Limit {
+            name: "daily".into(),
+            operations: vec!["search/*".into()],
+            dimension: "tokens".into(),
+            scope: v1::Scope::Consumer.into(),
+            max_scope_values: 9,
+            shadow: true,
+            kind: Some(Kind::FixedWindow(v1::FixedWindow {
+                amount: 7,
+                anchor: v1::Anchor::Midnight.into(),
+                time_zone: "Europe/Berlin".into(),
+                ..Default::default()
+            })),
+        },
+    ]);
+    let first = definition(wire).unwrap();
+    let spelt_out = resource(StoredResource { resource: first.clone(), generation: 4 });
+    assert_eq!(spelt_out.generation, 4);
+    assert_eq!(definition(spelt_out), Ok(first));
+}
+
+#[test]
+fn each_wrong_field_of_a_definition_is_named() {
+    let fixed = |edit: fn(&mut v1::FixedWindow)| {
+        let mut window = v1::FixedWindow { amount: 5, period: seconds(60), ..Default::default() };
+        edit(&mut window);
+        with_limit(Kind::FixedWindow(window))
+    };
+    let edited = |edit: fn(&mut v1::Resource)| {
+        let mut resource = with_limit(sliding(seconds(10)));
+        edit(&mut resource);
+        resource
+    };
+    let cases = [
+        (edited(|r| r.name = String::new()), "name"),
+        (edited(|r| r.name = "Upper".into()), "name"),
+        (edited(|r| r.name = "a".repeat(201)), "name"),
+        (edited(|r| r.name = "a//b".into()), "name"),
+        (edited(|r| r.description = "d".repeat(1001)), "description"),
+        (edited(|r| r.keys = vec!["k".repeat(201)]), "keys[0]"),
+        (edited(|r| r.dispatch_tolerance = seconds(-1)), "dispatch_tolerance"),
+        (edited(|r| r.settle_within = seconds(i64::MAX)), "settle_within"),
+        (edited(|r| r.limits[0].name = "a b".into()), "limits[0].name"),
+        (edited(|r| r.limits[0].name = "n".repeat(65)), "limits[0].name"),
+        (edited(|r| r.limits[0].operations = vec!["ok".into(), "\n".into()]), "limits[0].operations[1]"),
+        (edited(|r| r.limits[0].dimension = "In Tokens".into()), "limits[0].dimension"),
+        (edited(|r| r.limits[0].scope = 9), "limits[0].scope"),
+        (edited(|r| r.limits[0].kind = None), "limits[0].kind"),
+        (with_limit(sliding(None)), "limits[0].sliding_window.period"),
+        (with_limit(sliding(Some(Duration { seconds: 1, nanos: -5 }))), "limits[0].sliding_window.period"),
+        (
+            with_limit(sliding(Some(Duration { seconds: 0, nanos: 1_000_000_000 }))),
+            "limits[0].sliding_window.period",
+        ),
+        (fixed(|w| w.anchor = 12), "limits[0].fixed_window.anchor"),
+        (fixed(|w| w.time_zone = "UTC".into()), "limits[0].fixed_window.time_zone"),
+        (fixed(|w| w.period = None), "limits[0].fixed_window.period"),
+        (
+            fixed(|w| (w.anchor, w.time_zone) = (v1::Anchor::Midnight.into(), "Mars/Olympus".into())),
+            "limits[0].fixed_window.time_zone",
+        ),
+        (
+            with_limit(Kind::Concurrency(concurrency(seconds(-3), None))),
+            "limits[0].concurrency.lease_default",
+        ),
+        (
+            with_limit(Kind::TokenBucket(v1::TokenBucket {
+                capacity: 1,
+                refill_amount: 1,
+                refill_period: None,
+            })),
+            "limits[0].token_bucket.refill_period",
+        ),
+    ];
+    for (wire, field) in cases {
+        let description = format!("{field}: {wire:?}");
+        assert_eq!(wrong_fields(wire), [field], "{description}");
+    }
+}
+
+#[test]
+fn all_wrong_fields_come_at_once_and_their_number_is_bounded() {
+    let bad = v1::Limit { name: "A".into(), scope: 7, ..Default::default() };
+    let wire = v1::Resource { name: "B".into(), limits: vec![bad.clone()], ..Default::default() };
+    assert_eq!(wrong_fields(wire), ["name", "limits[0].name", "limits[0].scope", "limits[0].kind"]);
+    assert_eq!(wrong_fields(with_limits(vec![bad; 1000])).len(), fields::VIOLATIONS_MAX);
+}
+
+#[test]
+fn only_ids_that_were_given_out_name_a_permit() {
+    assert_eq!(permit_id(PermitId(42)), "p0-2a");
+    for id in [0, 1, 42, u64::MAX] {
+        let request = v1::RenewPermitRequest { permit_id: permit_id(PermitId(id)), lease: None };
+        let Ok(Call::Command { command: Command::Renew(renew), .. }) = permit::renew(request) else {
+            panic!("{id}")
+        };
+        assert_eq!(renew.permit, PermitId(id));
+    }
+    let strangers = [
+        "p1-2a",
+        "p0-2A",
+        "p0-02a",
+        "p0-+2a",
+        "p0-",
+        "p0",
+        "2a",
+        "p0-10000000000000000",
+        "p0-2a ",
+        "ü",
+        "p00-1",
+    ];
+    for stranger in strangers {
+        let renew = permit::renew(v1::RenewPermitRequest { permit_id: stranger.into(), lease: None });
+        let release =
+            permit::release(v1::ReleasePermitRequest { permit_id: stranger.into(), ..Default::default() });
+        for failure in [renew.unwrap_err(), release.unwrap_err()] {
+            let error = failure.into_call_error();
+            assert_eq!(
+                (error.code, error.reason.as_str()),
+                (Code::NotFound.into(), "PERMIT_NOT_FOUND"),
+                "{stranger}"
+            );
+        }
+    }
+}
+
+#[test]
+fn durations_are_exact_both_ways() {
+    for span in [Span(0), Span(1), Span(999_999_999), Span(1_000_000_000), Span(u64::MAX)] {
+        let mut fields = Fields::default();
+        assert_eq!(fields.span("field", Some(duration(span))), span);
+        assert_eq!(fields.finish(Some(())), Ok(()));
+    }
+}
