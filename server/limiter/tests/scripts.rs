@@ -25,6 +25,8 @@ scripts! {
     a_call_near_a_boundary_counts_on_both_sides
     a_denial_debits_nothing
     a_held_slot_counts_after_a_while
+    a_grant_that_nobody_received_is_given_back
+    a_grant_that_a_retry_received_stays
     a_limit_that_keeps_its_name_keeps_its_kind
     a_refusal_says_what_the_log_would
     a_stale_generation_is_refused

@@ -8,7 +8,7 @@ use std::{
 
 use raft::eraftpb::Message;
 use tokio::sync::{mpsc, oneshot, watch};
-use tollgate_limiter::{Limiter, Span, WallTime};
+use tollgate_limiter::{Command, Span, WallTime};
 
 use super::{
     call::{Call, Refusal, Reply},
@@ -151,7 +151,7 @@ impl Drop for Waiting {
         self.answer.close();
         let Ok(Ok(undelivered)) = self.answer.try_recv() else { return };
         let Some(permit) = undelivered.permit_to_give_back() else { return };
-        let call = Call::Command { command: Limiter::give_back(permit), attempt: 0 };
+        let call = Call::Command { command: Command::GiveBack(permit), attempt: 0 };
         // Nobody waits for the answer. If the queue is full, the permit's lease ends it.
         let _ = self.calls.try_send(Ticket { call, reply: oneshot::channel().0 });
     }

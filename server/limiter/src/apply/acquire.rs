@@ -33,14 +33,19 @@ pub(super) struct Plan {
 impl Limiter {
     pub(super) fn acquire(&mut self, acquire: &Acquire) -> Answer {
         match self.decide(acquire, self.now)? {
-            Decision::Replay(grant) => Ok(Outcome::Granted(grant)),
+            Decision::Replay(grant) => {
+                if let Some(id) = &acquire.request_id {
+                    self.request_ids.note_replay(id);
+                }
+                Ok(Outcome::Granted(grant))
+            }
             Decision::Deny(denial) => Ok(Outcome::Denied(denial)),
             Decision::Grant(plan) => self.grant(acquire, plan),
         }
     }
 
-    /// See [`Limiter::refuse`]. A replay changes nothing either, but goes through the log: only there is it certain that
-    /// this node still leads, and what it says of the lease still true. That a scoped limit is full is found out at the
+    /// See [`Limiter::refuse`]. A replay debits nothing either, but goes through the log: only there is it certain that
+    /// this node still leads, and what it says of the lease still true; and the permit must not be given back any more. That a scoped limit is full is found out at the
     /// grant, because idle counters go then; so that rejection comes from the log too.
     pub(super) fn refuse_acquire(&self, acquire: &Acquire, now: Stamp) -> Option<Answer> {
         match self.decide(acquire, now) {

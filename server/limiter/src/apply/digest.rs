@@ -27,6 +27,7 @@ pub(super) fn fold_answer(digest: u64, answer: &Answer) -> u64 {
         Ok(Outcome::Released(held_for)) => fold(fold(digest, 4), held_for.0),
         Ok(Outcome::Stored(stored)) => fold(fold(digest, 5), stored.generation),
         Ok(Outcome::Deleted) => fold(digest, 6),
+        Ok(Outcome::Kept) => fold(digest, 7),
         Err(rejection) => fold(digest, 16 + kind(rejection)),
     }
 }

@@ -60,6 +60,7 @@ impl Limiter {
                 slots: grant.slots.clone(),
                 use_within: grant.use_within,
                 ended: false,
+                replayed: false,
             };
             self.request_ids.insert(request_id.clone(), granted, now.cluster);
         }

@@ -21,14 +21,10 @@ mod usage;
 #[cfg(test)]
 mod properties;
 
-use std::collections::BTreeMap;
-
 use minicbor::{Decode, Encode};
 
 use crate::{
-    model::{
-        Answer, CallOutcome, ClusterTime, Command, PermitId, Release, ResourceName, Stamp, StoredResource,
-    },
+    model::{Answer, ClusterTime, Command, PermitId, ResourceName, Stamp, StoredResource},
     state::{CowMap, Permits, RequestIds, ResourceState, Shared},
 };
 
@@ -91,12 +87,6 @@ impl Limiter {
     pub fn refuse(&self, stamp: Stamp, command: &Command) -> Option<Answer> {
         let Command::Acquire(acquire) = command else { return None };
         self.refuse_acquire(acquire, self.now.max(stamp))
-    }
-
-    /// Gives back a grant that nobody is left to receive: as a release with `NotSent`, as a command for the log.
-    pub fn give_back(permit: PermitId) -> Command {
-        let outcome = CallOutcome::NotSent;
-        Command::Release(Release { permit, outcome, cost: None, amounts: BTreeMap::new() })
     }
 
     /// When the next lease runs out: an entry stamped then or later frees it.
@@ -176,6 +166,7 @@ impl Limiter {
             Command::CreateResource(resource) => self.create_resource(resource),
             Command::UpdateResource(update) => self.update_resource(update),
             Command::DeleteResource(delete) => self.delete_resource(delete),
+            Command::GiveBack(permit) => self.give_back(*permit),
         }
     }
 

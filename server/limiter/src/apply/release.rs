@@ -1,16 +1,32 @@
 //! Ending a permit: slots are free at once, and debits become what the call truly weighed.
 
+use std::collections::BTreeMap;
+
 use super::{
     Limiter,
     request::{self, Caller},
 };
 use crate::{
     counter::{RateCounter, Terms},
-    model::{Answer, CallOutcome, Label, MAX_AMOUNT, Outcome, Rejection, Release, Stamp, Violation},
+    model::{
+        Answer, CallOutcome, Label, MAX_AMOUNT, Outcome, PermitId, Rejection, Release, Stamp, Violation,
+    },
     state::{Counters, Permit, ResourceState, terms_of},
 };
 
 impl Limiter {
+    /// Nobody was left to receive the grant: as if the call was never sent. But if a retry of the request was answered
+    /// with the same permit before this command came, somebody has it after all, and it stays: the try that was abandoned
+    /// and the retry race each other, on two connections or through two nodes, and the log alone knows who came first.
+    pub(super) fn give_back(&mut self, permit: PermitId) -> Answer {
+        let request_id = self.live_permit(permit)?.request_id.as_ref();
+        if request_id.is_some_and(|id| self.request_ids.was_replayed(id, permit)) {
+            return Ok(Outcome::Kept);
+        }
+        let outcome = CallOutcome::NotSent;
+        self.release(&Release { permit, outcome, cost: None, amounts: BTreeMap::new() })
+    }
+
     pub(super) fn release(&mut self, release: &Release) -> Answer {
         let now = self.now;
         let resource = self.live_permit(release.permit)?.resource.clone();

@@ -27,6 +27,9 @@ pub enum Command {
     /// Remove a resource.
     #[n(5)]
     DeleteResource(#[n(0)] DeleteResource),
+    /// Give back a grant that nobody was left to receive. Only the node that noticed it says so.
+    #[n(6)]
+    GiveBack(#[n(0)] PermitId),
 }
 
 /// Ask for a permit: all limits that apply are debited, or none.

@@ -28,6 +28,9 @@ pub enum Outcome {
     /// A resource is gone.
     #[n(5)]
     Deleted,
+    /// The permit that was to be given back stays: a retry of its request was answered with it in the meantime.
+    #[n(6)]
+    Kept,
 }
 
 /// A resource and how often it was changed.

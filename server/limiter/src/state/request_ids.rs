@@ -34,6 +34,9 @@ pub(crate) struct Remembered {
     /// The permit was released or has expired since.
     #[n(6)]
     pub ended: bool,
+    /// A retry was answered with it.
+    #[n(7)]
+    pub replayed: bool,
 }
 
 /// The ids of one group, over all its resources.
@@ -60,6 +63,21 @@ impl RequestIds {
         for _ in 0..DROPPED_PER_INSERTION {
             self.drop_oldest(now);
         }
+    }
+
+    /// A retry was answered with the permit.
+    pub(crate) fn note_replay(&mut self, id: &RequestId) {
+        // Looked up first: a retry that comes a second time need not copy what a snapshot shares.
+        if self.by_id.get(id).is_some_and(|granted| !granted.replayed)
+            && let Some(granted) = self.by_id.get_mut(id)
+        {
+            granted.replayed = true;
+        }
+    }
+
+    /// Whether a retry was answered with the permit.
+    pub(crate) fn was_replayed(&self, id: &RequestId, permit: PermitId) -> bool {
+        self.by_id.get(id).is_some_and(|granted| granted.permit == permit && granted.replayed)
     }
 
     /// The permit ended: a replay must not promise anything.

@@ -9,6 +9,7 @@
 //! | `refuse RESOURCE …`                           | what the leader answers without the log                   |
 //! | `renew p1 [lease=…]`                          | extends a lease                                           |
 //! | `release p1 [outcome=…] [cost=…] [amounts=…]` | ends a permit                                             |
+//! | `give_back p1`                                | ends a permit that nobody was left to receive             |
 //! | `advance SPAN`                                | time goes by; an entry without commands follows           |
 //! | `wall TIMESTAMP`                              | moves the wall clock there                                |
 //! | `usage RESOURCE [value=…]`                    | live figures                                              |
@@ -65,6 +66,10 @@ impl Runner for Script {
                 self.apply(Change::Renew(renew))
             }
             "release" => self.release(&mut args),
+            "give_back" => {
+                let permit = permit(&mut args)?;
+                self.apply(Change::GiveBack(permit))
+            }
             "advance" => self.advance(&mut args),
             "wall" => {
                 let timestamp: jiff::Timestamp = required(args.next_pos(), "a timestamp")?.parse()?;

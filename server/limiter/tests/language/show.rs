@@ -10,6 +10,7 @@ pub fn answer(answer: &Answer) -> String {
         Ok(Outcome::Released(held_for)) => format!("released after {held_for}"),
         Ok(Outcome::Stored(stored)) => format!("stored as generation {}", stored.generation),
         Ok(Outcome::Deleted) => "deleted".into(),
+        Ok(Outcome::Kept) => "kept".into(),
         Err(rejection) => format!("rejected: {rejection}"),
     }
 }

@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tollgate_limiter::Limiter;
+use tollgate_limiter::Command;
 use tollgate_proto::peer::v1::{
     ForwardBatch, ForwardReply, ForwardedCall, ForwardedOutcome, forwarded_outcome::Result as Outcome,
 };
@@ -149,7 +149,7 @@ impl OpenCalls {
 
     fn give_back(&self, undelivered: &Reply) {
         let Some(permit) = undelivered.permit_to_give_back() else { return };
-        let call = Call::Command { command: Limiter::give_back(permit), attempt: 0 };
+        let call = Call::Command { command: Command::GiveBack(permit), attempt: 0 };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         // If the queue is full or the stream gone, the permit's lease ends it.
         let _ = self.queue.try_send(Handed::Call { id, call: encode(&call) });
