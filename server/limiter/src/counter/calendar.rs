@@ -34,8 +34,9 @@ fn day_at(zone: &TimeZoneName, at: i64) -> (i64, i64) {
     let mut start = i64::MIN;
     let mut date = zone.to_datetime(instant).date();
     let mut end = first_instant(&zone, date);
-    // Once in a 24 h day, twice where clocks that went back repeat the end of the day before.
-    while end <= at {
+    // Once on most days, twice where clocks that went back repeat the end of the day before. The last day that 64 bits
+    // of ns can express, in 2262, never ends.
+    while end <= at && end < i64::MAX {
         start = end;
         date = date.tomorrow().expect("64 bits of ns end in 2262, dates in 9999");
         end = first_instant(&zone, date);

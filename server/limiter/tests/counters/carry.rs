@@ -1,0 +1,144 @@
+//! Changing a limit never refills it.
+
+use proptest::prelude::*;
+use tollgate_limiter::counter::most;
+use tollgate_limiter::*;
+
+use crate::script::*;
+
+fn actions() -> impl Strategy<Value = Action> {
+    prop_oneof![5 => acquires(), 1 => forces(), 1 => refunds(), 1 => settlements()]
+}
+
+/// Old and new terms of one kind.
+fn changes() -> impl Strategy<Value = (Rules, Rules)> {
+    prop_oneof![
+        (token_buckets(), token_buckets()),
+        (leaky_buckets(), leaky_buckets()),
+        (fixed_windows(), fixed_windows()),
+        (sliding_windows(), sliding_windows()),
+    ]
+}
+
+fn fixed_windows() -> impl Strategy<Value = Rules> {
+    prop_oneof![epoch_windows(), first_request_windows()]
+}
+
+fn carried(history: &History, to: &Rules) -> History {
+    let counter = history.counter.carry(history.rules.terms(), to.terms(), history.now);
+    History { counter, rules: to.clone(), ..history.clone() }
+}
+
+/// Under a shorter period, what is older than that is legitimately over.
+fn period(rules: &Rules) -> Span {
+    match &rules.kind {
+        LimitKind::SlidingWindow(window) => window.period + rules.tolerance,
+        LimitKind::FixedWindow(window) if window.anchor == Anchor::FirstRequest => {
+            window.period + rules.tolerance
+        }
+        _ => Span::ZERO,
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_refilled((old, new) in changes(), steps in steps(actions())) {
+        let history = History::run(old.clone(), &steps);
+        let after = carried(&history, &new);
+        let grown = most(&new.kind).unwrap().saturating_sub(most(&old.kind).unwrap());
+        if matches!(old.kind, LimitKind::TokenBucket(_)) {
+            prop_assert!(after.available() <= history.available());
+        } else if !matches!(old.kind, LimitKind::LeakyBucket(_)) && period(&new) >= period(&old) {
+            let most = history.available().max(0) + i64::try_from(grown).unwrap();
+            let used = |history: &History| history.counter.used(history.rules.terms(), history.now);
+            prop_assert!(used(&after) >= used(&history));
+            // Where the old window took no calls any more, there is what was not used of it.
+            let left = most_left(&new, used(&history));
+            prop_assert!(after.available() <= most.max(left));
+        }
+        prop_assert!(after.available() <= i64::try_from(most(&new.kind).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn the_same_terms_change_nothing(rules in all_kinds(), steps in steps(actions()), amount in 1..12u64) {
+        let history = History::run(rules.clone(), &steps);
+        let after = carried(&history, &rules);
+        prop_assert_eq!(after.available(), history.available());
+        prop_assert_eq!(after.earliest(amount, after.now), history.earliest(amount, history.now));
+    }
+
+    #[test]
+    fn there_and_back_gains_nothing((old, new) in changes(), steps in steps(actions())) {
+        let history = History::run(old.clone(), &steps);
+        let back = carried(&carried(&history, &new), &old);
+        let takes_calls = history.earliest(0, history.now) == Some(history.now);
+        if matches!(old.kind, LimitKind::TokenBucket(_)) {
+            prop_assert!(back.available() <= history.available());
+        } else if takes_calls && period(&new) >= period(&old) {
+            prop_assert!(back.available() <= history.available());
+        }
+    }
+
+    #[test]
+    fn debits_of_before_give_back_no_more_than_they_took(
+        (old, new) in changes(),
+        steps in steps(actions()),
+        more in steps(prop_oneof![2 => acquires(), 3 => refunds(), 1 => settlements()]),
+    ) {
+        let mut history = carried(&History::run(old, &steps), &new);
+        for step in &more {
+            history.take(step);
+            let granted = history.available() <= i64::try_from(most(&new.kind).unwrap()).unwrap();
+            prop_assert!(granted);
+        }
+    }
+
+    #[test]
+    fn what_is_granted_after_a_change_keeps_to_the_new_window(
+        (old, new) in (sliding_windows(), sliding_windows()),
+        steps_before in steps(actions()),
+        steps_after in steps(prop_oneof![4 => acquires(), 2 => refunds(), 1 => settlements()]),
+    ) {
+        let LimitKind::SlidingWindow(window) = new.kind.clone() else { unreachable!() };
+        let mut history = carried(&History::run(old, &steps_before), &new);
+        let before = history.calls.len();
+        steps_after.iter().for_each(|step| history.take(step));
+        let calls: Vec<_> = history.calls[before..].iter().filter(|call| call.sent).collect();
+        for (i, first) in calls.iter().enumerate() {
+            let inside = calls[i..].iter().take_while(|call| call.at.cluster <= first.at.cluster + window.period);
+            prop_assert!(inside.map(|call| call.amount).sum::<u64>() <= window.amount);
+        }
+    }
+}
+
+fn most_left(rules: &Rules, used: u64) -> i64 {
+    i64::try_from(most(&rules.kind).unwrap()).unwrap() - i64::try_from(used).unwrap()
+}
+
+#[test]
+fn a_token_bucket_keeps_its_tokens_and_its_debt() {
+    let bucket = |capacity, refill_amount, period| Rules {
+        kind: LimitKind::TokenBucket(TokenBucket { capacity, refill_amount, refill_period: Span(period) }),
+        tolerance: Span::ZERO,
+    };
+    let mut history = History::new(bucket(10, 1, 7));
+    history.debit(4);
+    assert_eq!(carried(&history, &bucket(20, 3, 11)).available(), 6);
+    assert_eq!(carried(&history, &bucket(5, 1, 1)).available(), 5);
+    history.debit(9);
+    assert_eq!(carried(&history, &bucket(20, 3, 11)).available(), -3);
+    assert_eq!(carried(&history, &bucket(5, 1, 1_000_000)).available(), -3);
+}
+
+#[test]
+fn an_hour_that_becomes_a_day_is_still_used() {
+    let window = |period| Rules { kind: fixed_window(10, period, Anchor::Epoch, 0), tolerance: Span(0) };
+    let mut history = History::new(window(100));
+    history.debit(7);
+    assert_eq!(carried(&history, &window(10_000)).available(), 3);
+    let first_request = Rules { kind: fixed_window(12, 50, Anchor::FirstRequest, 0), tolerance: Span(0) };
+    let after = carried(&history, &first_request);
+    assert_eq!(after.available(), 5);
+    assert_eq!(after.earliest(6, after.now), Some(after.now.after(Span(50))));
+    assert_eq!(carried(&after, &window(100)).available(), 3);
+}
