@@ -67,7 +67,9 @@ impl Cluster {
     async fn get(&self, timeout: Duration) -> Result<v1::GetClusterResponse, Failure> {
         let reply = match self.node.router.call(Call::Query(Query::Cluster), timeout).await {
             // The leader's view is better, but without one this node's own helps to find out why.
-            Err(Refusal::NoLeader) => self.node.router.call_here(Call::Query(Query::Cluster), timeout).await,
+            Err(Refusal::NoLeader) => {
+                self.node.router.call_here(Call::Query(Query::ClusterHere), timeout).await
+            }
             reply => reply,
         };
         match reply? {

@@ -100,6 +100,9 @@ pub enum Query {
     /// The cluster as the leader sees it.
     #[n(3)]
     Cluster,
+    /// The cluster as the node that is asked sees it, leader or not: answered at once, even without a leader.
+    #[n(4)]
+    ClusterHere,
 }
 
 /// The answer to a call.
@@ -124,7 +127,7 @@ pub enum Reply {
     /// To [`Query::Usage`]; none when there is no such resource.
     #[n(3)]
     Usage(#[n(0)] Option<ResourceUsage>),
-    /// To [`Query::Cluster`].
+    /// To [`Query::Cluster`] and [`Query::ClusterHere`].
     #[n(4)]
     Cluster(#[n(0)] ClusterView),
     /// To a change of members, or of the leader.

@@ -27,7 +27,9 @@ const ANCHORS: &str = "ANCHOR_EPOCH, ANCHOR_MIDNIGHT or ANCHOR_FIRST_REQUEST";
 pub fn definition(wire: v1::Resource) -> Result<Resource, Invalid> {
     let mut fields = Fields::default();
     let resource = read(&mut fields, wire);
-    fields.finish(resource)
+    let resource = fields.finish(resource)?;
+    resource.validate().map_err(Invalid)?;
+    Ok(resource)
 }
 
 fn read(fields: &mut Fields, wire: v1::Resource) -> Option<Resource> {

@@ -189,6 +189,56 @@ fn each_wrong_field_of_a_definition_is_named() {
 }
 
 #[test]
+fn each_rule_that_spans_fields_names_one_of_them() {
+    let edited = |kind: Kind, edit: fn(&mut v1::Resource)| {
+        let mut resource = with_limit(kind);
+        edit(&mut resource);
+        resource
+    };
+    let rolling = || sliding(seconds(10));
+    let slots = |lease_default, lease_max| Kind::Concurrency(concurrency(lease_default, lease_max));
+    let midnight = |period, max_clock_skew| {
+        Kind::FixedWindow(v1::FixedWindow {
+            amount: 5,
+            anchor: v1::Anchor::Midnight.into(),
+            period,
+            max_clock_skew,
+            ..Default::default()
+        })
+    };
+    let bucket = |capacity| {
+        Kind::TokenBucket(v1::TokenBucket { capacity, refill_amount: 1, refill_period: seconds(1) })
+    };
+    let cases = [
+        (edited(rolling(), |r| r.limits.clear()), "limits"),
+        (edited(rolling(), |r| r.limits = vec![r.limits[0].clone(); 33]), "limits"),
+        (edited(rolling(), |r| r.limits.push(r.limits[0].clone())), "limits[1].name"),
+        (edited(rolling(), |r| r.limits[0].scope = v1::Scope::Key.into()), "limits[0].scope"),
+        (edited(rolling(), |r| r.limits[0].max_scope_values = 1_000_001), "limits[0].max_scope_values"),
+        (edited(rolling(), |r| r.limits[0].operations = vec!["o".into(); 33]), "limits[0].operations"),
+        (edited(rolling(), |r| r.keys = vec!["k".into(), "k".into()]), "keys[1]"),
+        (edited(rolling(), |r| r.keys = vec![String::new()]), "keys[0]"),
+        (edited(rolling(), |r| r.dispatch_tolerance = seconds(5)), "dispatch_tolerance"),
+        (edited(rolling(), |r| r.settle_within = seconds(3601)), "settle_within"),
+        (edited(slots(None, None), |r| r.limits[0].dimension = "tokens".into()), "limits[0].dimension"),
+        (with_limit(sliding(seconds(0))), "limits[0].sliding_window.period"),
+        (with_limit(sliding(seconds(401 * 86_400))), "limits[0].sliding_window.period"),
+        (with_limit(bucket(0)), "limits[0].token_bucket.capacity"),
+        (with_limit(bucket(u64::MAX)), "limits[0].token_bucket.capacity"),
+        (with_limit(slots(seconds(0), None)), "limits[0].concurrency.lease_default"),
+        (with_limit(slots(seconds(20), seconds(10))), "limits[0].concurrency.lease_default"),
+        (with_limit(slots(None, seconds(86_401))), "limits[0].concurrency.lease_max"),
+        (with_limit(midnight(seconds(43_200), None)), "limits[0].fixed_window.period"),
+        (with_limit(midnight(None, seconds(86_400))), "limits[0].fixed_window.max_clock_skew"),
+    ];
+    for (wire, field) in cases {
+        let description = format!("{field}: {wire:?}");
+        let wrong = wrong_fields(wire);
+        assert!(wrong.iter().any(|named| named == field), "{description}: {wrong:?}");
+    }
+}
+
+#[test]
 fn all_wrong_fields_come_at_once_and_their_number_is_bounded() {
     let bad = v1::Limit { name: "A".into(), scope: 7, ..Default::default() };
     let wire = v1::Resource { name: "B".into(), limits: vec![bad.clone()], ..Default::default() };

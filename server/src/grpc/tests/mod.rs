@@ -3,6 +3,7 @@
 mod answers;
 mod health;
 mod input;
+mod limiter;
 mod stream;
 
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use crate::{
 
 const THIS: NodeId = 1;
 
-type Replica = fn(&Call) -> Option<Result<Reply, Refusal>>;
+/// What a replica answers; by `None` never.
+type Played = Option<Result<Reply, Refusal>>;
 
 /// A served node, and what its replica was asked. It is gone when this is dropped.
 struct Rig {
@@ -50,15 +52,15 @@ impl Drop for Rig {
 }
 
 impl Rig {
-    /// Serves a leader whose replica answers by `replica`; by `None` never.
-    async fn leading(replica: Replica) -> Rig {
+    /// Serves a leader whose replica answers by `replica`.
+    async fn leading(replica: impl FnMut(&Call) -> Played + Send + 'static) -> Rig {
         let rig = Rig::leaderless(replica).await;
         rig.status.send_modify(|status| status.leader = Some(THIS));
         rig
     }
 
     /// Serves a node that knows no leader.
-    async fn leaderless(replica: Replica) -> Rig {
+    async fn leaderless(mut replica: impl FnMut(&Call) -> Played + Send + 'static) -> Rig {
         let (door, mut inside) = door();
         inside.status.send_replace(Status { id: THIS, members: Arc::new(members()), ..Status::default() });
         let node = Node {
@@ -125,7 +127,7 @@ fn members() -> Members {
 }
 
 /// Grants every cost below 100 as the permit of that number; denies 100; rejects more.
-fn by_cost(call: &Call) -> Option<Result<Reply, Refusal>> {
+fn by_cost(call: &Call) -> Played {
     let Call::Command { command: Command::Acquire(acquire), .. } = call else { return not_found(call) };
     let answer = match acquire.cost {
         0..100 => Ok(Outcome::Granted(Grant {
@@ -148,7 +150,7 @@ fn by_cost(call: &Call) -> Option<Result<Reply, Refusal>> {
 }
 
 /// Knows no permits and no resources.
-fn not_found(call: &Call) -> Option<Result<Reply, Refusal>> {
+fn not_found(call: &Call) -> Played {
     let rejection = match call {
         Call::Command { command: Command::Renew(_) | Command::Release(_), .. } => Rejection::PermitNotFound,
         _ => Rejection::ResourceNotFound,
@@ -156,7 +158,7 @@ fn not_found(call: &Call) -> Option<Result<Reply, Refusal>> {
     Some(Ok(Reply::Answer(Err(rejection))))
 }
 
-fn silent(_: &Call) -> Option<Result<Reply, Refusal>> {
+fn silent(_: &Call) -> Played {
     None
 }
 
