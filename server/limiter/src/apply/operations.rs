@@ -31,23 +31,14 @@ fn matches(pattern: &str, text: &str) -> bool {
 /// Where one more character leads from one position.
 fn step(pattern: &str, at: usize, c: char, next: &mut Positions) {
     let rest = &pattern[at..];
-    match rest.chars().next() {
-        None => {}
-        Some('*') => {
-            if c != '/' || rest.starts_with("**") {
-                next.add(pattern, at);
-            }
-        }
-        Some('?') => {
-            if c != '/' {
-                next.add(pattern, at + 1);
-            }
-        }
-        Some(literal) => {
-            if literal == c {
-                next.add(pattern, at + literal.len_utf8());
-            }
-        }
+    let Some(token) = rest.chars().next() else { return };
+    let (stands_for_c, consumed) = match token {
+        '*' => (c != '/' || rest.starts_with("**"), 0),
+        '?' => (c != '/', 1),
+        literal => (literal == c, literal.len_utf8()),
+    };
+    if stands_for_c {
+        next.add(pattern, at + consumed);
     }
 }
 

@@ -3,10 +3,7 @@
 use super::Limiter;
 use crate::{
     counter::{Slots, Terms},
-    model::{
-        ClusterTime, CounterFigures, HeldSlot, Label, Limit, LimitFigures, PermitId, ResourceName,
-        ResourceUsage, Stamp,
-    },
+    model::{ClusterTime, CounterFigures, HeldSlot, Label, LimitFigures, ResourceName, ResourceUsage, Stamp},
     state::{Counters, ResourceState, Scoped},
 };
 
@@ -44,38 +41,30 @@ impl Limiter {
         now: ClusterTime,
     ) -> impl Iterator<Item = HeldSlot> + 'a {
         let limit = &state.definition.limits[at];
+        let id = state.limits[at].id;
         let scoped = match &state.limits[at].counters {
             Counters::Slots(scoped) => Some(scoped),
             Counters::Rate(_) => None,
         };
         let slots = scoped.into_iter().flat_map(Scoped::iter);
-        slots.flat_map(move |(value, slots)| {
-            let held = slots.held().filter(move |(_, held)| now < held.reclaim_at);
-            held.filter_map(move |(index, held)| self.held_slot(limit, value, index, held.permit, now))
-        })
-    }
-
-    /// The permit's record lasts as long as its slots.
-    fn held_slot(
-        &self,
-        limit: &Limit,
-        scope_value: &Label,
-        index: u32,
-        permit: PermitId,
-        now: ClusterTime,
-    ) -> Option<HeldSlot> {
-        let holder = self.permits.get(permit)?;
-        Some(HeldSlot {
-            limit: limit.name.clone(),
-            scope_value: scope_value.clone(),
-            index,
-            generation: permit.0,
-            permit,
-            consumer: holder.consumer.clone(),
-            subject: holder.subject.clone(),
-            operation: holder.operation.clone(),
-            held_for: now.since(holder.granted_at),
-            lease_left: holder.ends_at.since(now),
+        let held =
+            slots.flat_map(|(value, slots)| slots.held().map(move |(index, held)| (value, index, held)));
+        held.filter(move |(_, _, held)| now < held.reclaim_at).filter_map(move |(value, index, held)| {
+            // The record of a permit lasts as long as its slots, unless younger ones that can be settled pushed it out.
+            let permit = self.permits.get(held.permit)?;
+            let hold = permit.holds.iter().find(|hold| (hold.limit, hold.index) == (id, index))?;
+            Some(HeldSlot {
+                limit: limit.name.clone(),
+                scope_value: value.clone(),
+                index,
+                generation: held.permit.0,
+                permit: held.permit,
+                consumer: permit.consumer.clone(),
+                subject: permit.subject.clone(),
+                operation: permit.operation.clone(),
+                held_for: now.since(permit.granted_at),
+                lease_left: (held.reclaim_at - hold.kept_for).since(now),
+            })
         })
     }
 }

@@ -106,15 +106,16 @@ impl Permits {
     }
 
     pub(crate) fn insert(&mut self, id: PermitId, permit: Permit) {
-        let index = if permit.leased { &mut self.leases } else { &mut self.forgets };
-        index.insert((permit.ends_at, id), ());
+        match permit.leased {
+            true => self.leases.insert((permit.ends_at, id), ()),
+            false => self.forgets.insert((permit.reclaimed_at(), id), ()),
+        };
         self.by_id.insert(id, permit);
     }
 
     pub(crate) fn remove(&mut self, id: PermitId) -> Option<Permit> {
         let permit = self.by_id.remove(&id)?;
         self.leases.remove(&(permit.ends_at, id));
-        self.forgets.remove(&(permit.ends_at, id));
         self.forgets.remove(&(permit.reclaimed_at(), id));
         Some(permit)
     }

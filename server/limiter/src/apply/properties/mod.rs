@@ -1,0 +1,263 @@
+//! What holds of the whole limiter, whatever is asked of it and whatever the resources look like.
+
+mod generate;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use self::generate::{Entry, acquire, any_command, log, permit_command};
+use super::Limiter;
+use crate::model::*;
+
+/// Somewhere in March 2026, so that days of 23 hours are not far.
+const BIRTH: Stamp = Stamp { cluster: ClusterTime(0), wall: WallTime(1_772_900_000_000_000_000) };
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// The limiter after an entry, and what it answered.
+fn applied(limiter: &Limiter, stamp: Stamp, commands: &[Command]) -> (Limiter, Vec<Answer>) {
+    let (mut limiter, mut answers) = (limiter.clone(), Vec::new());
+    limiter.apply(stamp, commands, &mut answers);
+    (limiter, answers)
+}
+
+/// Calls `each` with every command of the log: the state before it, its stamp, the command, its answer, and the state
+/// after it.
+fn walk(
+    log: &[Entry],
+    mut each: impl FnMut(&Limiter, Stamp, &Command, &Answer, &Limiter) -> Result<(), TestCaseError>,
+) -> Result<Limiter, TestCaseError> {
+    let (mut limiter, mut stamp) = (Limiter::default(), BIRTH);
+    for entry in log {
+        stamp = stamp.after(entry.after);
+        for command in &entry.commands {
+            let (after, answers) = applied(&limiter, stamp, std::slice::from_ref(command));
+            each(&limiter, stamp, command, &answers[0], &after)?;
+            limiter = after;
+        }
+    }
+    Ok(limiter)
+}
+
+/// All but the digest, which every answer changes.
+fn same_state(a: &Limiter, b: &Limiter) -> bool {
+    Limiter { digest: 0, ..a.clone() } == Limiter { digest: 0, ..b.clone() }
+}
+
+/// What counters say, without those that cannot be told from fresh ones.
+fn figures(limiter: &Limiter, stamp: Stamp, name: &ResourceName) -> BTreeMap<(LimitName, Label), (u64, i64)> {
+    let usage = limiter.usage(stamp, name, None, 1000, 1000);
+    let limits = usage.into_iter().flat_map(|usage| usage.limits);
+    limits
+        .flat_map(|limit| limit.counters.into_iter().map(move |counter| (limit.limit.clone(), counter)))
+        .filter(|(_, counter)| !counter.full_in.is_zero())
+        .map(|(limit, counter)| ((limit, counter.scope_value), (counter.used, counter.available)))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    #[test]
+    fn the_same_log_gives_the_same_state_through_a_snapshot_too(log in log(any_command(), 40), cut in 0usize..40) {
+        let (mut stamp, mut limiter, mut answers) = (BIRTH, Limiter::default(), Vec::new());
+        let (mut restored, mut repeated) = (Limiter::default(), Vec::new());
+        for (index, entry) in log.iter().enumerate() {
+            stamp = stamp.after(entry.after);
+            limiter.apply(stamp, &entry.commands, &mut answers);
+            restored.apply(stamp, &entry.commands, &mut repeated);
+            prop_assert_eq!(&answers, &repeated);
+            prop_assert_eq!(limiter.digest(), restored.digest());
+            if index == cut {
+                restored = Limiter::decode(&limiter.encode()).unwrap();
+                prop_assert_eq!(&restored, &limiter);
+            }
+        }
+        prop_assert_eq!(limiter.encode(), restored.encode());
+    }
+
+    #[test]
+    fn time_never_goes_backwards(log in log(any_command(), 20), back in 1u64..5_000_000_000) {
+        let limiter = walk(&log, |_, _, _, _, _| Ok(()))?;
+        let now = limiter.now();
+        let earlier = Stamp { cluster: now.cluster - Span(back), wall: WallTime(now.wall.0 - 1) };
+        let (at_earlier, _) = applied(&limiter, earlier, &[]);
+        let (at_now, _) = applied(&limiter, now, &[]);
+        prop_assert_eq!(at_earlier, at_now);
+    }
+
+    #[test]
+    fn denials_rejections_and_replays_change_nothing_but_time(log in log(any_command(), 40)) {
+        walk(&log, |before, stamp, command, answer, after| {
+            let nothing = match answer {
+                Ok(Outcome::Granted(grant)) => grant.replayed,
+                Ok(Outcome::Denied(_)) => true,
+                Ok(_) => false,
+                // Idle counters have gone in the search for room.
+                Err(Rejection::TooManyScopeValues { .. }) => false,
+                Err(_) => true,
+            };
+            let (idle, _) = applied(before, stamp, &[]);
+            prop_assert!(!nothing || same_state(&idle, after), "{command:?} changed something: {answer:?}");
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn what_the_leader_refuses_the_log_would_refuse(log in log(any_command(), 40)) {
+        walk(&log, |before, stamp, command, answer, _| {
+            match before.refuse(stamp, command) {
+                Some(refused) => prop_assert_eq!(&refused, answer),
+                None if matches!(command, Command::Acquire(_)) => prop_assert!(
+                    matches!(answer, Ok(Outcome::Granted(_)) | Err(Rejection::TooManyScopeValues { .. })),
+                    "not refused, and yet {:?}", answer
+                ),
+                None => {}
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn granted_exactly_at_retry_after_and_not_before(log in log(any_command(), 30)) {
+        walk(&log, |before, stamp, command, answer, _| {
+            let Ok(Outcome::Denied(denial)) = answer else { return Ok(()) };
+            let retry_after = denial.retry_after;
+            prop_assert!(!retry_after.is_zero());
+            let (_, at) = applied(before, stamp.after(retry_after), std::slice::from_ref(command));
+            prop_assert!(
+                matches!(at[0], Ok(Outcome::Granted(_)) | Err(Rejection::TooManyScopeValues { .. })),
+                "{denial:?}, and at retry_after {at:?}"
+            );
+            let just_before = stamp.after(Span(retry_after.0 - 1));
+            let (_, too_early) = applied(before, just_before, std::slice::from_ref(command));
+            prop_assert!(matches!(&too_early[0], Ok(Outcome::Denied(_))), "{denial:?}, and before it {too_early:?}");
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_grant_debits_every_limit_that_applies(log in log(permit_command(), 40)) {
+        walk(&log, |before, stamp, command, answer, after| {
+            let (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) = (command, answer) else { return Ok(()) };
+            let (earlier, later) = (figures(before, stamp, &acquire.resource), figures(after, stamp, &acquire.resource));
+            let definition = before.resource(&acquire.resource).unwrap().resource;
+            let used = |figures: &BTreeMap<(LimitName, Label), (u64, i64)>, limit: &LimitName| {
+                figures.iter().filter(|((name, _), _)| name == limit).map(|(_, (used, _))| *used).sum::<u64>()
+            };
+            for usage in grant.usage.iter().filter(|usage| !usage.would_deny) {
+                let limit = definition.limits.iter().find(|limit| limit.name == usage.limit).unwrap();
+                let slot = limit.kind.concurrency().is_some();
+                prop_assert_eq!(slot && !limit.shadow, grant.slots.iter().any(|slot| slot.limit == limit.name));
+                prop_assert!(slot || used(&later, &limit.name) > used(&earlier, &limit.name), "{usage:?} in {grant:?}");
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn not_sent_leaves_what_was_before(log in log(permit_command(), 20), acquire in acquire(), later in 0u64..2_000_000_000) {
+        let limiter = walk(&log, |_, _, _, _, _| Ok(()))?;
+        let (stamp, name) = (limiter.now(), acquire.resource.clone());
+        let (granted, answers) = applied(&limiter, stamp, &[Command::Acquire(acquire)]);
+        let Ok(Outcome::Granted(Grant { permit, replayed: false, .. })) = answers[0] else { return Ok(()) };
+        let give_back = [Limiter::give_back(permit)];
+
+        let (at_once, answers) = applied(&granted, stamp, &give_back);
+        if answers[0].is_ok() {
+            prop_assert_eq!(figures(&limiter, stamp, &name), figures(&at_once, stamp, &name));
+            prop_assert_eq!(limiter.permits.len(), at_once.permits.len());
+            prop_assert_eq!(limiter.next_due(), at_once.next_due());
+        }
+        // Later there is never more than if it had not been acquired.
+        let stamp = stamp.after(Span(later));
+        let (given_back, _) = applied(&granted, stamp, &give_back);
+        let without = figures(&limiter, stamp, &name);
+        for (counter, (_, available)) in figures(&given_back, stamp, &name) {
+            let most = without.get(&counter).map_or(i64::MAX, |(_, available)| *available);
+            prop_assert!(available <= most, "{counter:?}: {available} > {most}");
+        }
+    }
+
+    #[test]
+    fn slots_are_held_once_and_generations_rise(log in log(permit_command(), 60)) {
+        let mut holders = Holders::default();
+        walk(&log, |before, stamp, command, answer, _| {
+            match (command, answer) {
+                (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) if !grant.replayed => {
+                    holders.granted(before, acquire, grant, stamp.cluster)?;
+                }
+                (Command::Renew(renew), Ok(Outcome::Renewed(lease))) => holders.renewed(renew.permit, stamp.cluster + *lease)?,
+                (Command::Release(release), Ok(Outcome::Released(_))) => holders.released(release.permit),
+                _ => {}
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// One slot: of which resource, limit and scope value, and its index.
+type Place = (ResourceName, LimitName, Label, u32);
+
+/// An independent model of who believes to hold what: only from what was answered.
+#[derive(Default)]
+struct Holders {
+    lease_ends: BTreeMap<PermitId, ClusterTime>,
+    held: BTreeMap<Place, PermitId>,
+    generations: BTreeMap<Place, u64>,
+}
+
+impl Holders {
+    fn granted(
+        &mut self,
+        limiter: &Limiter,
+        acquire: &Acquire,
+        grant: &Grant,
+        now: ClusterTime,
+    ) -> Result<(), TestCaseError> {
+        prop_assert_eq!(grant.lease.is_none(), grant.slots.is_empty());
+        let Some(lease) = grant.lease else { return Ok(()) };
+        prop_assert_eq!(self.lease_ends.insert(grant.permit, now + lease), None, "granted twice");
+        let definition = limiter.resource(&acquire.resource).unwrap().resource;
+        for slot in &grant.slots {
+            let limit = definition.limits.iter().find(|limit| limit.name == slot.limit).unwrap();
+            let value = match limit.scope {
+                Scope::Resource => Label::default(),
+                Scope::Key => grant.key.clone(),
+                Scope::Consumer => acquire.consumer.clone(),
+                Scope::Subject => acquire.subject.clone(),
+            };
+            let place = (acquire.resource.clone(), slot.limit.clone(), value, slot.index);
+            let last = self.generations.insert(place.clone(), slot.generation);
+            prop_assert!(last.is_none_or(|last| last < slot.generation), "a generation did not rise");
+            let holder = self.held.insert(place.clone(), grant.permit);
+            prop_assert!(!holder.is_some_and(|holder| self.believes(holder, now)), "held by two at a time");
+
+            let concurrency = limit.kind.concurrency().unwrap();
+            let holders = self.held.iter().filter(|((resource, limit, value, _), holder)| {
+                (resource, limit, value) == (&place.0, &place.1, &place.2) && self.believes(**holder, now)
+            });
+            let most =
+                if concurrency.counts_after.is_zero() { concurrency.slots as usize } else { usize::MAX };
+            prop_assert!(holders.count() <= most, "more than {most} holders of {}", slot.limit);
+        }
+        Ok(())
+    }
+
+    fn renewed(&mut self, permit: PermitId, lease_end: ClusterTime) -> Result<(), TestCaseError> {
+        let before = self.lease_ends.insert(permit, lease_end);
+        prop_assert!(before.is_some_and(|before| before <= lease_end), "revived or shortened");
+        Ok(())
+    }
+
+    fn released(&mut self, permit: PermitId) {
+        self.lease_ends.remove(&permit);
+    }
+
+    fn believes(&self, permit: PermitId, now: ClusterTime) -> bool {
+        self.lease_ends.get(&permit).is_some_and(|end| now < *end)
+    }
+}
