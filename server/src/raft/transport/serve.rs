@@ -72,7 +72,7 @@ pub async fn serve(
                         next = open.next().now_or_never().flatten();
                     }
                 }
-                if replies.send(Ok(reply)).await.is_err() {
+                if !reply.outcomes.is_empty() && replies.send(Ok(reply)).await.is_err() {
                     return;
                 }
             }
