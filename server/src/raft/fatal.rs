@@ -20,6 +20,21 @@ pub enum Fatal {
         /// What is wrong with it.
         reason: String,
     },
+    /// The log was read, and makes no sense.
+    #[error(
+        "the log of this node is damaged: {0}; if it cannot be restored, remove this member and add it under a new id"
+    )]
+    BrokenLog(String),
+    /// The snapshot was read, and makes no sense.
+    #[error(
+        "the snapshot of this node at entry {index} cannot be understood: {reason}; if a newer version wrote it, run that one; otherwise remove this member and add it under a new id"
+    )]
+    BrokenSnapshot {
+        /// The last entry that it should contain.
+        index: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A snapshot cannot be written.
     #[error("snapshot {path} cannot be written: {source}", path = path.display())]
     SnapshotWrite {
@@ -48,7 +63,7 @@ pub enum Fatal {
     },
     /// The state here is not what the leader's is.
     #[error(
-        "the state of this node differs from that of leader {leader} at log entry {index} (digest {ours:016x}, not {theirs:016x}): it stops rather than grant what is not free; remove it and add it under a new id, and report this as a bug"
+        "the state of this node differs from that of leader {leader} at log entry {index} (digest {ours:016x}, not {theirs:016x}): it stops rather than grant what is not free; if it was founded with other members than the leader, correct them and begin anew; otherwise remove it, add it under a new id, and report this as a bug"
     )]
     Diverged {
         /// Whose state is taken as the truth.

@@ -1,0 +1,171 @@
+//! Does what the replica wants done, and keeps the metrics of it.
+
+use std::{sync::Arc, thread};
+
+use tokio::sync::{mpsc::UnboundedSender, watch};
+use tollgate_limiter::{Answer, CallOutcome, Outcome, PermitId};
+
+use crate::{
+    metrics::{LimitLabels, Metrics, OutcomeLabels, ResourceLabels},
+    storage::snapshot_file::{SnapshotFiles, seal},
+};
+
+use super::{
+    super::{
+        call::Reply,
+        door::Status,
+        fatal::Fatal,
+        log_writer::Stored,
+        machine::Machine,
+        members::NodeId,
+        peers::Peers,
+        replica::{About, Effect, Replica},
+    },
+    Batches, Caller,
+};
+
+/// Everything that effects act on.
+pub(super) struct Effects {
+    pub metrics: Metrics,
+    id: NodeId,
+    peers: Arc<dyn Peers>,
+    batches: Batches,
+    snapshots: SnapshotFiles,
+    reports: UnboundedSender<Stored>,
+    leases_expired: u64,
+}
+
+impl Effects {
+    pub fn new(
+        id: NodeId,
+        peers: Arc<dyn Peers>,
+        batches: Batches,
+        snapshots: SnapshotFiles,
+        reports: UnboundedSender<Stored>,
+        metrics: Metrics,
+    ) -> Effects {
+        Effects { metrics, id, peers, batches, snapshots, reports, leases_expired: 0 }
+    }
+
+    /// Does it. Grants that reach nobody are added to `undelivered`. Returns whether the replica has ended.
+    pub fn perform(
+        &mut self,
+        effect: Effect<Caller>,
+        undelivered: &mut Vec<PermitId>,
+    ) -> Result<bool, Fatal> {
+        match effect {
+            Effect::Send(message) => self.peers.send(message),
+            Effect::SendSnapshot { message, index } => {
+                self.peers.send_snapshot(message, self.snapshots.path(index));
+            }
+            Effect::Write(batch) => self.batches.send(batch).map_err(|_| Fatal::LogWriterGone)?,
+            Effect::TakeSnapshot(machine) => self.take_snapshot(*machine)?,
+            Effect::Reply { caller, result, about } => {
+                if let Ok(Reply::Answer(answer)) = &result {
+                    self.count(answer, &about);
+                }
+                if let Err(Ok(reply)) = caller.send(result)
+                    && let Some(permit) = reply.permit_to_give_back()
+                {
+                    self.metrics.grants_undelivered.inc();
+                    undelivered.push(permit);
+                }
+            }
+            Effect::Committed { commands, after } => {
+                self.metrics.commands_per_entry.observe(commands as f64);
+                self.metrics.commit_seconds.observe(after.as_nanos() as f64 / 1e9);
+            }
+            Effect::Beat { index, digest } => self.peers.beat(index, digest),
+            Effect::Members(members) => self.peers.update(self.id, members),
+            Effect::Stopped => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    /// Publishes what others act on, as soon as it changes.
+    pub fn publish_changes(&self, replica: &Replica<Caller>, to: &watch::Sender<Status>) {
+        let status = replica.status();
+        to.send_if_modified(|published| {
+            let is_new = published.leader != status.leader
+                || published.term != status.term
+                || published.members != status.members
+                || published.id != status.id;
+            if is_new {
+                *published = status;
+            }
+            is_new
+        });
+    }
+
+    /// Publishes how far the log is. Once a tick: waking everybody at each entry would cost more than the entry.
+    pub fn publish_progress(&mut self, replica: &Replica<Caller>, to: &watch::Sender<Status>) {
+        let status = replica.status();
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let totals = replica.machine().limiter().totals();
+        self.metrics.term.set(gauge(status.term));
+        self.metrics.is_leader.set(i64::from(status.leader == Some(status.id)));
+        self.metrics.leader_id.set(gauge(status.leader.unwrap_or_default()));
+        self.metrics.commit_index.set(gauge(status.commit_index));
+        self.metrics.applied_index.set(gauge(status.applied_index));
+        self.metrics.snapshot_index.set(gauge(replica.snapshot_index()));
+        self.metrics.resources.set(gauge(totals.resources));
+        self.metrics.permits_live.set(gauge(totals.permits_live));
+        let expired = totals.leases_expired.saturating_sub(self.leases_expired);
+        if replica.is_serving() {
+            self.metrics.leases_expired.inc_by(expired);
+        }
+        self.leases_expired = totals.leases_expired;
+        to.send_if_modified(|published| {
+            let is_new = *published != status;
+            *published = status;
+            is_new
+        });
+    }
+
+    fn count(&self, answer: &Answer, about: &About) {
+        match (answer, about) {
+            (Ok(Outcome::Granted(grant)), _) if grant.replayed => {
+                self.metrics.replays.inc();
+            }
+            (Ok(Outcome::Granted(_)), About::Acquire(resource)) => {
+                let resource = resource.to_string();
+                self.metrics.grants.get_or_create(&ResourceLabels { resource }).inc();
+            }
+            (Ok(Outcome::Denied(denial)), About::Acquire(resource)) => {
+                let (resource, limit) = (resource.to_string(), denial.limit.to_string());
+                self.metrics.denials.get_or_create(&LimitLabels { resource, limit }).inc();
+            }
+            (Ok(Outcome::Released(_)), About::Release(outcome)) => {
+                let outcome = outcome_label(*outcome);
+                self.metrics.releases.get_or_create(&OutcomeLabels { outcome }).inc();
+            }
+            _ => {}
+        }
+    }
+
+    /// Encodes and writes in a thread of its own, while grants go on.
+    fn take_snapshot(&self, machine: Machine) -> Result<(), Fatal> {
+        let (snapshots, reports) = (self.snapshots.clone(), self.reports.clone());
+        let take = move || {
+            let index = machine.index();
+            let report = match snapshots.save(index, &seal(&machine.encode())) {
+                Ok(()) => Stored::Snapshot { index },
+                Err(fatal) => Stored::Failed(fatal),
+            };
+            // If nobody listens, the node has ended: the file is overwritten or deleted after the next start.
+            let _ = reports.send(report);
+        };
+        let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(take);
+        thread.map(drop).map_err(|source| Fatal::SnapshotWrite { path: "(its thread)".into(), source })
+    }
+}
+
+fn outcome_label(outcome: CallOutcome) -> &'static str {
+    match outcome {
+        CallOutcome::Ok => "ok",
+        CallOutcome::Throttled => "throttled",
+        CallOutcome::ClientError => "client_error",
+        CallOutcome::ServerError => "server_error",
+        CallOutcome::NotSent => "not_sent",
+    }
+}

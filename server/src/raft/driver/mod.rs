@@ -1,0 +1,225 @@
+//! The task that carries events to the replica and effects from it: the only async part of replication. It decides
+//! nothing.
+
+mod effects;
+mod start;
+
+use std::sync::mpsc::Sender;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::Interval,
+};
+use tollgate_limiter::Command;
+
+use crate::{clock, storage::WriteBatch, storage::data_dir::DataDir};
+
+use self::effects::Effects;
+pub use self::start::start;
+use super::{
+    call::{Call, Refusal, Reply},
+    door::{Inside, Ticket},
+    fatal::Fatal,
+    log_writer::Stored,
+    members::Members,
+    replica::{Event, Replica},
+};
+
+/// Events of one kind that are taken in before the replica acts on them.
+const DRAINED_MAX: usize = 4_096;
+
+/// Ticks between two looks at the free space of the disk.
+const DISK_LOOK_TICKS: u64 = 20;
+
+/// Who waits for a reply.
+type Caller = oneshot::Sender<Result<Reply, Refusal>>;
+
+/// How a node begins when its data directory is empty; otherwise it goes on where it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// As one of these voters of a new cluster. All of them must be given the same ones.
+    Found(Members),
+    /// As nobody: it waits until the leader of a cluster, to which it was added, calls.
+    Join,
+}
+
+/// What a replica is told at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// How it begins.
+    pub beginning: Beginning,
+    /// Bytes of log after which a snapshot is taken and the log is cut.
+    pub snapshot_log_bytes: u64,
+    /// Bytes that are kept free on the disk: below, nothing is granted any more.
+    pub disk_reserve_bytes: u64,
+}
+
+/// A replica that runs.
+pub struct Running {
+    /// Ends when the replica does: after [`Running::shut_down`] with `Ok`, otherwise with what it could not survive.
+    pub task: JoinHandle<Result<(), Fatal>>,
+    shutdown: oneshot::Sender<()>,
+}
+
+impl Running {
+    /// Asks the replica to hand its leadership over, answer what is open, and end. Returns the task to wait for.
+    pub fn shut_down(self) -> JoinHandle<Result<(), Fatal>> {
+        // If nobody listens, it has ended.
+        let _ = self.shutdown.send(());
+        self.task
+    }
+}
+
+/// The state of the task.
+struct Driver {
+    replica: Replica<Caller>,
+    inside: Inside,
+    stored: mpsc::UnboundedReceiver<Stored>,
+    // None once it was asked, or nobody is left to ask.
+    shutdown: Option<oneshot::Receiver<()>>,
+    ticker: Interval,
+    ticks: u64,
+    disk_reserve_bytes: u64,
+    effects: Effects,
+    log_writer: std::thread::JoinHandle<()>,
+    // Its lock lasts as long as anything here may write.
+    data_dir: DataDir,
+}
+
+/// What woke the task.
+enum Woken {
+    Event(Event<Caller>),
+    Stored(Stored),
+    NobodyLeftToAsk,
+}
+
+impl Driver {
+    async fn run(mut self) -> Result<(), Fatal> {
+        loop {
+            match self.next().await {
+                Woken::Event(event) => self.handle(event)?,
+                Woken::Stored(stored) => self.handle_stored(stored)?,
+                Woken::NobodyLeftToAsk => self.shutdown = None,
+            }
+            // What other tasks are about to ask goes into the same entry.
+            tokio::task::yield_now().await;
+            self.drain()?;
+            if self.flush()? {
+                return self.end();
+            }
+        }
+    }
+
+    /// Waits for what comes first; the tick before all else, or a busy node would have no time.
+    async fn next(&mut self) -> Woken {
+        // Otherwise calls wait outside, where their number is bounded.
+        let has_room = self.replica.has_room();
+        tokio::select! {
+            biased;
+            _ = self.ticker.tick() => Woken::Event(Event::Tick),
+            asked = asked(&mut self.shutdown), if self.shutdown.is_some() => asked,
+            stored = self.stored.recv() => {
+                Woken::Stored(stored.unwrap_or(Stored::Failed(Fatal::LogWriterGone)))
+            }
+            Some(event) = self.inside.peer_events.recv() => Woken::Event(Event::Peer(event)),
+            Some(ticket) = self.inside.calls.recv(), if has_room => Woken::Event(call(ticket)),
+        }
+    }
+
+    /// Takes in what else is there already.
+    fn drain(&mut self) -> Result<(), Fatal> {
+        while let Ok(stored) = self.stored.try_recv() {
+            self.handle_stored(stored)?;
+        }
+        for _ in 0..DRAINED_MAX {
+            let Ok(event) = self.inside.peer_events.try_recv() else { break };
+            self.handle(Event::Peer(event))?;
+        }
+        for _ in 0..DRAINED_MAX {
+            if !self.replica.has_room() {
+                break;
+            }
+            let Ok(ticket) = self.inside.calls.try_recv() else { break };
+            // A caller who is gone asks nothing; but nobody ever waits for a grant to be given back.
+            if !ticket.reply.is_closed() || is_give_back(&ticket.call) {
+                self.handle(call(ticket))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event<Caller>) -> Result<(), Fatal> {
+        if matches!(event, Event::Tick) {
+            self.tick()?;
+        }
+        self.replica.handle(event, clock::read())
+    }
+
+    fn handle_stored(&mut self, stored: Stored) -> Result<(), Fatal> {
+        match stored {
+            Stored::Log { number, log_bytes } => {
+                self.effects.metrics.log_bytes.set(i64::try_from(log_bytes).unwrap_or(i64::MAX));
+                self.handle(Event::Persisted(number))
+            }
+            Stored::Snapshot { index } => self.handle(Event::SnapshotSaved(index)),
+            Stored::Failed(fatal) => Err(fatal),
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Fatal> {
+        self.ticks += 1;
+        if self.ticks % DISK_LOOK_TICKS == 1
+            && let Ok(disk) = rustix::fs::statvfs(self.data_dir.path())
+        {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            self.replica.handle(Event::DiskSpace { low: free < self.disk_reserve_bytes }, clock::read())?;
+        }
+        self.effects.publish_progress(&self.replica, &self.inside.status);
+        Ok(())
+    }
+
+    /// Lets the replica act, and does what it wants done. Returns whether it has ended.
+    fn flush(&mut self) -> Result<bool, Fatal> {
+        let mut is_stopped = false;
+        // A grant that reaches nobody makes the replica act again.
+        loop {
+            let mut undelivered = Vec::new();
+            for effect in self.replica.flush(clock::read())? {
+                is_stopped |= self.effects.perform(effect, &mut undelivered)?;
+            }
+            if undelivered.is_empty() {
+                break;
+            }
+            for permit in undelivered {
+                self.replica.handle(Event::Undelivered(permit), clock::read())?;
+            }
+        }
+        self.effects.publish_changes(&self.replica, &self.inside.status);
+        Ok(is_stopped)
+    }
+
+    /// Everything that was written is on the disk when this returns, and the directory is free.
+    fn end(self) -> Result<(), Fatal> {
+        drop(self.effects);
+        self.log_writer.join().map_err(|_| Fatal::LogWriterGone)
+    }
+}
+
+fn is_give_back(call: &Call) -> bool {
+    matches!(call, Call::Command { command: Command::GiveBack(_), .. })
+}
+
+fn call(ticket: Ticket) -> Event<Caller> {
+    Event::Call { call: ticket.call, caller: ticket.reply }
+}
+
+async fn asked(shutdown: &mut Option<oneshot::Receiver<()>>) -> Woken {
+    let Some(receiver) = shutdown else { return Woken::NobodyLeftToAsk };
+    let asked = receiver.await;
+    *shutdown = None;
+    asked.map_or(Woken::NobodyLeftToAsk, |()| Woken::Event(Event::ShutDown))
+}
+
+/// Where batches for the log go.
+type Batches = Sender<WriteBatch>;

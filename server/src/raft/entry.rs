@@ -1,0 +1,165 @@
+//! What the log carries: the commands of one loop of the leader, with one stamp; and changes of the membership.
+
+use std::convert::Infallible;
+
+use minicbor::{Decode, Encode, Encoder};
+use tollgate_limiter::{Command, Stamp};
+
+use super::members::{Incarnation, Member, NodeId};
+
+/// The version that is written. An entry of a newer one stops the node: it cannot know what the others make of it.
+pub const VERSION: u32 = 1;
+
+/// The only Raft group so far.
+pub const GROUP: u64 = 0;
+
+/// Commands in one entry, at most.
+pub const COMMANDS_MAX: u64 = 4_096;
+
+/// An entry takes no more commands once it has this many bytes: it stays well below what one message may carry.
+pub const BYTES_FULL: usize = 512 << 10;
+
+/// The first contact with a member: from then on its data directory is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Registration {
+    /// Which member.
+    #[n(0)]
+    pub id: NodeId,
+    /// Its data directory's.
+    #[n(1)]
+    pub incarnation: Incarnation,
+}
+
+/// An entry. What is applied, in order: the stamp, the commands, the registrations.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Entry {
+    /// [`VERSION`].
+    #[n(0)]
+    pub version: u32,
+    /// [`GROUP`].
+    #[n(1)]
+    pub group_id: u64,
+    /// When the leader proposed it.
+    #[n(2)]
+    pub stamp: Stamp,
+    /// For the limiter.
+    #[n(3)]
+    pub commands: Vec<Command>,
+    /// For the members.
+    #[n(4)]
+    pub registrations: Vec<Registration>,
+}
+
+impl Entry {
+    /// Reads an entry. The error is a reason for people.
+    pub fn decode(bytes: &[u8]) -> Result<Entry, String> {
+        // The version first: a newer one may have another shape.
+        let mut head = minicbor::Decoder::new(bytes);
+        head.array().map_err(|e| e.to_string())?;
+        match head.u32().map_err(|e| e.to_string())? {
+            VERSION => minicbor::decode(bytes).map_err(|e| e.to_string()),
+            newer => Err(format!("it has version {newer}, and this node knows {VERSION}")),
+        }
+    }
+}
+
+/// An entry in the making: each command is encoded as it comes, so that the size is known.
+#[derive(Debug, Default)]
+pub struct EntryBuilder {
+    commands: Vec<u8>,
+    count: u64,
+}
+
+impl EntryBuilder {
+    /// Adds a command.
+    pub fn push(&mut self, command: &Command) {
+        minicbor::encode(command, &mut self.commands).expect(INTO_MEMORY);
+        self.count += 1;
+    }
+
+    /// How many commands there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether no more should be added.
+    pub fn is_full(&self) -> bool {
+        self.count >= COMMANDS_MAX || self.commands.len() >= BYTES_FULL
+    }
+
+    /// The encoded [`Entry`].
+    pub fn finish(self, stamp: Stamp, registrations: &[Registration]) -> Vec<u8> {
+        self.write(stamp, registrations).expect(INTO_MEMORY)
+    }
+
+    // As the derived encoding of `Entry` does; a test holds them together.
+    fn write(
+        self,
+        stamp: Stamp,
+        registrations: &[Registration],
+    ) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
+        let mut e = Encoder::new(Vec::with_capacity(self.commands.len() + 64));
+        e.array(5)?.u32(VERSION)?.u64(GROUP)?.encode(stamp)?.array(self.count)?;
+        e.writer_mut().extend_from_slice(&self.commands);
+        e.encode(registrations)?;
+        Ok(e.into_writer())
+    }
+}
+
+const INTO_MEMORY: &str = "a vector takes everything, and no type of ours refuses to be encoded";
+
+/// Encodes a value by its numbered fields.
+pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect(INTO_MEMORY)
+}
+
+/// What a configuration change means to the members; it travels in the change's context.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Change {
+    /// A new member, as a learner.
+    #[n(0)]
+    Add(#[n(0)] Member),
+    /// The learner becomes a voter.
+    #[n(1)]
+    Promote(#[n(0)] NodeId),
+    /// The member leaves.
+    #[n(2)]
+    Remove(#[n(0)] NodeId),
+}
+
+impl Change {
+    /// Whom it is about.
+    pub fn id(&self) -> NodeId {
+        match self {
+            Change::Add(member) => member.id,
+            Change::Promote(id) | Change::Remove(id) => *id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_limiter::{ClusterTime, PermitId, Renew, WallTime};
+
+    use super::*;
+
+    #[test]
+    fn the_builder_writes_what_the_derived_decoding_reads() {
+        let commands: Vec<_> =
+            (0..300).map(|id| Command::Renew(Renew { permit: PermitId(id), lease: None })).collect();
+        let registrations = vec![Registration { id: 3, incarnation: u64::MAX }];
+        let stamp = Stamp { cluster: ClusterTime(7), wall: WallTime(-9) };
+        let mut builder = EntryBuilder::default();
+        commands.iter().for_each(|command| builder.push(command));
+        let bytes = builder.finish(stamp, &registrations);
+        let entry = Entry { version: VERSION, group_id: GROUP, stamp, commands, registrations };
+        assert_eq!(bytes, minicbor::to_vec(&entry).unwrap());
+        assert_eq!(Entry::decode(&bytes), Ok(entry));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_by_its_number() {
+        let error = Entry::decode(&[0x82, 0x02, 0xf6]).unwrap_err();
+        assert!(error.contains("version 2"), "{error}");
+    }
+}

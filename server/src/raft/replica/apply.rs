@@ -1,0 +1,121 @@
+//! Committed entries into the machine, its answers to those who wait.
+
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChangeV2, Entry as RaftEntry, EntryType};
+
+use crate::clock::Reading;
+
+use super::{
+    super::{
+        call::{MemberChange, MemberRefusal, Reply},
+        entry::{Change, Entry},
+        fatal::Fatal,
+        machine::Registered,
+    },
+    Effect, Replica,
+    leadership::Proposal,
+};
+
+impl<C> Replica<C> {
+    /// Applies committed entries, in order.
+    pub(super) fn apply(&mut self, entries: Vec<RaftEntry>, now: Reading) -> Result<(), Fatal> {
+        let Some(last) = entries.last().map(|entry| entry.index) else { return Ok(()) };
+        for entry in entries {
+            let position = (entry.index, entry.term);
+            match entry.get_entry_type() {
+                EntryType::EntryNormal if entry.data.is_empty() => self.apply_nothing(position),
+                EntryType::EntryNormal => self.apply_entry(position, &entry.data, now)?,
+                EntryType::EntryConfChangeV2 => self.apply_change(position, &entry.data)?,
+                EntryType::EntryConfChange => return Err(unknown(entry.index, "a change of the first kind")),
+            }
+            self.digests.record(entry.index, self.machine.digest())?;
+            self.finish_change(entry.index);
+        }
+        self.node.advance_apply_to(last);
+        Ok(())
+    }
+
+    /// A new leader's first entry, or a change of the configuration that Raft made void.
+    fn apply_nothing(&mut self, position: (u64, u64)) {
+        self.machine.skip(position);
+        self.void_change(position.0);
+    }
+
+    fn apply_entry(&mut self, position: (u64, u64), data: &[u8], now: Reading) -> Result<(), Fatal> {
+        let entry = Entry::decode(data).map_err(|reason| unknown(position.0, reason))?;
+        let before = self.machine.limiter().now();
+        let members = self.machine.members().clone();
+        let mut answers = std::mem::take(&mut self.answers);
+        let mut registered = Vec::new();
+        self.machine.apply(position, &entry, &mut answers, &mut registered);
+        let (index, term) = position;
+        // A leader that lives has stamped it, and its clock runs: tell time from here.
+        let is_present = index > self.last_at_start && term == self.node.raft.term;
+        let state = self.machine.limiter().now();
+        if self.leadership.is_none() && is_present && state.cluster > before.cluster {
+            self.clock.follow(state, now);
+        }
+        if let Some(proposal) = self.leadership.as_mut().and_then(|l| l.take_proposal(index)) {
+            self.answer(proposal, &mut answers, registered, now);
+        }
+        answers.clear();
+        self.answers = answers;
+        if *self.machine.members() != members {
+            self.effects.push(Effect::Members(self.machine.members().clone()));
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        proposal: Proposal<C>,
+        answers: &mut Vec<tollgate_limiter::Answer>,
+        registered: Vec<Registered>,
+        now: Reading,
+    ) {
+        let after = tollgate_limiter::Span(now.monotonic.0.saturating_sub(proposal.proposed_at.0));
+        self.effects.push(Effect::Committed { commands: answers.len() as u64, after });
+        for (answer, waiting) in answers.drain(..).zip(proposal.waiting) {
+            if let Some(waiting) = waiting {
+                let result = Ok(Reply::Answer(answer));
+                self.effects.push(Effect::Reply { caller: waiting.caller, result, about: waiting.about });
+            }
+        }
+        for (registered, caller) in registered.into_iter().zip(proposal.registering) {
+            if let Some(caller) = caller {
+                self.reply(caller, Ok(Reply::Changed(registration_result(registered))));
+            }
+        }
+    }
+
+    fn apply_change(&mut self, position: (u64, u64), data: &[u8]) -> Result<(), Fatal> {
+        // Raft leaves a joint configuration by an empty change.
+        let raft_change: ConfChangeV2 =
+            ConfChangeV2::parse_from_bytes(data).map_err(|e| unknown(position.0, e))?;
+        let context = raft_change.get_context();
+        let change: Option<Change> = match context.is_empty() {
+            true => None,
+            false => Some(minicbor::decode(context).map_err(|e| unknown(position.0, e))?),
+        };
+        let conf_state = self.node.apply_conf_change(&raft_change)?;
+        let was_member = self.machine.has_node(self.config.id);
+        self.machine.reconfigure(position, change, &conf_state);
+        if was_member && !self.machine.has_node(self.config.id) {
+            return Err(Fatal::Removed(self.config.id));
+        }
+        self.effects.push(Effect::Members(self.machine.members().clone()));
+        Ok(())
+    }
+}
+
+fn registration_result(registered: Registered) -> Result<MemberChange, MemberRefusal> {
+    match registered {
+        Registered::Recorded => Ok(MemberChange::Registered),
+        Registered::Differs(id) => Err(MemberRefusal::WipedData(id)),
+        Registered::NoMember(id) => Err(MemberRefusal::NotFound(id)),
+    }
+}
+
+fn unknown(index: u64, reason: impl ToString) -> Fatal {
+    Fatal::UnknownEntry { index, reason: reason.to_string() }
+}

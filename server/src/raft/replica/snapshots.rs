@@ -1,0 +1,120 @@
+//! Snapshots: taken here so that the log can be cut, or received because the leader's log was.
+
+use bytes::Bytes;
+use raft::eraftpb::{ConfState, Message};
+
+use crate::storage::{Mark, snapshot_file};
+
+use super::{
+    super::{fatal::Fatal, machine::Machine},
+    Effect, Replica,
+};
+
+/// Of the entries that a snapshot contains, this part of the log's bound is kept, for followers that are a little behind.
+const TAIL_DIVISOR: u64 = 4;
+
+/// Snapshots under way.
+#[derive(Default)]
+pub(super) struct Snapshots {
+    /// Being stored in the background: its last entry, and the configuration there.
+    taking: Option<(u64, ConfState)>,
+    /// Received and checked; Raft decides whether it is needed.
+    incoming: Option<Incoming>,
+    /// Installed by this write, which is not durable yet: up to this entry.
+    installing: Option<(u64, u64)>,
+}
+
+struct Incoming {
+    machine: Machine,
+    sealed: Bytes,
+}
+
+impl Snapshots {
+    /// The snapshot that has become durable with this write.
+    pub fn installed(&mut self, number: u64) -> Option<u64> {
+        self.installing.take_if(|(write, _)| *write <= number).map(|(_, index)| index)
+    }
+}
+
+impl<C> Replica<C> {
+    pub(super) fn take_snapshot_if_due(&mut self) {
+        let log = self.node.store();
+        let is_due = log.bytes_since_snapshot() >= self.config.snapshot_log_bytes
+            && self.machine.index() > log.mark().snapshot_index;
+        if is_due && self.snapshots.taking.is_none() && self.snapshots.installing.is_none() {
+            self.snapshots.taking = Some((self.machine.index(), self.machine.conf_state()));
+            self.effects.push(Effect::TakeSnapshot(Box::new(self.machine.clone())));
+        }
+    }
+
+    /// The snapshot is on the disk: the log before it, but for a tail, is not needed any more.
+    pub(super) fn snapshot_saved(&mut self, index: u64) {
+        if let Some((_, conf_state)) = self.snapshots.taking.take_if(|(taken, _)| *taken == index) {
+            let tail_bytes = self.config.snapshot_log_bytes / TAIL_DIVISOR;
+            self.writes.compact = self.node.mut_store().compact(index, conf_state, tail_bytes);
+        }
+    }
+
+    /// Checks the snapshot in a message, before Raft commits itself to it. Its data stays here.
+    pub(super) fn admit_snapshot(&mut self, message: &mut Message) -> Result<(), &'static str> {
+        let snapshot = message.mut_snapshot();
+        let sealed = snapshot.take_data();
+        let metadata = snapshot.get_metadata();
+        if metadata.index < self.node.raft.raft_log.committed {
+            // Raft ignores it, and tells the leader how far this node is.
+            return if metadata.index > 0 { Ok(()) } else { Err("its snapshot is empty") };
+        }
+        if self.node.snap().is_some() {
+            return Err("another snapshot is being installed");
+        }
+        let machine = snapshot_file::open(&sealed).and_then(Machine::decode).map_err(|reason| {
+            tracing::warn!("a snapshot cannot be understood: {reason}");
+            "its snapshot cannot be understood"
+        })?;
+        let is_described = (machine.index(), machine.term()) == (metadata.index, metadata.term)
+            && raft_state_eq(&machine.conf_state(), metadata.get_conf_state());
+        if !is_described || metadata.term > message.term || machine.voters().is_empty() {
+            return Err("its snapshot is not what it says");
+        }
+        if !machine.has_node(self.config.id) {
+            return Err("this node is no member in its snapshot");
+        }
+        self.snapshots.incoming = Some(Incoming { machine, sealed });
+        Ok(())
+    }
+
+    /// Raft did not need the snapshot after all.
+    pub(super) fn forget_unused_snapshot(&mut self) {
+        if self.node.snap().is_none() {
+            self.snapshots.incoming = None;
+        }
+    }
+
+    /// Replaces the state by the snapshot that Raft has accepted. Returns what the write of that number makes durable.
+    pub(super) fn install_snapshot(&mut self, write: u64) -> Result<(Mark, Bytes), Fatal> {
+        let Incoming { machine, sealed } =
+            self.snapshots.incoming.take().expect("Raft accepts only a snapshot that was admitted");
+        let (index, mark) = (machine.index(), Mark::at(machine.index(), machine.term()));
+        self.node.mut_store().install(mark, machine.conf_state());
+        self.digests.restart(index, machine.digest())?;
+        self.effects.push(Effect::Members(machine.members().clone()));
+        self.machine = machine;
+        self.writes.compact = None;
+        self.snapshots.taking = None;
+        self.snapshots.installing = Some((write, index));
+        Ok((mark, sealed))
+    }
+}
+
+fn raft_state_eq(ours: &ConfState, theirs: &ConfState) -> bool {
+    let sorted = |ids: &[u64]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids
+    };
+    let parts = |state: &ConfState| {
+        let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave, .. } = state;
+        ([voters, learners, voters_outgoing, learners_next].map(|ids| sorted(ids)), *auto_leave)
+    };
+    parts(ours) == parts(theirs)
+}

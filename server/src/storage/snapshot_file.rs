@@ -1,0 +1,138 @@
+//! Snapshots on the disk: one file each, whole or not there, with a checksum.
+//!
+//! Layout: eight bytes that say what it is, the CRC-32 of the rest (big endian), the rest: an encoded
+//! [`crate::raft::machine::Machine`]. The same bytes travel to a follower that is too far behind for the log.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use crate::raft::fatal::Fatal;
+
+use super::data_dir::{create_private_dir, write_atomically};
+
+const MAGIC: &[u8; 8] = b"TOLLSNP1";
+const HEADER_BYTES: usize = MAGIC.len() + 4;
+
+/// Puts the header before an encoded machine.
+pub fn seal(body: &[u8]) -> Bytes {
+    let mut sealed = Vec::with_capacity(HEADER_BYTES + body.len());
+    sealed.extend_from_slice(MAGIC);
+    sealed.extend_from_slice(&crc32fast::hash(body).to_be_bytes());
+    sealed.extend_from_slice(body);
+    sealed.into()
+}
+
+/// Checks the header, and returns the encoded machine behind it.
+pub fn open(sealed: &[u8]) -> Result<&[u8], String> {
+    let Some((header, body)) = sealed.split_at_checked(HEADER_BYTES) else {
+        return Err(format!("it is only {} bytes long", sealed.len()));
+    };
+    let (magic, crc) = header.split_at(MAGIC.len());
+    if magic != MAGIC {
+        return Err("it is not a snapshot of Tollgate, or of a newer version".to_owned());
+    }
+    if crc != crc32fast::hash(body).to_be_bytes() {
+        return Err("its checksum does not match its content".to_owned());
+    }
+    Ok(body)
+}
+
+/// The directory of the snapshots.
+#[derive(Clone, Debug)]
+pub struct SnapshotFiles {
+    path: PathBuf,
+}
+
+impl SnapshotFiles {
+    /// The snapshots in `path`, which is created when it does not exist.
+    pub fn new(path: PathBuf) -> Result<SnapshotFiles, Fatal> {
+        create_private_dir(&path).map_err(|source| Fatal::SnapshotWrite { path: path.clone(), source })?;
+        Ok(SnapshotFiles { path })
+    }
+
+    /// The file of the snapshot that ends at entry `index`.
+    pub fn path(&self, index: u64) -> PathBuf {
+        self.path.join(format!("{index:020}.snapshot"))
+    }
+
+    /// Writes a sealed snapshot; when this returns it survives a crash.
+    pub fn save(&self, index: u64, sealed: &[u8]) -> Result<(), Fatal> {
+        let path = self.path(index);
+        write_atomically(&path, sealed).map_err(|source| Fatal::SnapshotWrite { path, source })
+    }
+
+    /// Reads and checks a snapshot.
+    pub fn load(&self, index: u64) -> Result<Bytes, Fatal> {
+        let path = self.path(index);
+        let damaged = |reason| Fatal::SnapshotRead { path: path.clone(), reason };
+        let sealed = fs::read(&path).map_err(|e| damaged(e.to_string()))?;
+        open(&sealed).map_err(damaged)?;
+        Ok(sealed.into())
+    }
+
+    /// Deletes all files that are older than the snapshot at `index`, and what an interrupted write left behind. Younger
+    /// ones may be about to be recorded.
+    pub fn retain(&self, index: u64) -> Result<(), Fatal> {
+        self.remove_older(&self.path(index))
+            .map_err(|source| Fatal::SnapshotWrite { path: self.path.clone(), source })
+    }
+
+    fn remove_older(&self, kept: &Path) -> io::Result<()> {
+        for file in fs::read_dir(&self.path)? {
+            let path = file?.path();
+            // The names sort as their indexes do.
+            if path.extension().is_some_and(|e| e == "snapshot") && *path < *kept {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(dir: &tempfile::TempDir) -> SnapshotFiles {
+        SnapshotFiles::new(dir.path().join("snapshots")).unwrap()
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        files(&dir).save(7, &seal(b"state")).unwrap();
+        assert_eq!(open(&files(&dir).load(7).unwrap()), Ok(&b"state"[..]));
+    }
+
+    #[test]
+    fn only_the_last_one_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(&dir);
+        for index in [9, 10, 11] {
+            files.save(index, &seal(b"state")).unwrap();
+        }
+        files.retain(10).unwrap();
+        assert!(files.load(9).is_err());
+        assert!(files.load(10).is_ok() && files.load(11).is_ok());
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused_and_the_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(&dir);
+        let mut sealed = seal(b"state").to_vec();
+        for position in 0..sealed.len() {
+            sealed[position] ^= 4;
+            files.save(7, &sealed).unwrap();
+            let error = files.load(7).unwrap_err().to_string();
+            assert!(error.contains("00000000000000000007.snapshot"), "{error}");
+            sealed[position] ^= 4;
+        }
+        files.save(7, &sealed[..5]).unwrap();
+        assert!(files.load(7).is_err());
+    }
+}
