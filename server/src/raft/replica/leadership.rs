@@ -12,7 +12,7 @@ use crate::clock::Reading;
 
 use super::{
     super::{
-        call::{Call, MemberChange, MemberRefusal, Refusal, Reply},
+        call::{Call, MemberChange, MemberRefusal, Query, Refusal, Reply},
         door::OVERLOADED_RETRY_AFTER,
         entry::{EntryBuilder, Registration},
         members::{Incarnation, NodeId},
@@ -102,6 +102,9 @@ impl<C> Leadership<C> {
 impl<C> Replica<C> {
     /// A call has arrived. It is queued or refused; nothing is proposed yet.
     pub(super) fn ask(&mut self, call: Call, caller: C) {
+        if call == Call::Query(Query::ClusterHere) {
+            return self.reply(caller, Ok(Reply::Cluster(self.view())));
+        }
         if self.is_shutting_down {
             return self.reply(caller, Err(Refusal::ShuttingDown));
         }

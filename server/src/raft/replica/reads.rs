@@ -119,7 +119,7 @@ impl<C> Replica<C> {
                 let counters_max = max_scope_values as usize;
                 Reply::Usage(limiter.usage(stamp, &name, scope_value.as_ref(), counters_max, HELD_SLOTS_MAX))
             }
-            Query::Cluster => Reply::Cluster(self.view()),
+            Query::Cluster | Query::ClusterHere => Reply::Cluster(self.view()),
         }
     }
 }
