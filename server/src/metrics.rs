@@ -50,7 +50,7 @@ pub struct FeedbackLabels {
     pub status: u32,
 }
 
-/// All of them. Counted where the decision is answered: on the leader.
+/// All of them. Decisions are counted where they are made: on the leader.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Permits granted, without replays.
@@ -61,7 +61,7 @@ pub struct Metrics {
     pub denials: Family<LimitLabels, Counter>,
     /// Grants given back because nobody was left to receive them.
     pub grants_undelivered: Counter,
-    /// Permits that a client ended, by how the vendor call went.
+    /// Permits that a client ended, by how the vendor call went; counted on the node that the client called.
     pub releases: Family<OutcomeLabels, Counter>,
     /// What vendors answered; counted on the node that the client called.
     pub feedback: Family<FeedbackLabels, Counter>,

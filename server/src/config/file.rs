@@ -1,5 +1,7 @@
 //! The configuration file.
 
+use std::{net::SocketAddr, str::FromStr};
+
 use super::{LogFormat, Settings};
 use crate::{
     raft::members::Member,
@@ -28,9 +30,9 @@ fn read_root<'i>(reader: &mut Reader<'i>, mut root: Section<'_, 'i>) -> Settings
         reader.finish(node);
     }
     if let Some(mut listen) = reader.section(&mut root, "listen") {
-        settings.listen_client = reader.text(&mut listen, "client");
-        settings.listen_peer = reader.text(&mut listen, "peer");
-        settings.listen_http = reader.text(&mut listen, "http");
+        settings.listen_client = listen_address(reader, &mut listen, "client");
+        settings.listen_peer = listen_address(reader, &mut listen, "peer");
+        settings.listen_http = listen_address(reader, &mut listen, "http");
         reader.finish(listen);
     }
     if let Some(mut cluster) = reader.section(&mut root, "cluster") {
@@ -51,6 +53,26 @@ fn read_root<'i>(reader: &mut Reader<'i>, mut root: Section<'_, 'i>) -> Settings
     }
     reader.finish(root);
     settings
+}
+
+fn listen_address<'i>(
+    reader: &mut Reader<'i>,
+    listen: &mut Section<'_, 'i>,
+    key: &'static str,
+) -> Option<SocketAddr> {
+    reader.text(listen, key).map(|ListenAddress(address)| address)
+}
+
+/// An address of this machine: no name, because it may stand for several.
+struct ListenAddress(SocketAddr);
+
+impl FromStr for ListenAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<ListenAddress, &'static str> {
+        let parsed = text.parse().map(ListenAddress);
+        parsed.map_err(|_| "must be an IP address and a port, such as 0.0.0.0:7600 or [::]:7600")
+    }
 }
 
 /// What is absent stays empty: the check of the whole says so.

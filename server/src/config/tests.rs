@@ -135,7 +135,10 @@ fn each_fault_names_its_key() {
         (member("7"), "cluster.members[1]: must be a table"),
         (GOOD.replace("127.0.0.1:7601", "10.0.0.1:7601"), "listen.peer: is required"),
         (GOOD.replace("[cluster]", "[cluster]\nname = \"Big Cluster\""), "cluster.name: must be lower-case"),
-        (format!("{GOOD}[listen]\nclient = \"localhost\""), "listen.client: invalid socket address"),
+        (
+            format!("{GOOD}[listen]\nclient = \"localhost\""),
+            "listen.client: must be an IP address and a port",
+        ),
         (
             format!("{GOOD}[listen]\nclient = \"0.0.0.0:1\"\npeer = \"0.0.0.0:1\""),
             "listen.peer: 0.0.0.0:1 is the address of listen.client",

@@ -8,6 +8,7 @@ use tonic_types::StatusExt;
 
 use super::*;
 use crate::{
+    metrics::{FeedbackLabels, OutcomeLabels},
     raft::call::{ClusterView, Query},
     resource_file,
 };
@@ -100,12 +101,15 @@ async fn a_permit_from_grant_to_end() {
     rig.permits().renew_permit(renew.clone()).await.unwrap();
     let release = v1::ReleasePermitRequest {
         permit_id: permit.permit_id,
+        outcome: v1::Outcome::Throttled.into(),
         feedback: Some(v1::VendorFeedback { status: 429, ..Default::default() }),
         ..Default::default()
     };
     rig.permits().release_permit(release.clone()).await.unwrap();
-    let labels = crate::metrics::FeedbackLabels { status: 429 };
-    assert_eq!(rig.node.metrics.feedback.get_or_create(&labels).get(), 1);
+    let feedback = FeedbackLabels { status: 429 };
+    assert_eq!(rig.node.metrics.feedback.get_or_create(&feedback).get(), 1);
+    let throttled = OutcomeLabels { outcome: "throttled" };
+    assert_eq!(rig.node.metrics.releases.get_or_create(&throttled).get(), 1);
 
     let ended = (Code::FailedPrecondition, "PERMIT_ENDED".to_owned());
     assert_eq!(reason(&rig.permits().release_permit(release).await.unwrap_err()), ended);
