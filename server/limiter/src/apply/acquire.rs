@@ -26,8 +26,6 @@ pub(super) enum Decision {
 pub(super) struct Plan {
     pub key: Label,
     pub demands: Vec<Demand>,
-    /// Present when the request has an id.
-    pub body: Option<Fingerprint>,
 }
 
 impl Limiter {
@@ -45,8 +43,9 @@ impl Limiter {
     }
 
     /// See [`Limiter::refuse`]. A replay debits nothing either, but goes through the log: only there is it certain that
-    /// this node still leads, and what it says of the lease still true; and the permit must not be given back any more. That a scoped limit is full is found out at the
-    /// grant, because idle counters go then; so that rejection comes from the log too.
+    /// this node still leads, and that what it says of the lease is still true; and the permit must not be given back any
+    /// more. That a scoped limit is full is found out at the grant, because idle counters go then; so that rejection
+    /// comes from the log too.
     pub(super) fn refuse_acquire(&self, acquire: &Acquire, now: Stamp) -> Option<Answer> {
         match self.decide(acquire, now) {
             Ok(Decision::Replay(_) | Decision::Grant(_)) => None,
@@ -57,17 +56,16 @@ impl Limiter {
 
     /// Request ids come first: a retry gets its permit even if the resource has changed or gone since.
     fn decide(&self, acquire: &Acquire, now: Stamp) -> Result<Decision, Rejection> {
-        let body = acquire.request_id.as_ref().map(|_| Fingerprint::of(acquire));
         if let Some(granted) =
             acquire.request_id.as_ref().and_then(|id| self.request_ids.get(id, now.cluster))
         {
-            return match body == Some(granted.body) {
+            return match Fingerprint::of(acquire) == granted.body {
                 true => Ok(Decision::Replay(self.replay(granted, now))),
                 false => Err(Rejection::RequestIdReused),
             };
         }
         let state = self.resources.get(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
-        choose_key(state, acquire, body, now).map_err(Rejection::Invalid)
+        choose_key(state, acquire, now).map_err(Rejection::Invalid)
     }
 
     fn replay(&self, granted: &Remembered, now: Stamp) -> Grant {
@@ -91,12 +89,7 @@ impl Limiter {
 }
 
 /// The first key, in the resource's order, with which everything fits; else the denial of the key that frees first.
-fn choose_key(
-    state: &ResourceState,
-    acquire: &Acquire,
-    body: Option<Fingerprint>,
-    now: Stamp,
-) -> Result<Decision, Violation> {
+fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<Decision, Violation> {
     let resource = &state.definition;
     request::check(resource, acquire)?;
     let mut soonest: Option<Denial> = None;
@@ -105,7 +98,7 @@ fn choose_key(
         let mut demands = request::demands(resource, &caller, acquire.cost, &acquire.amounts);
         let by_key = demands.iter().any(|demand| resource.limits[demand.limit].scope == Scope::Key);
         let Err(denial) = evaluate(state, &mut demands, now) else {
-            return Ok(Decision::Grant(Plan { key, demands, body }));
+            return Ok(Decision::Grant(Plan { key, demands }));
         };
         if soonest.as_ref().is_none_or(|soonest| denial.retry_after < soonest.retry_after) {
             soonest = Some(denial);

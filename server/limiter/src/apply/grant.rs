@@ -7,7 +7,9 @@ use crate::{
         Acquire, Answer, ClusterTime, Grant, LimitUsage, Outcome, PermitId, Rejection, Resource, Scope, Slot,
         Span, Stamp,
     },
-    state::{Counters, Debited, Hold, MAX_SETTLEABLE, Permit, Remembered, ResourceState, terms_of},
+    state::{
+        Counters, Debited, Fingerprint, Hold, MAX_SETTLEABLE, Permit, Remembered, ResourceState, terms_of,
+    },
 };
 
 impl Limiter {
@@ -51,9 +53,9 @@ impl Limiter {
                 request_id: acquire.request_id.clone(),
             },
         );
-        if let (Some(request_id), Some(body)) = (&acquire.request_id, plan.body) {
+        if let Some(request_id) = &acquire.request_id {
             let granted = Remembered {
-                body,
+                body: Fingerprint::of(acquire),
                 permit: id,
                 granted_at: now.cluster,
                 key: grant.key.clone(),

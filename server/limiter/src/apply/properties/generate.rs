@@ -47,7 +47,8 @@ pub(super) fn permit_command() -> impl Strategy<Value = Command> + Clone {
         (permit(), outcome(), option::of(0u64..9), amounts()).prop_map(|(permit, outcome, cost, amounts)| {
             Command::Release(Release { permit, outcome, cost, amounts })
         });
-    prop_oneof![6 => acquire().prop_map(Command::Acquire), 1 => renew, 2 => release]
+    let give_back = permit().prop_map(Command::GiveBack);
+    prop_oneof![8 => acquire().prop_map(Command::Acquire), 1 => renew, 2 => release, 1 => give_back]
 }
 
 pub(super) fn acquire() -> impl Strategy<Value = Acquire> + Clone {
