@@ -1,1 +1,4 @@
-//! placeholder
+//! What the tests of whole nodes share.
+
+pub mod cluster;
+pub mod samples;
