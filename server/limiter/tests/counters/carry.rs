@@ -142,3 +142,46 @@ fn an_hour_that_becomes_a_day_is_still_used() {
     assert_eq!(after.earliest(6, after.now), Some(after.now.after(Span(50))));
     assert_eq!(carried(&after, &window(100)).available(), 3);
 }
+
+/// What was refilled before the capacity grew was refilled for good: the larger capacity is no room for a refund.
+#[test]
+fn a_larger_bucket_does_not_take_back_what_was_refilled() {
+    let bucket = |capacity| Rules {
+        kind: LimitKind::TokenBucket(TokenBucket { capacity, refill_amount: 1, refill_period: Span(1) }),
+        tolerance: Span::ZERO,
+    };
+    let mut history = History::new(bucket(10));
+    history.debit(5);
+    history.now = history.now.after(Span(5));
+    let (mut larger, terms) = (carried(&history, &bucket(20)), bucket(20));
+    larger.counter.refund(terms.terms(), &mut history.calls[0].debit, larger.now);
+    assert_eq!(larger.available(), 10);
+}
+
+fn sliding(period: u64, resolution: u32) -> Rules {
+    let kind = LimitKind::SlidingWindow(SlidingWindow { amount: 9, period: Span(period), resolution });
+    Rules { kind, tolerance: Span::ZERO }
+}
+
+/// Sub-buckets 1 ns wide become 2 ns wide, and the numbers of old ones come round again for new calls.
+#[test]
+fn a_debit_of_an_older_division_of_time_takes_nothing_from_newer_calls() {
+    let (narrow, wide) = (sliding(400, 400), sliding(400, 200));
+    let mut history = History::new(narrow);
+    history.debit(4);
+    let mut history = carried(&history, &wide);
+    history.now = history.now.after(Span(1_000));
+    history.debit(6);
+    history.counter.refund(wide.terms(), &mut history.calls[0].debit, history.now);
+    assert_eq!(history.available(), 3);
+}
+
+#[test]
+fn what_was_granted_does_not_move_into_the_future() {
+    let (wide, narrow) = (sliding(100, 1), sliding(100, 10));
+    let mut history = History::new(wide.clone());
+    history.debit(4);
+    assert_eq!(history.counter.fresh_in(wide.terms(), history.now), Span(200));
+    let after = carried(&history, &narrow);
+    assert_eq!(after.counter.fresh_in(narrow.terms(), after.now), Span(110));
+}

@@ -116,3 +116,15 @@ proptest! {
         }
     }
 }
+
+/// A call that arrives the moment the vendor's window closes would open the next.
+#[test]
+fn a_first_request_window_stops_where_a_call_could_open_the_next() {
+    let kind = fixed_window(5, 100, Anchor::FirstRequest, 0);
+    let mut history = History::new(Rules { kind, tolerance: Span(10) });
+    let opened = history.now;
+    history.debit(1);
+    let last = opened.after(Span(89));
+    assert_eq!(history.earliest(1, last), Some(last));
+    assert_eq!(history.earliest(1, opened.after(Span(90))), Some(opened.after(Span(110))));
+}
