@@ -48,7 +48,7 @@ pub(super) fn permit_command() -> impl Strategy<Value = Command> + Clone {
             Command::Release(Release { permit, outcome, cost, amounts })
         });
     let give_back = permit().prop_map(Command::GiveBack);
-    prop_oneof![8 => acquire().prop_map(Command::Acquire), 1 => renew, 2 => release, 1 => give_back]
+    prop_oneof![8 => acquire().prop_map(Command::Acquire), 3 => renew, 2 => release, 1 => give_back]
 }
 
 pub(super) fn acquire() -> impl Strategy<Value = Acquire> + Clone {
@@ -155,7 +155,7 @@ fn label(choices: &[&'static str]) -> impl Strategy<Value = Label> + Clone + use
 }
 
 fn permit() -> impl Strategy<Value = PermitId> + Clone {
-    (0u64..40).prop_map(PermitId)
+    (0u64..12).prop_map(PermitId)
 }
 
 fn lease() -> impl Strategy<Value = Span> + Clone {

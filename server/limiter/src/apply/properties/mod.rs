@@ -192,7 +192,7 @@ proptest! {
                 (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) if !grant.replayed => {
                     holders.granted(before, acquire, grant, stamp.cluster)?;
                 }
-                (Command::Renew(renew), Ok(Outcome::Renewed(lease))) => holders.renewed(renew.permit, stamp.cluster + *lease)?,
+                (Command::Renew(renew), Ok(Outcome::Renewed(lease))) => holders.renewed(renew.permit, stamp.cluster, *lease)?,
                 (Command::Release(release), Ok(Outcome::Released(_))) => holders.released(release.permit),
                 (Command::GiveBack(permit), Ok(Outcome::Released(_))) => holders.released(*permit),
                 _ => {}
@@ -250,9 +250,10 @@ impl Holders {
         Ok(())
     }
 
-    fn renewed(&mut self, permit: PermitId, lease_end: ClusterTime) -> Result<(), TestCaseError> {
-        let before = self.lease_ends.insert(permit, lease_end);
-        prop_assert!(before.is_some_and(|before| before <= lease_end), "revived or shortened");
+    fn renewed(&mut self, permit: PermitId, now: ClusterTime, lease: Span) -> Result<(), TestCaseError> {
+        prop_assert!(self.believes(permit, now), "revived");
+        let before = self.lease_ends.insert(permit, now + lease);
+        prop_assert!(before.is_some_and(|before| before <= now + lease), "shortened");
         Ok(())
     }
 
