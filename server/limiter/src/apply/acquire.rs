@@ -70,9 +70,10 @@ impl Limiter {
 
     fn replay(&self, granted: &Remembered, now: Stamp) -> Grant {
         let held_for = now.cluster.since(granted.granted_at);
-        let live = self.permits.live(granted.permit, now.cluster);
-        let lease_left = live.map_or(Span::ZERO, |permit| permit.ends_at.since(now.cluster));
-        let usable = |within: Span| match granted.ended {
+        let permit = self.permits.get(granted.permit).filter(|permit| permit.leased);
+        let lease_left = permit.map_or(Span::ZERO, |permit| permit.ends_at.since(now.cluster));
+        let ended = granted.ended || permit.is_some() && lease_left.is_zero();
+        let usable = |within: Span| match ended {
             true => Span::ZERO,
             false => Span(within.0.saturating_sub(held_for.0)),
         };

@@ -5,13 +5,17 @@
 
 use super::Limiter;
 
+/// Leases ended at most for each entry. [`Limiter::next_due`] stays in the past while there are more.
+const ENDED_PER_ENTRY: usize = 4096;
+
 /// Records forgotten at most for each entry, so that a peak that goes stale as a whole stops nobody.
 const FORGOTTEN_PER_ENTRY: usize = 512;
 
 impl Limiter {
     pub(super) fn expire(&mut self) {
         let now = self.now.cluster;
-        while let Some((id, permit)) = self.permits.expire_next(now) {
+        for _ in 0..ENDED_PER_ENTRY {
+            let Some((id, permit)) = self.permits.expire_next(now) else { break };
             self.leases_expired += 1;
             if let Some(request_id) = &permit.request_id {
                 self.request_ids.end(request_id, id);

@@ -60,9 +60,7 @@ impl RequestIds {
         if let Some(stale) = self.by_id.insert(id, granted) {
             self.by_age.remove(&stale.permit);
         }
-        for _ in 0..DROPPED_PER_INSERTION {
-            self.drop_oldest(now);
-        }
+        self.drop_oldest(MAX_REQUEST_IDS, now);
     }
 
     /// A retry was answered with the permit.
@@ -94,10 +92,14 @@ impl RequestIds {
         }
     }
 
-    fn drop_oldest(&mut self, now: ClusterTime) {
-        let Some((&permit, id)) = self.by_age.first() else { return };
-        let stale = self.by_id.get(id).is_none_or(|granted| is_stale(granted, now));
-        if stale || self.by_id.len() > MAX_REQUEST_IDS {
+    /// Drops the oldest ids while they are stale or there are more than `max`, a few at a time.
+    fn drop_oldest(&mut self, max: usize, now: ClusterTime) {
+        for _ in 0..DROPPED_PER_INSERTION {
+            let Some((&permit, id)) = self.by_age.first() else { return };
+            let stale = self.by_id.get(id).is_none_or(|granted| is_stale(granted, now));
+            if !stale && self.by_id.len() <= max {
+                return;
+            }
             self.forget(permit);
         }
     }
@@ -138,5 +140,51 @@ impl minicbor::encode::Write for Fnv1a {
             self.0 = (self.0 ^ u128::from(byte)).wrapping_mul(PRIME);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> RequestId {
+        RequestId::new(&format!("request-{number}")).unwrap()
+    }
+
+    fn granted(number: u64, now: ClusterTime) -> Remembered {
+        Remembered {
+            body: Fingerprint(u128::from(number)),
+            permit: PermitId(number),
+            granted_at: now,
+            key: Label::default(),
+            slots: vec![],
+            use_within: None,
+            ended: false,
+            replayed: false,
+        }
+    }
+
+    #[test]
+    fn younger_ids_push_out_the_oldest() {
+        let (mut ids, now) = (RequestIds::default(), ClusterTime(5));
+        for number in 1..=10 {
+            ids.insert(id(number), granted(number, now), now);
+        }
+        ids.drop_oldest(8, now);
+        assert_eq!((1..=10).find(|number| ids.get(&id(*number), now).is_some()), Some(3));
+    }
+
+    #[test]
+    fn stale_ids_go_when_others_come() {
+        let mut ids = RequestIds::default();
+        for number in 1..=6 {
+            ids.insert(id(number), granted(number, ClusterTime(0)), ClusterTime(0));
+        }
+        let later = ClusterTime(0) + RETENTION;
+        assert!((1..=6).all(|number| ids.get(&id(number), later).is_none()));
+        ids.insert(id(6), granted(7, later), later);
+        ids.insert(id(8), granted(8, later), later);
+        assert_eq!((ids.by_id.len(), ids.by_age.len()), (2, 2));
+        assert_eq!(ids.get(&id(6), later).map(|granted| granted.permit), Some(PermitId(7)));
     }
 }

@@ -80,6 +80,16 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_snapshot_never_panics(log in log(any_command(), 20), at in any::<prop::sample::Index>(), byte: u8) {
+        let mut bytes = walk(&log, |_, _, _, _, _| Ok(()))?.encode();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(limiter) = Limiter::decode(&bytes) {
+            prop_assert_eq!(Limiter::decode(&limiter.encode()), Ok(limiter));
+        }
+    }
+
+    #[test]
     fn time_never_goes_backwards(log in log(any_command(), 20), back in 1u64..5_000_000_000) {
         let limiter = walk(&log, |_, _, _, _, _| Ok(()))?;
         let now = limiter.now();
