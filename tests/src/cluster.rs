@@ -5,7 +5,11 @@ use std::{
     collections::BTreeMap,
     net::TcpListener,
     path::PathBuf,
-    sync::mpsc,
+    process,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -14,7 +18,7 @@ use tempfile::TempDir;
 use tokio::{
     runtime::Builder,
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tollgate_proto::v1::{
     cluster_service_client::ClusterServiceClient, permit_service_client::PermitServiceClient,
@@ -23,8 +27,12 @@ use tollgate_proto::v1::{
 use tollgate_server::{
     config::{Config, Settings, Size, check},
     node::Node,
-    raft::members::{Member, NodeId},
+    raft::{
+        fatal::Fatal,
+        members::{Member, NodeId},
+    },
     server::{Server, ServerError},
+    storage::data_dir::DataDirError,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -211,7 +219,7 @@ fn run(
 ) -> Result<(), ServerError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let server = Server::start(config).await?;
+        let server = start(config).await?;
         // If the cluster is gone already, so is the other end of `ends`.
         let _ = started.send(server.node().clone());
         let mut kills = ends.clone();
@@ -225,16 +233,38 @@ fn run(
     ended
 }
 
-/// A member on ports that are free at this moment.
+/// Starts a node. The threads of one that was killed in this process let go of its files only a moment later.
+async fn start(config: Config) -> Result<Server, ServerError> {
+    let began = Instant::now();
+    loop {
+        match Server::start(config.clone()).await {
+            Err(
+                ServerError::Fatal(Fatal::LogRead { .. }) | ServerError::DataDir(DataDirError::Locked { .. }),
+            ) if began.elapsed() < PATIENCE / 2 => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            started => return started,
+        }
+    }
+}
+
+/// A member on ports of its own.
 fn free_member(id: NodeId) -> Member {
-    let bound: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    let address = |at: usize| bound[at].local_addr().expect("a bound port").to_string();
-    Member {
-        id,
-        client_address: address(0),
-        peer_address: address(1),
-        http_address: address(2),
-        incarnation: None,
+    let [client, peer, http] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
+    Member { id, client_address: client, peer_address: peer, http_address: http, incarnation: None }
+}
+
+/// A port that nobody has. Below those that the system gives to outgoing connections, so that none takes it while a node
+/// is down; begun by process, so that two test binaries do not meet.
+fn free_port() -> u16 {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = TAKEN.fetch_add(1, Ordering::Relaxed).wrapping_add(process::id().wrapping_mul(64));
+        let port = u16::try_from(FIRST + number % COUNT).expect("within the range of ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }

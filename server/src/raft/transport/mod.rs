@@ -62,6 +62,9 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Callers that this node does not know (yet), and calls back; beyond it they are refused.
 const GUESTS_MAX: usize = 16;
 
+/// How long the answers of a node that has just lost its leadership may take: one that handed over in order has some.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
 /// How often the leader looks whether it met a member whose incarnation is not recorded.
 const REGISTER_EVERY: Duration = Duration::from_millis(250);
 
@@ -309,8 +312,14 @@ async fn lose_calls_of_deposed_leaders(shared: Arc<Shared>) {
         if now == leader {
             continue;
         }
-        if let Some(link) = leader.and_then(|deposed| shared.link(deposed)) {
-            link.lose_calls();
+        if let Some((deposed, link)) = leader.and_then(|deposed| Some((deposed, shared.link(deposed)?))) {
+            let status = status.clone();
+            tokio::spawn(async move {
+                time::sleep(LAST_WORDS).await;
+                if status.borrow().leader != Some(deposed) {
+                    link.lose_calls();
+                }
+            });
         }
         leader = now;
     }
