@@ -13,6 +13,8 @@ use raft::{
 
 use crate::storage::{Mark, Recovered};
 
+use super::members::NodeId;
+
 /// What an entry takes besides its content, roughly.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 
@@ -83,6 +85,12 @@ impl Log {
         self.bytes -= replaced;
         self.bytes += entries.iter().map(weight).sum::<u64>();
         self.entries.extend(entries);
+    }
+
+    /// Whether the configuration of the last snapshot has this node: one that it does not have cannot start from it.
+    pub fn snapshot_has(&self, id: NodeId) -> bool {
+        let ConfState { voters, learners, voters_outgoing, .. } = &self.conf_state;
+        [voters, learners, voters_outgoing].iter().any(|ids| ids.contains(&id))
     }
 
     /// Replaces everything by a snapshot from the leader.
@@ -163,8 +171,8 @@ impl Storage for Log {
     }
 
     /// The last snapshot, without its data: that is in a file.
-    fn snapshot(&self, request_index: u64, _: u64) -> raft::Result<Snapshot> {
-        if self.mark.snapshot_index == 0 || self.mark.snapshot_index < request_index {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        if self.mark.snapshot_index < request_index || !self.snapshot_has(to) {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         let mut snapshot = Snapshot::default();

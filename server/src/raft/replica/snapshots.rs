@@ -39,7 +39,12 @@ impl Snapshots {
 impl<C> Replica<C> {
     pub(super) fn take_snapshot_if_due(&mut self) {
         let log = self.node.store();
-        let is_due = log.bytes_since_snapshot() >= self.config.snapshot_log_bytes
+        // A node that joined after the last snapshot cannot start from it.
+        let is_wanted = || {
+            let mut members = self.machine.members().by_id.keys();
+            self.leadership.is_some() && members.any(|id| !log.snapshot_has(*id))
+        };
+        let is_due = (log.bytes_since_snapshot() >= self.config.snapshot_log_bytes || is_wanted())
             && self.machine.index() > log.mark().snapshot_index;
         if is_due && self.snapshots.taking.is_none() && self.snapshots.installing.is_none() {
             self.snapshots.taking = Some((self.machine.index(), self.machine.conf_state()));

@@ -1,0 +1,15 @@
+//! Replicas against a simulated world. Every test runs with several seeds; one that fails names its seed.
+
+mod cluster;
+mod durability;
+mod failover;
+mod grants;
+mod members;
+mod messages;
+mod time;
+mod words;
+
+/// Runs a test with several seeds.
+fn with_seeds(test: impl Fn(u64)) {
+    (1..=20).for_each(test);
+}

@@ -1,0 +1,89 @@
+//! What the tests say to a cluster, and what they hope to hear.
+
+use std::collections::BTreeMap;
+
+use tollgate_limiter::*;
+use tollgate_server::raft::call::{Call, Query, Reply};
+
+pub const LEASE: Span = Span::from_secs(60);
+
+/// A resource with so many slots, and nothing else.
+pub fn create(slots: u32) -> Call {
+    let kind = LimitKind::Concurrency(Concurrency {
+        slots,
+        lease_default: LEASE,
+        lease_max: LEASE,
+        grace: Span::ZERO,
+        counts_after: Span::ZERO,
+        quarantine: Span::ZERO,
+    });
+    let limit = Limit {
+        name: LimitName::new("slots").unwrap(),
+        operations: Vec::new(),
+        dimension: None,
+        scope: Scope::Resource,
+        max_scope_values: 1,
+        shadow: false,
+        kind,
+    };
+    command(Command::CreateResource(Resource {
+        name: resource(),
+        limits: vec![limit],
+        keys: Vec::new(),
+        dispatch_tolerance: Span::ZERO,
+        settle_within: Span::from_secs(60),
+        description: Description::default(),
+    }))
+}
+
+/// The first try of a request; without an id if it is empty.
+pub fn acquire(request_id: &str) -> Call {
+    acquire_attempt(request_id, 1)
+}
+
+pub fn acquire_attempt(request_id: &str, attempt: u32) -> Call {
+    let command = Command::Acquire(Acquire {
+        resource: resource(),
+        operation: Label::default(),
+        cost: 1,
+        amounts: BTreeMap::new(),
+        consumer: Label::default(),
+        subject: Label::default(),
+        key: Label::default(),
+        priority: Priority::default(),
+        lease: None,
+        request_id: RequestId::new(request_id).ok(),
+    });
+    Call::Command { command, attempt }
+}
+
+pub fn command(command: Command) -> Call {
+    Call::Command { command, attempt: 1 }
+}
+
+pub fn resource() -> ResourceName {
+    ResourceName::new("salesforce/acme").unwrap()
+}
+
+pub fn usage() -> Call {
+    Call::Query(Query::Usage { name: resource(), scope_value: None, max_scope_values: 10 })
+}
+
+pub fn granted(reply: &Reply) -> &Grant {
+    match reply {
+        Reply::Answer(Ok(Outcome::Granted(grant))) => grant,
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+pub fn is_denied(reply: &Reply) -> bool {
+    matches!(reply, Reply::Answer(Ok(Outcome::Denied(_))))
+}
+
+/// The permits that hold slots.
+pub fn holders(reply: &Reply) -> Vec<PermitId> {
+    match reply {
+        Reply::Usage(Some(usage)) => usage.held.iter().map(|slot| slot.permit).collect(),
+        other => panic!("no usage: {other:?}"),
+    }
+}
