@@ -61,7 +61,7 @@ pub struct Metrics {
     pub denials: Family<LimitLabels, Counter>,
     /// Grants given back because nobody was left to receive them.
     pub grants_undelivered: Counter,
-    /// Permits that a client ended, by how the vendor call went; counted on the node that the client called.
+    /// Permits that a client ended, by how the vendor call went.
     pub releases: Family<OutcomeLabels, Counter>,
     /// What vendors answered; counted on the node that the client called.
     pub feedback: Family<FeedbackLabels, Counter>,

@@ -13,12 +13,7 @@ use super::{
     status::Failure,
     stream::{self, Answers},
 };
-use crate::{
-    clock,
-    metrics::{FeedbackLabels, OutcomeLabels},
-    node::Node,
-    raft::call::Refusal,
-};
+use crate::{clock, metrics::FeedbackLabels, node::Node, raft::call::Refusal};
 
 /// Requests in a batch, and calls in a message of a stream.
 pub const CALLS_MAX: usize = 1_000;
@@ -149,11 +144,9 @@ pub(super) async fn release(
     request: v1::ReleasePermitRequest,
     timeout: Duration,
 ) -> Result<v1::ReleasePermitResponse, Failure> {
-    let outcome = permit::outcome_word(request.outcome());
     let status = request.feedback.as_ref().map(|feedback| feedback.status);
     let call = permit::release(request)?;
     let response = decision::released(node.router.call(call, timeout).await)?;
-    node.metrics.releases.get_or_create(&OutcomeLabels { outcome }).inc();
     if let Some(status) = status {
         node.metrics.feedback.get_or_create(&FeedbackLabels { status }).inc();
     }

@@ -4,12 +4,13 @@
 //! the open calls. When the client reads slowly, nobody polls, and no more calls are read. When it goes away, the stream is
 //! dropped, and every open call is cancelled with it.
 
-use std::{pin::Pin, time::Duration};
+use std::{mem, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt, Stream, StreamExt,
     stream::{FuturesUnordered, unfold},
 };
+use tokio_util::sync::CancellationToken;
 use tollgate_limiter::Span;
 use tollgate_proto::v1::{self, stream_answer::Answer, stream_call};
 use tonic::{Code, Status, Streaming};
@@ -30,20 +31,22 @@ const OPEN_MAX: usize = 10_000;
 
 /// The answers to the calls of a client.
 pub fn answers(node: Node, calls: Streaming<v1::StreamPermitsRequest>) -> Answers {
+    let (node, stopping) = (Arc::new(node.clone()), node.stopping);
+    let decide = move |call| decide(node.clone(), call);
+    let open = FuturesUnordered::new();
     let conversation =
-        Conversation { node, calls, open: FuturesUnordered::new(), reading: true, ended: false, told: false };
+        Conversation { decide, stopping, calls, open, reading: true, ended: false, told: false };
     Box::pin(unfold(conversation, async |mut conversation| {
         let message = conversation.next().await?;
         Some((message, conversation))
     }))
 }
 
-type Open = Pin<Box<dyn Future<Output = v1::StreamAnswer> + Send>>;
-
-struct Conversation {
-    node: Node,
+struct Conversation<D, F> {
+    decide: D,
+    stopping: CancellationToken,
     calls: Streaming<v1::StreamPermitsRequest>,
-    open: FuturesUnordered<Open>,
+    open: FuturesUnordered<F>,
     /// More calls may come.
     reading: bool,
     /// No more answers come.
@@ -52,7 +55,11 @@ struct Conversation {
     told: bool,
 }
 
-impl Conversation {
+impl<D, F> Conversation<D, F>
+where
+    D: Fn(v1::StreamCall) -> F,
+    F: Future<Output = v1::StreamAnswer>,
+{
     /// The next message to the client.
     async fn next(&mut self) -> Option<Result<v1::StreamPermitsResponse, Status>> {
         while !self.ended {
@@ -64,12 +71,12 @@ impl Conversation {
                     }
                 }
                 Some(first) = self.open.next() => return Some(Ok(self.collect(first))),
-                () = self.node.stopping.cancelled(), if self.reading => self.reading = false,
+                () = self.stopping.cancelled(), if self.reading => self.reading = false,
                 else => self.ended = true,
             }
         }
         // The calls that were read are answered; those that were not, the client learns to repeat elsewhere.
-        let stopping = self.node.stopping.is_cancelled() && !std::mem::replace(&mut self.told, true);
+        let stopping = self.stopping.is_cancelled() && !mem::replace(&mut self.told, true);
         stopping.then(|| Err(Failure::from(Refusal::ShuttingDown).into_status()))
     }
 
@@ -81,7 +88,7 @@ impl Conversation {
         };
         check_count("calls", message.calls.len()).map_err(|invalid| Failure::from(invalid).into_status())?;
         for call in message.calls {
-            self.open.push(Box::pin(decide(self.node.clone(), call)));
+            self.open.push((self.decide)(call));
         }
         Ok(())
     }
@@ -98,7 +105,7 @@ impl Conversation {
     }
 }
 
-async fn decide(node: Node, call: v1::StreamCall) -> v1::StreamAnswer {
+async fn decide(node: Arc<Node>, call: v1::StreamCall) -> v1::StreamAnswer {
     let id = call.id;
     let answer = answer(&node, call).await;
     v1::StreamAnswer {

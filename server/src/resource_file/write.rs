@@ -6,6 +6,7 @@ use prost_types::Duration;
 use tollgate_proto::v1::{self, limit::Kind as Parameters};
 
 use super::words::{ANCHORS, SCOPES};
+use crate::grpc::convert::definition::SCOPE_VALUES;
 
 /// Writes resources so that reading them gives the same definitions. The generation is left out: it belongs to the
 /// cluster that counts it.
@@ -71,9 +72,11 @@ fn limit(limit: &v1::Limit) -> String {
     }
     lines.texts("operations", &limit.operations);
     lines.text("dimension", &limit.dimension);
-    let scope = SCOPES.iter().find(|(_, scope)| *scope == limit.scope());
-    if let Some((word, _)) = scope.filter(|(_, scope)| *scope != v1::Scope::Resource) {
+    let scoped = limit.scope() != v1::Scope::Resource;
+    if let Some((word, _)) = SCOPES.iter().find(|(_, scope)| scoped && *scope == limit.scope()) {
         lines.text("scope", word);
+    }
+    if scoped || limit.max_scope_values != SCOPE_VALUES {
         lines.number("max_scope_values", limit.max_scope_values.into());
     }
     if limit.shadow {

@@ -9,9 +9,11 @@ use tollgate_proto::v1;
 
 use super::{Fields, Invalid};
 
+// The defaults that `resource.proto` states.
 const DISPATCH_TOLERANCE_MAX: Span = Span::from_millis(500);
 const SETTLE_WITHIN: Span = Span::from_secs(60);
-const SCOPE_VALUES: u32 = 10_000;
+/// `Limit.max_scope_values`.
+pub const SCOPE_VALUES: u32 = 10_000;
 const DAY: Span = Span::from_secs(24 * 3600);
 const CLOCK_SKEW_MAX: Span = Span::from_secs(1);
 const RESOLUTION: u32 = 100;

@@ -11,6 +11,8 @@ pub mod resource;
 pub mod usage;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use fields::{Fields, Invalid};

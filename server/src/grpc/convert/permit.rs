@@ -68,17 +68,6 @@ fn outcome(outcome: v1::Outcome) -> CallOutcome {
     }
 }
 
-/// The outcome as metrics name it.
-pub fn outcome_word(outcome: v1::Outcome) -> &'static str {
-    match outcome {
-        v1::Outcome::Unspecified | v1::Outcome::Ok => "ok",
-        v1::Outcome::Throttled => "throttled",
-        v1::Outcome::ClientError => "client_error",
-        v1::Outcome::ServerError => "server_error",
-        v1::Outcome::NotSent => "not_sent",
-    }
-}
-
 fn check_feedback(fields: &mut Fields, feedback: &v1::VendorFeedback) {
     fields.within("feedback.status", feedback.status.into(), 100..=599);
     let bytes: usize = feedback.headers.iter().map(|(name, value)| name.len() + value.len()).sum();

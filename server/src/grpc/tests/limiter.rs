@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 
 use super::*;
 use crate::{
-    metrics::{FeedbackLabels, OutcomeLabels},
+    metrics::FeedbackLabels,
     raft::call::{ClusterView, Query},
     resource_file,
 };
@@ -108,8 +108,6 @@ async fn a_permit_from_grant_to_end() {
     rig.permits().release_permit(release.clone()).await.unwrap();
     let feedback = FeedbackLabels { status: 429 };
     assert_eq!(rig.node.metrics.feedback.get_or_create(&feedback).get(), 1);
-    let throttled = OutcomeLabels { outcome: "throttled" };
-    assert_eq!(rig.node.metrics.releases.get_or_create(&throttled).get(), 1);
 
     let ended = (Code::FailedPrecondition, "PERMIT_ENDED".to_owned());
     assert_eq!(reason(&rig.permits().release_permit(release).await.unwrap_err()), ended);
