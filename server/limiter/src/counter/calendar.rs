@@ -4,6 +4,10 @@
 //! day begins at the first instant of its date: where midnight is skipped by a change of the zone's offset, the day
 //! begins with that change; where midnight comes twice, at the first of the two. Days are therefore 23, 24 or 25 h
 //! long, and other lengths where history had them; a date that a zone skipped altogether has no window.
+//!
+//! **Hazard:** the database is part of the binary. While nodes of two releases run together, a zone whose rules the newer
+//! release changed has two midnights, and the nodes diverge if one is passed; so a release that brings a new database
+//! has to say so.
 
 use jiff::{
     Timestamp,

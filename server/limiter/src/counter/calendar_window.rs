@@ -14,7 +14,11 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Counter, Place, Tolerant, calendar::window_at};
+use super::{
+    calendar::window_at,
+    debit::Place,
+    kind::{Counter, Tolerant},
+};
 use crate::model::{FixedWindow, Span, Stamp, WallTime};
 
 /// The state of a calendar window: the current window and the one after it. Times are nanoseconds of wall time.

@@ -14,7 +14,10 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Counter, Place, Tolerant};
+use super::{
+    debit::Place,
+    kind::{Counter, Tolerant},
+};
 use crate::model::{ClusterTime, FixedWindow, Span, Stamp};
 
 /// The state of a window that opens with the first request. Without calls in it no window is open.

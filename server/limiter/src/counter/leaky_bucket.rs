@@ -12,7 +12,11 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Counter, Place, saturating_u64, scaled, token_bucket::rescale_up};
+use super::{
+    debit::Place,
+    kind::Counter,
+    scale::{rescale_up, saturating_u64, scaled},
+};
 use crate::model::{ClusterTime, LeakyBucket, Span, Stamp};
 
 /// The state of a leaky bucket.

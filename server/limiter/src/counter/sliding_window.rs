@@ -16,7 +16,10 @@ use std::collections::VecDeque;
 
 use minicbor::{Decode, Encode};
 
-use super::{Counter, Place, Tolerant};
+use super::{
+    debit::Place,
+    kind::{Counter, Tolerant},
+};
 use crate::model::{ClusterTime, SlidingWindow, Span, Stamp};
 
 /// The state of a sliding window.

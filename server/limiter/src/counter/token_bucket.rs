@@ -13,7 +13,12 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Counter, Place, dips::Dips, saturating_u64, scaled};
+use super::{
+    debit::Place,
+    dips::Dips,
+    kind::Counter,
+    scale::{rescale_down, rescale_up, saturating_u64, scaled},
+};
 use crate::model::{ClusterTime, Span, Stamp, TokenBucket};
 
 /// The state of a token bucket.
@@ -114,18 +119,4 @@ impl Counter for TokenBucketCounter {
 /// How long it takes to refill `spent`, rounded up.
 fn refill_time(rules: &TokenBucket, spent: u128) -> Span {
     Span(saturating_u64(spent.div_ceil(u128::from(rules.refill_amount))))
-}
-
-/// `value · numerator / denominator`, rounded down, without a product that could overflow unless the result does.
-pub(super) fn rescale_down(value: u128, numerator: u64, denominator: u64) -> u128 {
-    let (numerator, denominator) = (u128::from(numerator), u128::from(denominator));
-    let (whole, rest) = (value / denominator, value % denominator);
-    whole.saturating_mul(numerator).saturating_add(rest * numerator / denominator)
-}
-
-/// The same, rounded up.
-pub(super) fn rescale_up(value: u128, numerator: u64, denominator: u64) -> u128 {
-    let (numerator, denominator) = (u128::from(numerator), u128::from(denominator));
-    let (whole, rest) = (value / denominator, value % denominator);
-    whole.saturating_mul(numerator).saturating_add((rest * numerator).div_ceil(denominator))
 }

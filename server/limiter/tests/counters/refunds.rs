@@ -1,7 +1,7 @@
 //! Refund and settlement conserve: nothing is lost that could be given back, nothing is given back twice.
 
 use proptest::prelude::*;
-use tollgate_limiter::*;
+use tollgate_limiter::{counter::RateCounter, *};
 
 use crate::script::*;
 
@@ -59,6 +59,25 @@ proptest! {
         prop_assert_eq!(debit.amount(), truth);
         prop_assert_eq!(guessed.available(), knew.available());
         prop_assert_eq!(guessed.earliest(1, guessed.now), knew.earliest(1, knew.now));
+    }
+
+    /// A counter that cannot be told from a fresh one may be dropped, and be made again for the next call.
+    #[test]
+    fn a_debit_of_a_counter_that_was_dropped_takes_nothing_from_its_successor(
+        rules in all_kinds(),
+        steps in steps(prop_oneof![4 => acquires(), 2 => forces(), 1 => refunds(), 1 => settlements()]),
+        amounts in prop::collection::vec(1..9u64, 1..20),
+    ) {
+        let mut history = History::run(rules.clone(), &steps);
+        history.now = history.now.after(history.counter.fresh_in(rules.terms(), history.now));
+        history.counter = RateCounter::fresh(rules.terms(), history.now);
+        let mut dropped = std::mem::take(&mut history.calls);
+        amounts.iter().for_each(|amount| history.debit(*amount));
+        let used = history.counter.used(rules.terms(), history.now);
+        for call in &mut dropped {
+            history.counter.correct(rules.terms(), &mut call.debit, 0, history.now);
+            prop_assert_eq!(history.counter.used(rules.terms(), history.now), used);
+        }
     }
 
     #[test]
