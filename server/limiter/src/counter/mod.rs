@@ -12,8 +12,8 @@
 //!   nothing to give back, and neither has a window that passed: otherwise a refund could be spent a second time.
 //! * An amount is at most [`MAX_AMOUNT`](crate::model::MAX_AMOUNT) = 10^12 and a period at most 400 days < 2^55 ns, so
 //!   an amount times a period is below 2^95, and so is cluster time times an amount below 2^104: 128 bits hold sums of
-//!   millions of them. Debts alone have no bound of their own; where one could pass 2^128 the sum saturates, which
-//!   only makes the debt last longer.
+//!   millions of them. Debts alone have no bound of their own: they stop at 2^128, which the fastest refill repays
+//!   in ten thousand million years.
 
 use crate::model::{LimitKind, Span};
 
