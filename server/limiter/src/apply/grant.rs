@@ -53,20 +53,23 @@ impl Limiter {
                 request_id: acquire.request_id.clone(),
             },
         );
-        if let Some(request_id) = &acquire.request_id {
-            let granted = Remembered {
-                body: Fingerprint::of(acquire),
-                permit: id,
-                granted_at: now.cluster,
-                key: grant.key.clone(),
-                slots: grant.slots.clone(),
-                use_within: grant.use_within,
-                ended: false,
-                replayed: false,
-            };
-            self.request_ids.insert(request_id.clone(), granted, now.cluster);
-        }
+        self.remember_request(acquire, &grant);
         Ok(Outcome::Granted(grant))
+    }
+
+    fn remember_request(&mut self, acquire: &Acquire, grant: &Grant) {
+        let Some(request_id) = &acquire.request_id else { return };
+        let granted = Remembered {
+            body: Fingerprint::of(acquire),
+            permit: grant.permit,
+            granted_at: self.now.cluster,
+            key: grant.key.clone(),
+            slots: grant.slots.clone(),
+            use_within: grant.use_within,
+            ended: false,
+            replayed: false,
+        };
+        self.request_ids.insert(request_id.clone(), granted, self.now.cluster);
     }
 
     /// A permit that ends where it begins (no slots, nothing to be settled) leaves no record.

@@ -48,8 +48,9 @@ impl Limiter {
         };
         let leased = state.leased.iter().map(|(id, ())| *id);
         for id in leased.chain(state.settleable.iter().map(|(id, _)| *id)) {
-            if let Some(request_id) = self.permits.remove(id).and_then(|permit| permit.request_id) {
-                self.request_ids.end(&request_id, id);
+            let permit = self.permits.remove(id);
+            if let Some(request_id) = permit.as_ref().and_then(|permit| permit.request_id.as_ref()) {
+                self.request_ids.end(request_id, id);
             }
         }
         Ok(Outcome::Deleted)

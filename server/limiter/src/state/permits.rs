@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::{CowMap, LimitId};
+use super::{CowMap, LimitId, Shared};
 use crate::{
     counter::Debit,
     model::{ClusterTime, Dimension, Label, PermitId, RequestId, ResourceName, Span},
@@ -80,8 +80,9 @@ impl Permit {
 /// so that people can see who holds them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Permits {
+    /// Records are large and go in the order in which they came: behind a pointer, moving up what follows is cheap.
     #[n(0)]
-    by_id: CowMap<PermitId, Permit>,
+    by_id: CowMap<PermitId, Shared<Permit>>,
     /// Leases by their end.
     #[n(1)]
     leases: CowMap<(ClusterTime, PermitId), ()>,
@@ -97,12 +98,12 @@ impl Permits {
 
     /// Also of a permit that has ended, while its record lasts.
     pub(crate) fn get(&self, id: PermitId) -> Option<&Permit> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|permit| &**permit)
     }
 
     /// The permit, unless it has ended. Does not depend on how far the clearing of ended ones has come.
     pub(crate) fn live(&self, id: PermitId, now: ClusterTime) -> Option<&Permit> {
-        self.by_id.get(&id).filter(|permit| now < permit.ends_at)
+        self.get(id).filter(|permit| now < permit.ends_at)
     }
 
     pub(crate) fn insert(&mut self, id: PermitId, permit: Permit) {
@@ -110,10 +111,10 @@ impl Permits {
             true => self.leases.insert((permit.ends_at, id), ()),
             false => self.forgets.insert((permit.reclaimed_at(), id), ()),
         };
-        self.by_id.insert(id, permit);
+        self.by_id.insert(id, Shared::new(permit));
     }
 
-    pub(crate) fn remove(&mut self, id: PermitId) -> Option<Permit> {
+    pub(crate) fn remove(&mut self, id: PermitId) -> Option<Shared<Permit>> {
         let permit = self.by_id.remove(&id)?;
         self.leases.remove(&(permit.ends_at, id));
         self.forgets.remove(&(permit.reclaimed_at(), id));
@@ -147,7 +148,7 @@ impl Permits {
     }
 
     /// Removes the next record that nothing depends on any more.
-    pub(crate) fn forget_next(&mut self, now: ClusterTime) -> Option<(PermitId, Permit)> {
+    pub(crate) fn forget_next(&mut self, now: ClusterTime) -> Option<(PermitId, Shared<Permit>)> {
         let (&(due, id), ()) = self.forgets.first()?;
         if due > now {
             return None;

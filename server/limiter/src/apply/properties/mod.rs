@@ -1,4 +1,6 @@
 //! What holds of the whole limiter, whatever is asked of it and whatever the resources look like.
+//!
+//! `PROPTEST_CASES=10000 cargo test` looks further.
 
 mod generate;
 
@@ -12,10 +14,6 @@ use crate::model::*;
 
 /// Somewhere in March 2026, so that days of 23 hours are not far.
 const BIRTH: Stamp = Stamp { cluster: ClusterTime(0), wall: WallTime(1_772_900_000_000_000_000) };
-
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 /// The limiter after an entry, and what it answered.
 fn applied(limiter: &Limiter, stamp: Stamp, commands: &[Command]) -> (Limiter, Vec<Answer>) {
@@ -59,7 +57,7 @@ fn figures(limiter: &Limiter, stamp: Stamp, name: &ResourceName) -> BTreeMap<(Li
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_same_log_gives_the_same_state_through_a_snapshot_too(log in log(any_command(), 40), cut in 0usize..40) {
