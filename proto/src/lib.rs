@@ -1,5 +1,10 @@
 //! Tollgate's wire, generated from the `.proto` files beside this crate, which are its manual.
 
+#![allow(
+    clippy::doc_lazy_continuation,
+    reason = "the comments of .proto files are indented in their own way"
+)]
+
 /// The public API.
 pub mod v1 {
     tonic::include_proto!("tollgate.v1");

@@ -14,7 +14,7 @@ pub enum BadAddress {
     /// No port, 0, or above 65535.
     #[error("must end in a port from 1 to 65535")]
     BadPort,
-    /// 0.0.0.0 or [::].
+    /// `0.0.0.0` or `[::]`.
     #[error("is a wildcard: others cannot connect to it; state the address by which they reach this node")]
     Wildcard,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tollgate_proto::v1::{self, cluster_service_server::ClusterService};
 use tonic::{Request, Response, Status};
+use tracing::info;
 
 use super::{
     answer::{answer, timeout},
@@ -86,6 +87,7 @@ impl Cluster {
         let member = cluster::new_member(request)?;
         match self.change(Call::AddMember(member), timeout).await? {
             MemberChange::Added(view) => {
+                info!(member = view.member.id, peer_address = view.member.peer_address, "member added");
                 // A learner does not lead.
                 let member = cluster::member(view, 0, &self.node.versions);
                 Ok(v1::AddMemberResponse { member: Some(member) })
@@ -101,7 +103,10 @@ impl Cluster {
     ) -> Result<v1::RemoveMemberResponse, Failure> {
         let id = cluster::member_id("id", request.id)?;
         match self.change(Call::RemoveMember(id), timeout).await? {
-            MemberChange::Removed => Ok(v1::RemoveMemberResponse {}),
+            MemberChange::Removed => {
+                info!(member = id, "member removed");
+                Ok(v1::RemoveMemberResponse {})
+            }
             other => Err(Failure::mismatch(&other)),
         }
     }
@@ -112,7 +117,10 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<v1::TransferLeadershipResponse, Failure> {
         match self.change(Call::TransferLeadership(request.to), timeout).await? {
-            MemberChange::Transferred(leader_id) => Ok(v1::TransferLeadershipResponse { leader_id }),
+            MemberChange::Transferred(leader_id) => {
+                info!(leader = leader_id, "leadership handed over on request");
+                Ok(v1::TransferLeadershipResponse { leader_id })
+            }
             other => Err(Failure::mismatch(&other)),
         }
     }

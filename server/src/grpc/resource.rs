@@ -6,6 +6,7 @@ use prost::Message;
 use tollgate_limiter::{Command, DeleteResource, Outcome, Rejection, UpdateResource};
 use tollgate_proto::v1::{self, resource_service_server::ResourceService};
 use tonic::{Request, Response, Status};
+use tracing::info;
 
 use super::{
     answer::{answer, timeout},
@@ -97,7 +98,9 @@ impl Resources {
         if wire.generation != 0 {
             return Err(Invalid::field("generation", "must be 0: the server sets it").into());
         }
-        self.store(Command::CreateResource(definition::definition(wire)?), timeout).await
+        let stored = self.store(Command::CreateResource(definition::definition(wire)?), timeout).await?;
+        info!(resource = stored.name, generation = stored.generation, "resource created");
+        Ok(stored)
     }
 
     async fn get(&self, request: v1::GetResourceRequest, timeout: Duration) -> Result<v1::Resource, Failure> {
@@ -134,14 +137,20 @@ impl Resources {
             return Err(Invalid::field("generation", problem).into());
         }
         let resource = definition::definition(wire)?;
-        self.store(Command::UpdateResource(UpdateResource { resource, generation }), timeout).await
+        let command = Command::UpdateResource(UpdateResource { resource, generation });
+        let stored = self.store(command, timeout).await?;
+        info!(resource = stored.name, generation = stored.generation, "resource updated");
+        Ok(stored)
     }
 
     async fn delete(&self, request: v1::DeleteResourceRequest, timeout: Duration) -> Result<(), Failure> {
         let name = resource::name(&request.name)?;
         let command = Command::DeleteResource(DeleteResource { name, generation: request.generation });
         match self.command(command, timeout).await? {
-            Outcome::Deleted => Ok(()),
+            Outcome::Deleted => {
+                info!(resource = request.name, "resource deleted, with what its limits had counted");
+                Ok(())
+            }
             other => Err(Failure::mismatch(&other)),
         }
     }
