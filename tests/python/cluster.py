@@ -64,11 +64,11 @@ members = [{", ".join(m.member() for m in members)}]
         self.process = subprocess.Popen(
             [os.environ["TOLLGATE"], "server", "--config", str(self.config)], stdout=log, stderr=log
         )
-        self.connect()
+        if self.channel is None:
+            self.connect()
 
     def connect(self):
-        if self.channel is not None:
-            self.channel.close()
+        # Once: other threads use the channel while the node is down, and it finds the node again by itself.
         # A killed node must be found again quickly once it is back.
         options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50)]
         self.channel = grpc.insecure_channel(self.client, options=options)
