@@ -3,12 +3,16 @@
 //! `PROPTEST_CASES=10000 cargo test` looks further.
 
 mod generate;
+mod guarantees;
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use self::generate::{Entry, acquire, any_command, log, permit_command};
+use self::{
+    generate::{Entry, acquire, any_command, log, permit_command},
+    guarantees::Grants,
+};
 use super::Limiter;
 use crate::model::*;
 
@@ -190,6 +194,24 @@ proptest! {
             let most = without.get(&counter).map_or(i64::MAX, |(_, available)| *available);
             prop_assert!(available <= most, "{counter:?}: {available} > {most}");
         }
+    }
+
+    #[test]
+    fn every_limit_keeps_what_it_promises(log in log(permit_command(), 60)) {
+        let mut grants = Grants::default();
+        walk(&log, |before, stamp, command, answer, _| {
+            match (command, answer) {
+                (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) if !grant.replayed => {
+                    let resource = before.resource(&acquire.resource).unwrap().resource;
+                    grants.granted(&resource, acquire, grant, stamp);
+                }
+                (Command::Release(release), Ok(Outcome::Released(_))) => grants.settled(release.permit, Some(release)),
+                (Command::GiveBack(permit), Ok(Outcome::Released(_))) => grants.settled(*permit, None),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        grants.keep_what_was_promised()?;
     }
 
     #[test]
