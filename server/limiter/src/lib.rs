@@ -14,6 +14,51 @@
 //!
 //! **Invariant:** the limiter sees time only as the stamp in the entry. **Invariant:** leases expire only in `apply`.
 //! **Invariant:** a denial changes nothing but time.
+//!
+//! ```
+//! use tollgate_limiter::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let name = ResourceName::new("salesforce/acme")?;
+//! let burst = TokenBucket { capacity: 5, refill_amount: 1, refill_period: Span::from_secs(1) };
+//! let limit = Limit {
+//!     name: LimitName::new("burst")?,
+//!     operations: vec![],
+//!     dimension: None,
+//!     scope: Scope::Resource,
+//!     max_scope_values: 1,
+//!     shadow: false,
+//!     kind: LimitKind::TokenBucket(burst),
+//! };
+//! let resource = Resource {
+//!     name: name.clone(),
+//!     limits: vec![limit],
+//!     keys: vec![],
+//!     dispatch_tolerance: Span::ZERO,
+//!     settle_within: Span::from_secs(60),
+//!     description: Description::default(),
+//! };
+//! let acquire = Command::Acquire(Acquire {
+//!     resource: name,
+//!     operation: Label::default(),
+//!     cost: 3,
+//!     amounts: Default::default(),
+//!     consumer: Label::default(),
+//!     subject: Label::default(),
+//!     key: Label::default(),
+//!     priority: Priority::Medium,
+//!     lease: None,
+//!     request_id: None,
+//! });
+//!
+//! let (mut limiter, mut answers) = (Limiter::default(), vec![]);
+//! let entry = [Command::CreateResource(resource), acquire.clone(), acquire];
+//! limiter.apply(Stamp::default(), &entry, &mut answers);
+//! assert!(matches!(&answers[1], Ok(Outcome::Granted(grant)) if grant.usage[0].available == 2));
+//! assert!(matches!(&answers[2], Ok(Outcome::Denied(denial)) if denial.retry_after == Span::from_secs(1)));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod apply;
 pub mod counter;
