@@ -31,6 +31,7 @@ scripts! {
     a_refusal_says_what_the_log_would
     a_stale_generation_is_refused
     all_limits_or_none
+    an_update_does_not_stop_releases
     another_body_under_a_request_id_is_refused
     cost_above_what_could_ever_be_granted_is_invalid
     daily_windows_begin_at_midnight_in_their_zone

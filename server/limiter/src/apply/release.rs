@@ -29,11 +29,12 @@ impl Limiter {
 
     pub(super) fn release(&mut self, release: &Release) -> Answer {
         let now = self.now;
-        let resource = self.live_permit(release.permit)?.resource.clone();
-        let state = self.resources.get_mut(&resource).ok_or(Rejection::PermitEnded)?;
-        check(state, release).map_err(Rejection::Invalid)?;
-        let mut permit = self.permits.remove(release.permit).ok_or(Rejection::PermitEnded)?;
+        let permit = self.live_permit(release.permit)?;
+        let state = self.resources.get(&permit.resource).ok_or(Rejection::PermitEnded)?;
+        check(state, permit, release).map_err(Rejection::Invalid)?;
 
+        let mut permit = self.permits.remove(release.permit).ok_or(Rejection::PermitEnded)?;
+        let state = self.resources.get_mut(&permit.resource).ok_or(Rejection::PermitEnded)?;
         state.leased.remove(&release.permit);
         state.settleable.remove(&release.permit);
         for hold in &permit.holds {
@@ -52,11 +53,11 @@ impl Limiter {
     }
 }
 
-fn check(state: &ResourceState, release: &Release) -> Result<(), Violation> {
+fn check(state: &ResourceState, permit: &Permit, release: &Release) -> Result<(), Violation> {
     if let Some(cost) = release.cost.filter(|cost| *cost > MAX_AMOUNT) {
         return Err(Violation::new("cost", format!("must be 0 to {MAX_AMOUNT}, not {cost}")));
     }
-    request::check_amounts(&state.definition, &release.amounts)
+    request::check_amounts(&state.definition, &release.amounts, &permit.amounts)
 }
 
 fn settle(state: &mut ResourceState, permit: &mut Permit, release: &Release, now: Stamp) {

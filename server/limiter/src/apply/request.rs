@@ -68,7 +68,7 @@ pub(super) fn check(resource: &Resource, acquire: &Acquire) -> Result<(), Violat
     if acquire.cost == 0 || acquire.cost > MAX_AMOUNT {
         return Err(Violation::new("cost", format!("must be 1 to {MAX_AMOUNT}, not {}", acquire.cost)));
     }
-    check_amounts(resource, &acquire.amounts)?;
+    check_amounts(resource, &acquire.amounts, &BTreeMap::new())?;
     if !acquire.key.is_empty() && !resource.keys.contains(&acquire.key) {
         return Err(Violation::new("key", unknown_key(resource)));
     }
@@ -84,17 +84,20 @@ pub(super) fn check(resource: &Resource, acquire: &Acquire) -> Result<(), Violat
     Ok(())
 }
 
-/// Amounts must be of dimensions that some limit weighs by, so that a misspelt one does not go uncounted.
+/// Amounts must be of dimensions that some limit weighs by, so that a misspelt one does not go uncounted; or did when the
+/// permit was `acquired`, so that a change of the resource does not stop the release of what was granted before.
 pub(super) fn check_amounts(
     resource: &Resource,
     amounts: &BTreeMap<Dimension, u64>,
+    acquired: &BTreeMap<Dimension, u64>,
 ) -> Result<(), Violation> {
     for (dimension, amount) in amounts {
         let field = || format!("amounts[\"{dimension}\"]");
         if *amount > MAX_AMOUNT {
             return Err(Violation::new(field(), format!("must be 0 to {MAX_AMOUNT}, not {amount}")));
         }
-        if !resource.limits.iter().any(|limit| limit.dimension.as_ref() == Some(dimension)) {
+        let weighed = resource.limits.iter().any(|limit| limit.dimension.as_ref() == Some(dimension));
+        if !weighed && !acquired.contains_key(dimension) {
             return Err(Violation::new(field(), unknown_dimension(resource)));
         }
     }
