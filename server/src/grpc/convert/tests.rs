@@ -1,3 +1,4 @@
+use prost::Message;
 use prost_types::Duration;
 use tollgate_limiter::{Anchor, Command, LimitKind, PermitId, Priority, Span, StoredResource};
 use tollgate_proto::v1::{self, limit::Kind};
@@ -291,4 +292,30 @@ fn durations_are_exact_both_ways() {
         assert_eq!(fields.span("field", Some(duration(span))), span);
         assert_eq!(fields.finish(Some(())), Ok(()));
     }
+}
+
+#[test]
+fn figures_stay_small_enough_to_be_read() {
+    let text = tollgate_limiter::Label::new(&"x".repeat(200)).unwrap();
+    let held = tollgate_limiter::HeldSlot {
+        limit: tollgate_limiter::LimitName::new("slots").unwrap(),
+        scope_value: text.clone(),
+        index: 1,
+        generation: 1,
+        permit: PermitId(1),
+        consumer: text.clone(),
+        subject: text.clone(),
+        operation: text,
+        held_for: Span(1),
+        lease_left: Span(1),
+    };
+    let stored = StoredResource { resource: defined(sliding(seconds(1))), generation: 1 };
+    let usage = tollgate_limiter::ResourceUsage {
+        stored,
+        limits: vec![],
+        held: vec![held; 10_000],
+        settleable_permits: 0,
+    };
+    let figures = usage::figures(usage);
+    assert!(figures.encoded_len() < 3 << 20 && figures.held.len() > 1_000);
 }

@@ -1,5 +1,6 @@
 //! Live figures, from the wire and for it.
 
+use prost::Message;
 use tollgate_limiter::{CounterFigures, HeldSlot, Label, LimitFigures, ResourceName, ResourceUsage};
 use tollgate_proto::v1;
 
@@ -8,6 +9,9 @@ use crate::raft::call::Query;
 
 const SCOPE_VALUES: u32 = 100;
 const SCOPE_VALUES_MAX: u64 = 1_000;
+
+/// Clients read messages of up to 4 MiB unless told otherwise; the counters need room beside the slots.
+const HELD_BYTES_MAX: usize = 2 << 20;
 
 /// Reads the request for figures.
 pub fn query(request: &v1::GetResourceUsageRequest) -> Result<Query, Invalid> {
@@ -31,7 +35,7 @@ pub fn figures(usage: ResourceUsage) -> v1::GetResourceUsageResponse {
     v1::GetResourceUsageResponse {
         resource: Some(resource(usage.stored)),
         limits: usage.limits.into_iter().map(limit).collect(),
-        held: usage.held.into_iter().map(held).collect(),
+        held: fitting(usage.held.into_iter().map(held)),
         settleable_permits: usage.settleable_permits,
     }
 }
@@ -52,6 +56,16 @@ fn counter(figures: CounterFigures) -> v1::CounterFigures {
         available: figures.available,
         full_in: Some(duration(figures.full_in)),
     }
+}
+
+/// As many slots as fit in an answer that every client can read.
+fn fitting(held: impl Iterator<Item = v1::HeldSlot>) -> Vec<v1::HeldSlot> {
+    let mut bytes = 0;
+    held.take_while(|slot| {
+        bytes += slot.encoded_len();
+        bytes <= HELD_BYTES_MAX
+    })
+    .collect()
 }
 
 fn held(slot: HeldSlot) -> v1::HeldSlot {
