@@ -105,7 +105,7 @@ where
             }
             Err(status) => {
                 let hint = status.metadata().clone();
-                let fault = Fault::from(status);
+                let fault = Fault::of_node(&node.address, status);
                 match fault.verdict() {
                     // An overloaded leader is still the leader.
                     Verdict::Final | Verdict::Unsent(Some(_)) => {}

@@ -74,8 +74,9 @@ impl Fault {
     }
 }
 
-impl From<Status> for Fault {
-    fn from(status: Status) -> Fault {
+impl Fault {
+    /// What the node at `address` said, or what kept this client from hearing it.
+    pub(crate) fn of_node(address: &str, status: Status) -> Fault {
         let details = status.get_error_details();
         Fault {
             reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
@@ -90,7 +91,8 @@ impl From<Status> for Fault {
                 })
                 .collect(),
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
-            connect_error: connect_error(&status),
+            connect_error: connect_error(&status)
+                .map(|cause| format!("cannot connect to {address}: {cause}")),
             status,
         }
     }

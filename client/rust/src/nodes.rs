@@ -25,7 +25,7 @@ const SHUNNED_FOR: Duration = Duration::from_secs(5);
 /// One node and the connection to it, which is made when it is first needed.
 #[derive(Clone)]
 pub(crate) struct Node {
-    address: Arc<str>,
+    pub(crate) address: Arc<str>,
     pub(crate) channel: Channel,
 }
 

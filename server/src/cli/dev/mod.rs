@@ -93,16 +93,17 @@ fn prepare(layout: &Layout, fresh: bool) -> Result<(), Failure> {
         layout.remove().map_err(|error| failed("delete the earlier run in", error))?;
     }
     fs::create_dir_all(&layout.directory).map_err(|error| failed("create", error))?;
+    let found = |id| fs::read_to_string(layout.configuration(id)).ok();
+    let foreign = |&id: &NodeId| layout.data(id).exists() && found(id) != Some(layout.configuration_text(id));
+    if let Some(id) = layout.ids().find(foreign) {
+        let data = layout.data(id);
+        return Err(Failure::new(format!("{} is of a cluster with other settings", data.display())).advise(
+            "Use the --base-port and --data-dir of then, or --fresh to delete the data of that cluster.",
+        ));
+    }
     for id in layout.ids() {
-        let (path, wanted) = (layout.configuration(id), layout.configuration_text(id));
-        match fs::read_to_string(&path) {
-            Ok(found) if found == wanted => {}
-            Ok(_) if layout.data(id).exists() => {
-                return Err(Failure::new(format!("{} is of a cluster with other settings", path.display()))
-                    .advise("Use the --base-port and --data-dir of then, or --fresh to delete that cluster's data."));
-            }
-            _ => fs::write(&path, wanted).map_err(|error| failed("write into", error))?,
-        }
+        fs::write(layout.configuration(id), layout.configuration_text(id))
+            .map_err(|error| failed("write into", error))?;
     }
     Ok(())
 }
@@ -167,7 +168,9 @@ async fn announce_leader(client: Client, ended: NodeId) {
     while since.elapsed() < START_PATIENCE {
         match look.cluster().get().await {
             Ok(view) if view.leader_id != 0 && view.leader_id != ended => {
-                println!("node {} leads ({} later)", view.leader_id, duration::human(since.elapsed()));
+                let took = duration::human(since.elapsed());
+                // Nobody may be reading any more.
+                let _ = output::print(&format!("node {} leads ({took} later)", view.leader_id));
                 return;
             }
             _ => sleep(LOOK_EVERY).await,

@@ -1,0 +1,122 @@
+//! Decisions, and permits without slots.
+
+use std::time::Duration;
+
+use tollgate_client::{BATCH_MAX, Error, Outcome, Unusable, v1::GrantedPermit};
+use tonic::Status;
+
+use crate::fake::{Node, denied, granted, plain, wire};
+
+#[tokio::test]
+async fn a_request_says_what_it_was_told() {
+    let node = Node::start().await;
+    let client = node.client();
+    let _ = client
+        .acquire("openai/acme")
+        .operation("chat")
+        .cost(2)
+        .amount("input_tokens", 1_200)
+        .consumer("summariser")
+        .subject("jane")
+        .key("main")
+        .lease(Duration::from_millis(1_500))
+        .await
+        .unwrap();
+    let asked = node.script().acquires[0].clone();
+    assert_eq!(
+        (asked.resource.as_str(), asked.operation.as_str(), asked.cost),
+        ("openai/acme", "chat", Some(2))
+    );
+    assert_eq!(
+        (asked.consumer.as_str(), asked.subject.as_str(), asked.key.as_str()),
+        ("summariser", "jane", "main")
+    );
+    assert_eq!(asked.amounts["input_tokens"], 1_200);
+    assert_eq!(asked.lease, Some(wire(Duration::from_millis(1_500))));
+}
+
+#[tokio::test]
+async fn a_denial_names_the_limit_and_the_time() {
+    let node = Node::start().await;
+    node.on_acquire(|_, _| denied(Duration::from_millis(1_500)));
+    let error = node.client().acquire("r").await.unwrap_err();
+    let Error::Denied(denial) = error else { panic!("{error:?}") };
+    assert_eq!((denial.limit.as_str(), denial.retry_after), ("daily", Duration::from_millis(1_500)));
+    assert_eq!((denial.exhausted[0].amount, denial.exhausted[0].requested), (10, 1));
+    assert_eq!(node.script().acquires.len(), 1);
+}
+
+#[tokio::test]
+async fn waiting_asks_again_after_a_denial() {
+    let node = Node::start().await;
+    node.on_acquire(|_, n| if n < 3 { denied(Duration::from_millis(1)) } else { granted(plain("p0-1")) });
+    let _ = node.client().acquire("r").wait_up_to(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(node.script().acquires.len(), 3);
+    // Nothing was left open before, so a denial need not go through the log.
+    assert!(node.script().acquires.iter().all(|request| request.attempt == 1));
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_denial() {
+    let node = Node::start().await;
+    node.on_acquire(|_, _| denied(Duration::from_secs(3_600)));
+    let error = node.client().acquire("r").wait_up_to(Duration::from_millis(20)).await.unwrap_err();
+    assert!(matches!(error, Error::Denied(_)), "{error:?}");
+    assert!(node.script().acquires.len() >= 2);
+}
+
+fn short_lived(id: &str) -> GrantedPermit {
+    GrantedPermit { use_within: Some(wire(Duration::from_nanos(1))), ..plain(id) }
+}
+
+#[tokio::test]
+async fn a_permit_that_comes_too_late_is_given_back_and_asked_for_anew() {
+    let node = Node::start().await;
+    node.on_acquire(|_, n| granted(if n == 1 { short_lived("late") } else { plain("timely") }));
+    let permit = node.client().acquire("r").await.unwrap();
+    assert_eq!(permit.id(), "timely");
+    let script = node.script();
+    assert_eq!(
+        (script.releases[0].permit_id.as_str(), script.releases[0].outcome()),
+        ("late", Outcome::NotSent)
+    );
+    assert_ne!(script.acquires[0].request_id, script.acquires[1].request_id);
+}
+
+#[tokio::test]
+async fn a_late_permit_of_a_known_request_id_is_refused_but_not_given_back() {
+    let node = Node::start().await;
+    node.on_acquire(|_, _| granted(GrantedPermit { replayed: true, ..short_lived("late") }));
+    let permit = node.client().acquire("r").request_id("shared").await.unwrap();
+    assert_eq!(permit.ensure_usable(), Err(Unusable::TooLateToDispatch));
+    assert!(permit.replayed());
+    assert!(node.script().releases.is_empty(), "another process may have sent the call");
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_in_order_and_each_for_itself() {
+    let node = Node::start().await;
+    node.on_acquire(|_, n| match n {
+        1 => granted(plain("first")),
+        2 => denied(Duration::from_secs(1)),
+        _ => Err(Status::invalid_argument("must be 1 or more")),
+    });
+    let client = node.client();
+    let requests = ["a", "b", "c"].map(|resource| client.acquire(resource));
+    let answers = client.acquire_each(requests).await.unwrap();
+    assert_eq!(answers[0].as_ref().unwrap().id(), "first");
+    assert!(matches!(answers[1], Err(Error::Denied(_))));
+    assert!(matches!(&answers[2], Err(Error::Invalid { violations, .. }) if violations[0].field == "cost"));
+}
+
+#[tokio::test]
+async fn a_batch_has_a_size() {
+    let node = Node::start().await;
+    let client = node.client();
+    for size in [0, BATCH_MAX + 1] {
+        let requests: Vec<_> = (0..size).map(|_| client.acquire("r")).collect();
+        let error = client.acquire_each(requests).await.unwrap_err();
+        assert!(matches!(&error, Error::Invalid { violations, .. } if violations[0].field == "requests"));
+    }
+    assert!(node.script().acquires.is_empty());
+}

@@ -1,0 +1,301 @@
+//! A node that answers as it is told, and remembers what it was asked.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, task::AbortHandle};
+use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tollgate_client::{Client, v1::*};
+use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use acquire_permit_response::Decision;
+use cluster_service_server::{ClusterService, ClusterServiceServer};
+use permit_service_server::{PermitService, PermitServiceServer};
+
+/// One fake node; its service ends with it.
+pub struct Node {
+    pub address: String,
+    behaviour: Behaviour,
+    task: AbortHandle,
+}
+
+/// What a node does, and what it was asked.
+#[derive(Clone)]
+pub struct Behaviour(Arc<Mutex<Script>>);
+
+type Answers<Q, A> = Box<dyn FnMut(&Q, usize) -> Result<A, Status> + Send>;
+
+pub struct Script {
+    pub acquires: Vec<AcquirePermitRequest>,
+    pub renewals: Vec<RenewPermitRequest>,
+    pub releases: Vec<ReleasePermitRequest>,
+    pub additions: Vec<AddMemberRequest>,
+    pub leader: Option<String>,
+    on_acquire: Answers<AcquirePermitRequest, AcquirePermitResponse>,
+    on_renew: Answers<RenewPermitRequest, RenewPermitResponse>,
+    on_release: Answers<ReleasePermitRequest, ReleasePermitResponse>,
+    on_add: Answers<AddMemberRequest, AddMemberResponse>,
+}
+
+impl Node {
+    /// A node that grants a permit without slots to everybody.
+    pub async fn start() -> Node {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let behaviour = Behaviour(Arc::new(Mutex::new(Script::default())));
+        let serving = Server::builder()
+            .add_service(PermitServiceServer::new(behaviour.clone()))
+            .add_service(ClusterServiceServer::new(behaviour.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(serving).abort_handle();
+        Node { address, behaviour, task }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect([&self.address]).unwrap()
+    }
+
+    pub fn script(&self) -> parking_lot::MutexGuard<'_, Script> {
+        self.behaviour.0.lock()
+    }
+
+    /// The answer to the n-th acquire, from 1 on.
+    pub fn on_acquire(
+        &self,
+        answer: impl FnMut(&AcquirePermitRequest, usize) -> Result<AcquirePermitResponse, Status> + Send + 'static,
+    ) {
+        self.script().on_acquire = Box::new(answer);
+    }
+
+    pub fn on_renew(
+        &self,
+        answer: impl FnMut(&RenewPermitRequest, usize) -> Result<RenewPermitResponse, Status> + Send + 'static,
+    ) {
+        self.script().on_renew = Box::new(answer);
+    }
+
+    pub fn on_release(
+        &self,
+        answer: impl FnMut(&ReleasePermitRequest, usize) -> Result<ReleasePermitResponse, Status> + Send + 'static,
+    ) {
+        self.script().on_release = Box::new(answer);
+    }
+
+    pub fn on_add(
+        &self,
+        answer: impl FnMut(&AddMemberRequest, usize) -> Result<AddMemberResponse, Status> + Send + 'static,
+    ) {
+        self.script().on_add = Box::new(answer);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An address where nobody listens.
+pub async fn nobody() -> String {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// Waits until something is so.
+pub async fn eventually(mut so: impl FnMut() -> bool) {
+    while !so() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What a server says with one of the API's reasons.
+pub fn refusal(code: Code, reason: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, "tollgate", std::collections::HashMap::new());
+    Status::with_error_details(code, reason.to_lowercase(), details)
+}
+
+pub fn overloaded(retry_after: Duration) -> Status {
+    let mut details =
+        ErrorDetails::with_error_info("OVERLOADED", "tollgate", std::collections::HashMap::new());
+    details.set_retry_info(Some(retry_after));
+    Status::with_error_details(Code::ResourceExhausted, "overloaded", details)
+}
+
+pub fn granted(permit: GrantedPermit) -> Result<AcquirePermitResponse, Status> {
+    Ok(AcquirePermitResponse { decision: Some(Decision::Granted(permit)) })
+}
+
+/// A permit without slots.
+pub fn plain(id: &str) -> GrantedPermit {
+    GrantedPermit { permit_id: id.to_owned(), ..Default::default() }
+}
+
+/// A permit that holds a slot.
+pub fn slot(id: &str, lease: Duration) -> GrantedPermit {
+    let slot = Slot { limit: "concurrent".to_owned(), index: 3, generation: 7 };
+    GrantedPermit { lease: Some(wire(lease)), slots: vec![slot], ..plain(id) }
+}
+
+pub fn denied(retry_after: Duration) -> Result<AcquirePermitResponse, Status> {
+    let exhausted = ExhaustedLimit {
+        limit: "daily".to_owned(),
+        amount: 10,
+        requested: 1,
+        retry_after: Some(wire(retry_after)),
+        ..Default::default()
+    };
+    let denied = DeniedPermit {
+        reason: DenialReason::LimitExhausted.into(),
+        limit: "daily".to_owned(),
+        exhausted: vec![exhausted],
+        retry_after: Some(wire(retry_after)),
+    };
+    Ok(AcquirePermitResponse { decision: Some(Decision::Denied(denied)) })
+}
+
+pub fn wire(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).unwrap()
+}
+
+impl Default for Script {
+    fn default() -> Script {
+        Script {
+            acquires: Vec::new(),
+            renewals: Vec::new(),
+            releases: Vec::new(),
+            additions: Vec::new(),
+            leader: None,
+            on_acquire: Box::new(|_, n| granted(plain(&format!("p0-{n:x}")))),
+            on_renew: Box::new(|request, _| Ok(RenewPermitResponse { lease: request.lease })),
+            on_release: Box::new(|_, _| {
+                Ok(ReleasePermitResponse { held_for: Some(wire(Duration::from_secs(1))) })
+            }),
+            on_add: Box::new(|request, _| {
+                let member = Member { id: request.id, ..Default::default() };
+                Ok(AddMemberResponse { member: Some(member) })
+            }),
+        }
+    }
+}
+
+impl Script {
+    fn acquire(&mut self, request: AcquirePermitRequest) -> Result<AcquirePermitResponse, Status> {
+        self.acquires.push(request.clone());
+        (self.on_acquire)(&request, self.acquires.len())
+    }
+
+    fn answer<T>(&self, result: Result<T, Status>) -> Result<Response<T>, Status> {
+        let mut response = Response::new(result?);
+        if let Some(leader) = &self.leader {
+            response.metadata_mut().insert("tollgate-leader", leader.parse().unwrap());
+        }
+        Ok(response)
+    }
+}
+
+#[tonic::async_trait]
+impl PermitService for Behaviour {
+    type StreamPermitsStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<StreamPermitsResponse, Status>> + Send>>;
+
+    async fn acquire_permit(
+        &self,
+        request: Request<AcquirePermitRequest>,
+    ) -> Result<Response<AcquirePermitResponse>, Status> {
+        let mut script = self.0.lock();
+        let result = script.acquire(request.into_inner());
+        script.answer(result)
+    }
+
+    async fn acquire_permits(
+        &self,
+        request: Request<AcquirePermitsRequest>,
+    ) -> Result<Response<AcquirePermitsResponse>, Status> {
+        use acquire_permit_result::Result as Decided;
+        let mut script = self.0.lock();
+        let results = request
+            .into_inner()
+            .requests
+            .into_iter()
+            .map(|request| match script.acquire(request) {
+                Ok(response) => Decided::Response(response),
+                Err(status) => Decided::Error(CallError {
+                    code: status.code().into(),
+                    message: status.message().to_owned(),
+                    field: "cost".to_owned(),
+                    ..Default::default()
+                }),
+            })
+            .map(|result| AcquirePermitResult { result: Some(result) })
+            .collect();
+        script.answer(Ok(AcquirePermitsResponse { results }))
+    }
+
+    async fn renew_permit(
+        &self,
+        request: Request<RenewPermitRequest>,
+    ) -> Result<Response<RenewPermitResponse>, Status> {
+        let mut script = self.0.lock();
+        let request = request.into_inner();
+        script.renewals.push(request.clone());
+        let n = script.renewals.len();
+        let result = (script.on_renew)(&request, n);
+        script.answer(result)
+    }
+
+    async fn release_permit(
+        &self,
+        request: Request<ReleasePermitRequest>,
+    ) -> Result<Response<ReleasePermitResponse>, Status> {
+        let mut script = self.0.lock();
+        let request = request.into_inner();
+        script.releases.push(request.clone());
+        let n = script.releases.len();
+        let result = (script.on_release)(&request, n);
+        script.answer(result)
+    }
+
+    async fn stream_permits(
+        &self,
+        _: Request<Streaming<StreamPermitsRequest>>,
+    ) -> Result<Response<Self::StreamPermitsStream>, Status> {
+        Err(Status::unimplemented("the client does not stream"))
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for Behaviour {
+    async fn add_member(
+        &self,
+        request: Request<AddMemberRequest>,
+    ) -> Result<Response<AddMemberResponse>, Status> {
+        let mut script = self.0.lock();
+        let request = request.into_inner();
+        script.additions.push(request.clone());
+        let n = script.additions.len();
+        let result = (script.on_add)(&request, n);
+        script.answer(result)
+    }
+
+    async fn get_cluster(
+        &self,
+        _: Request<GetClusterRequest>,
+    ) -> Result<Response<GetClusterResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn remove_member(
+        &self,
+        _: Request<RemoveMemberRequest>,
+    ) -> Result<Response<RemoveMemberResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        _: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+}

@@ -1,0 +1,8 @@
+//! The client against nodes that do what a test tells them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod acquiring;
+mod failover;
+mod fake;
+mod leases;

@@ -1,0 +1,80 @@
+//! `tollgate dev` and `tollgate cluster` while leaders come and go.
+
+use std::net::TcpListener;
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+
+use crate::cluster::{Cluster, answer, eventually, free_base_port, tollgate};
+
+impl Cluster {
+    fn status(&self) -> Value {
+        self.tollgate(&["cluster", "status", "--output", "json"]).expect(0, "").json()
+    }
+
+    fn leader(&self) -> u64 {
+        self.status()["leader_id"].as_u64().unwrap()
+    }
+}
+
+#[test]
+fn a_killed_leader_takes_no_permit_with_it() {
+    let cluster = Cluster::start();
+    let acquire = ["acquire", "salesforce/acme", "--output", "json"];
+    let permit = cluster.tollgate(&acquire).expect(0, "").json();
+    let id = permit["permit_id"].as_str().unwrap();
+
+    let leader = cluster.leader();
+    kill(cluster.process(leader), Signal::SIGKILL).unwrap();
+    cluster.wait_for(&format!("node {leader} has ended"));
+    cluster.wait_for(" leads (");
+    cluster.tollgate(&acquire).expect(0, "granted");
+    cluster.tollgate(&["renew", id]).expect(0, "renewed");
+    assert_ne!(cluster.leader(), leader);
+    eventually("the dead node is seen as such", || {
+        let members = cluster.status()["members"].clone();
+        let dead = members.as_array().unwrap().iter().find(|member| member["id"] == leader).cloned();
+        dead.unwrap()["reachable"] == false
+    });
+}
+
+#[test]
+fn leadership_is_handed_over_and_members_are_checked() {
+    let cluster = Cluster::start();
+    let leader = cluster.leader();
+    let other = leader % 3 + 1;
+    cluster.tollgate(&["cluster", "transfer", &other.to_string()]).expect(0, &format!("node {other} leads"));
+    assert_eq!(cluster.leader(), other);
+    cluster.tollgate(&["cluster", "status"]).expect(0, "leader").expect(0, "voter");
+
+    cluster.tollgate(&["cluster", "transfer", "9"]).expect(5, "cluster status");
+    cluster.tollgate(&["cluster", "remove", "9"]).expect(5, "cluster status");
+    let add = ["cluster", "add", "1", "--peer", "127.0.0.1:1", "--client", "127.0.0.1:2"];
+    cluster.tollgate(&add).expect(6, "error");
+    cluster
+        .tollgate(&["cluster", "add", "4", "--peer", "nowhere", "--client", "127.0.0.1:2"])
+        .expect(2, "peer_address");
+}
+
+#[test]
+fn a_cluster_that_was_stopped_goes_on_where_it_was() {
+    let mut cluster = Cluster::start();
+    let permit = cluster.tollgate(&["acquire", "salesforce/acme", "--output", "json"]).expect(0, "").json();
+    cluster.restart();
+    cluster.tollgate(&["renew", permit["permit_id"].as_str().unwrap()]).expect(0, "renewed");
+
+    let other_port = free_base_port().to_string();
+    let mut dev = tollgate();
+    dev.args(["dev", "--base-port", &other_port, "--data-dir"]).arg(cluster.directory().join("data"));
+    answer(dev).expect(1, "other settings").expect(1, "--fresh");
+}
+
+#[test]
+fn a_cluster_that_cannot_start_says_why() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let base_port = free_base_port();
+    let _taken = TcpListener::bind(("127.0.0.1", base_port)).unwrap();
+    let mut dev = tollgate();
+    dev.args(["dev", "--base-port", &base_port.to_string(), "--data-dir"]).arg(directory.path());
+    answer(dev).expect(1, "node 1 has ended").expect(1, &base_port.to_string());
+}

@@ -1,0 +1,10 @@
+//! The command line as people and scripts use it: the real binary, real processes, real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cluster;
+mod commands;
+mod failover;
+mod permits;
+mod refusals;
+mod resources;

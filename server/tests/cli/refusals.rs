@@ -1,0 +1,112 @@
+//! What ends at once, with a message that says what to do.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Stdio},
+};
+
+use crate::cluster::{answer, eventually, free_base_port, tollgate};
+
+/// `tollgate server` for a cluster of one.
+fn server(data_dir: &Path, base_port: u16) -> std::process::Command {
+    let [client, peer, http] = [0, 1, 2].map(|offset| format!("127.0.0.1:{}", base_port + offset));
+    let mut command = tollgate();
+    command.arg("server").args(["--node-id", "1", "--data-dir"]).arg(data_dir);
+    command.args(["--listen-client", &client, "--listen-peer", &peer, "--listen-http", &http]);
+    command.args(["--member", &format!("id=1,peer={peer},client={client},http={http}")]);
+    command
+}
+
+/// A process that ends with this value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let base_port = free_base_port();
+    let _taken = TcpListener::bind(("127.0.0.1", base_port)).unwrap();
+    answer(server(directory.path(), base_port)).expect(1, &base_port.to_string()).expect(1, "client");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_is_named() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let below_a_file = file.join("data");
+    answer(server(&below_a_file, free_base_port())).expect(1, below_a_file.to_str().unwrap());
+}
+
+#[test]
+fn one_data_directory_serves_one_process() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let base_port = free_base_port();
+    let first = server(directory.path(), base_port).stderr(Stdio::null()).spawn().unwrap();
+    let _first = Running(first);
+    let nodes = format!("127.0.0.1:{base_port}");
+    eventually("the first one leads", || {
+        let status = ["cluster", "status", "--output", "json", "--timeout", "1s", "--nodes", &nodes];
+        let mut command = tollgate();
+        command.args(status);
+        let answer = answer(command);
+        answer.code == Some(0) && answer.json()["leader_id"] == 1
+    });
+    answer(server(directory.path(), free_base_port())).expect(1, directory.path().to_str().unwrap());
+}
+
+#[test]
+fn all_faults_of_a_configuration_are_told_at_once() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("node.toml");
+    let text = "[node]\nid = 0\ndata_dri = \"x\"\n[listen]\nclient = \"nowhere\"\n";
+    fs::write(&path, text).unwrap();
+    let mut command = tollgate();
+    command.args(["server", "--config"]).arg(&path);
+    answer(command)
+        .expect(2, "data_dri")
+        .expect(2, "data_dir")
+        .expect(2, "listen.client")
+        .expect(2, "node.id");
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_unavailable() {
+    let nodes = format!("127.0.0.1:{}", free_base_port());
+    let mut command = tollgate();
+    command.args(["acquire", "r", "--timeout", "200ms", "--nodes", &nodes]);
+    answer(command).expect(4, &nodes).expect(4, "TOLLGATE_NODES");
+}
+
+#[test]
+fn a_command_line_that_is_not_valid_is_refused() {
+    for (args, said) in [
+        (&["acquire"][..], "RESOURCE"),
+        (&["acquire", "r", "--lease", "soon"], "--lease"),
+        (&["acquire", "r", "--amount", "tokens"], "--amount"),
+        (&["acquire", "r", "--nodes", "nowhere"], "nowhere"),
+        (&["resource", "list", "--output", "xml"], "json"),
+        (&["no-such-command"], "no-such-command"),
+    ] {
+        let mut command = tollgate();
+        command.args(args);
+        answer(command).expect(2, said);
+    }
+}
+
+#[test]
+fn completions_are_for_each_shell() {
+    for shell in ["bash", "zsh", "fish"] {
+        let mut command = tollgate();
+        command.args(["completions", shell]);
+        answer(command).expect(0, "tollgate");
+    }
+}
