@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     }
 
     tokio::select! {
-        () = long_call() => println!("done, and still held: {}", permit.is_usable()),
+        () = long_call() => println!("done, and still held: {}", permit.is_held()),
         () = permit.lost() => eprintln!("stopped: somebody else may hold the slot"),
     }
     permit.release().outcome(Outcome::Ok).await?;

@@ -123,15 +123,20 @@ impl Permit {
         self.lease.as_ref().map(Lease::left)
     }
 
+    /// Whether a call that is under way may go on: its slots are held for certain, or it needs none.
+    pub fn is_held(&self) -> bool {
+        self.held_for_another().is_none_or(|left| !left.is_zero())
+    }
+
     /// Whether the call may be dispatched now: see [`Permit::ensure_usable`].
     pub fn is_usable(&self) -> bool {
         self.ensure_usable().is_ok()
     }
 
     /// Ask this right before the call is dispatched: fails when the time to dispatch it has passed, or when the lease may
-    /// have ended. A call that is under way needs only the lease: watch [`Permit::lost`].
+    /// have ended. A call that is under way needs only the lease: [`Permit::is_held`], [`Permit::lost`].
     pub fn ensure_usable(&self) -> Result<(), Unusable> {
-        if self.lease.as_ref().is_some_and(|lease| lease.left().is_zero()) {
+        if !self.is_held() {
             return Err(Unusable::LeaseLost);
         }
         if self.dispatch_until.is_some_and(|until| until <= Instant::now()) {

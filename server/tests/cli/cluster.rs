@@ -55,14 +55,17 @@ impl Cluster {
 
     /// The binary, about to be run against this cluster.
     pub fn command(&self, args: &[&str]) -> Command {
-        let nodes: Vec<_> =
-            [0, 10, 20].iter().map(|offset| format!("127.0.0.1:{}", self.base_port + offset)).collect();
         let mut command = tollgate();
-        command.args(args).env("TOLLGATE_NODES", nodes.join(",")).args(timeout(args));
+        command.args(args).env("TOLLGATE_NODES", self.nodes()).args(timeout(args));
         command
     }
 
-    /// Creates one resource.
+    /// What `TOLLGATE_NODES` must be to reach it.
+    pub fn nodes(&self) -> String {
+        [0, 10, 20].map(|offset| format!("127.0.0.1:{}", self.base_port + offset)).join(",")
+    }
+
+    /// Creates resources.
     pub fn define(&self, toml: &str) {
         let file = self.file("define.toml", toml);
         let answer = self.tollgate(&["resource", "apply", "-f", file.to_str().unwrap()]);

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod commands;
+mod examples;
 mod failover;
 mod permits;
 mod refusals;

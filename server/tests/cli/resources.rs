@@ -54,7 +54,7 @@ fn a_faulty_file_changes_nothing() {
     let second = ONE.replace("test/one", "test/two").replace("period", "perod");
     let file = cluster.file("faulty.toml", &format!("{ONE}{second}"));
     let answer = cluster.tollgate(&["resource", "apply", "-f", file.to_str().unwrap()]);
-    let answer = answer.expect(2, "line 17").expect(2, "perod").expect(2, "period");
+    let answer = answer.expect(2, "line 18").expect(2, "perod").expect(2, "period");
     assert!(answer.stdout.is_empty(), "{answer:?}");
     cluster.tollgate(&["resource", "get", "test/one"]).expect(5, "error");
     cluster.tollgate(&["resource", "apply", "-f", "/does/not/exist"]).expect(1, "/does/not/exist");
