@@ -8,6 +8,7 @@
 //! kernel may have dropped the pages and say so only once (Rebello et al., "Can Applications Recover from fsync
 //! Failures?", ATC 2020).
 
+pub mod commit_mark;
 pub mod data_dir;
 pub mod engine;
 pub mod memory;

@@ -91,7 +91,8 @@ impl<C> Leadership<C> {
 
     /// The proposal that this entry carries, if it is one of this leader's.
     pub fn take_proposal(&mut self, index: u64) -> Option<Proposal<C>> {
-        self.proposals.pop_front_if(|proposal| proposal.index == index)
+        self.proposals.front().filter(|proposal| proposal.index == index)?;
+        self.proposals.pop_front()
     }
 
     fn has_work(&self) -> bool {

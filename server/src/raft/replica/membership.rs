@@ -96,8 +96,7 @@ impl<C> Replica<C> {
     }
 
     fn raft_change(&self, change: &Change) -> ConfChangeV2 {
-        let mut single = ConfChangeSingle::default();
-        single.node_id = change.id();
+        let mut single = ConfChangeSingle { node_id: change.id(), ..ConfChangeSingle::default() };
         single.set_change_type(match change {
             Change::Add(_) => ConfChangeType::AddLearnerNode,
             Change::Promote(_) => ConfChangeType::AddNode,

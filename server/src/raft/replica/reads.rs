@@ -71,8 +71,8 @@ impl<C> Reads<C> {
     }
 
     fn take_answerable(&mut self, applied: u64) -> Option<Vec<(Query, C)>> {
-        let round = self.rounds.pop_front_if(|round| round.index.is_some_and(|index| index <= applied))?;
-        Some(round.queries)
+        self.rounds.front().filter(|round| round.index.is_some_and(|index| index <= applied))?;
+        self.rounds.pop_front().map(|round| round.queries)
     }
 }
 

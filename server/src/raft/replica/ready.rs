@@ -42,7 +42,8 @@ impl Writes {
 
     /// Whether the step can be followed: its write is durable, or it had none.
     fn take_done(&mut self, persisted: u64) -> Option<Waiting> {
-        self.waiting.pop_front_if(|waiting| waiting.number <= persisted || !waiting.is_written)
+        self.waiting.front().filter(|waiting| waiting.number <= persisted || !waiting.is_written)?;
+        self.waiting.pop_front()
     }
 }
 
