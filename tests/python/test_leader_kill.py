@@ -15,7 +15,7 @@ from conftest import daily, seconds, slots
 KILLS = int(os.environ.get("TOLLGATE_LEADER_KILLS", "10"))
 SLOTS = 25  # As Salesforce's.
 BUDGET = 40_000
-SERVED_BETWEEN_KILLS = 40  # Grants that must be acknowledged before the next leader dies.
+SERVED_BETWEEN_KILLS = 200  # Grants that must be acknowledged before the next leader dies.
 
 
 class Worker(threading.Thread):
