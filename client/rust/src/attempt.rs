@@ -11,7 +11,7 @@ use crate::{
     duration::jitter,
     error::Error,
     fault::{Fault, Verdict},
-    nodes::Nodes,
+    nodes::{Node, Nodes},
 };
 
 /// How long one of several tries may take. A node without a leader says so within 2 s; one that is silent for longer
@@ -90,48 +90,48 @@ where
     let asked_at = Instant::now();
     let ends_at = asked_at + deadline.min(DEADLINE_MAX);
     let mut backoff = BACKOFF.build();
-    let mut certain = true;
-    let mut number = 0_u32;
-    loop {
-        number = number.saturating_add(1);
+    let mut repeated = false;
+    for number in 1.. {
         let node = nodes.pick();
         let left = ends_at.saturating_duration_since(Instant::now());
         let timeout = if repeat == Repeat::Freely { left.min(TRY_TIMEOUT) } else { left };
-        let fault = match try_once(ask(Try { channel: node.channel.clone(), number, timeout }), timeout).await
-        {
+        let attempt = Try { channel: node.channel.clone(), number, timeout };
+        let status = match try_once(ask(attempt), timeout).await {
             Ok(response) => {
                 nodes.learn(response.metadata());
-                return Ok(Answered { message: response.into_inner(), asked_at, repeated: !certain });
+                return Ok(Answered { message: response.into_inner(), asked_at, repeated });
             }
-            Err(status) => {
-                let hint = status.metadata().clone();
-                let fault = Fault::of_node(&node.address, status);
-                match fault.verdict() {
-                    // An overloaded leader is still the leader.
-                    Verdict::Final | Verdict::Unsent(Some(_)) => {}
-                    Verdict::Unsent(None) | Verdict::Unknown => nodes.failed(&node),
-                }
-                nodes.learn(&hint);
-                fault
-            }
+            Err(status) => status,
         };
-        let repeated = !certain;
-        let wait = match fault.verdict() {
-            Verdict::Final => return Err(Failed { error: fault.into_error(certain), repeated }),
-            Verdict::Unsent(wait) => wait.unwrap_or_default(),
-            Verdict::Unknown => {
-                certain = false;
-                Duration::ZERO
-            }
+        let fault = note(nodes, &node, status);
+        let (wait, certain) = match fault.verdict() {
+            Verdict::Final => return Err(Failed { error: fault.into_error(!repeated), repeated }),
+            Verdict::Unsent(wait) => (wait.unwrap_or_default(), !repeated),
+            Verdict::Unknown => (Duration::ZERO, false),
         };
         let pause = backoff.next().unwrap_or_default().max(wait + jitter(wait / 2));
         let over = Instant::now() + pause >= ends_at;
         if over || (!certain && repeat == Repeat::OnlyUnsent) {
             return Err(Failed { error: fault.into_error(certain), repeated });
         }
-        tracing::debug!(number, ?pause, "try failed, trying again");
+        repeated = !certain;
+        tracing::debug!(number, ?pause, "a try failed; trying again");
         sleep(pause).await;
     }
+    unreachable!("tries are counted for longer than a deadline can last")
+}
+
+/// Draws from a failed try what there is to know about the nodes.
+fn note(nodes: &Nodes, node: &Node, status: Status) -> Fault {
+    let hint = status.metadata().clone();
+    let fault = Fault::of_node(&node.address, status);
+    match fault.verdict() {
+        // An overloaded leader is still the leader.
+        Verdict::Final | Verdict::Unsent(Some(_)) => {}
+        Verdict::Unsent(None) | Verdict::Unknown => nodes.failed(node),
+    }
+    nodes.learn(&hint);
+    fault
 }
 
 async fn try_once<T>(

@@ -4,7 +4,7 @@ use std::{error, iter, time::Duration};
 
 use tollgate_proto::v1;
 use tonic::{Code, ConnectError, Status};
-use tonic_types::StatusExt;
+use tonic_types::{FieldViolation, StatusExt};
 
 use crate::{
     duration::from_wire,
@@ -32,6 +32,24 @@ pub(crate) enum Verdict {
 }
 
 impl Fault {
+    /// What the node at `address` said, or what kept this client from hearing it.
+    pub(crate) fn of_node(address: &str, status: Status) -> Fault {
+        let details = status.get_error_details();
+        let wrong_fields = details.bad_request().into_iter().flat_map(|bad| &bad.field_violations);
+        let violation = |wrong: &FieldViolation| Violation {
+            field: wrong.field.clone(),
+            description: wrong.description.clone(),
+        };
+        Fault {
+            reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
+            violations: wrong_fields.map(violation).collect(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            connect_error: connect_error(&status)
+                .map(|cause| format!("cannot connect to {address}: {cause}")),
+            status,
+        }
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         match (self.reason.as_str(), self.status.code()) {
             ("NO_LEADER" | "SHUTTING_DOWN" | "STORAGE_FULL", _) => Verdict::Unsent(None),
@@ -70,30 +88,6 @@ impl Fault {
                 Error::Conflict { reason, message }
             }
             _ => Error::Other(Box::new(status)),
-        }
-    }
-}
-
-impl Fault {
-    /// What the node at `address` said, or what kept this client from hearing it.
-    pub(crate) fn of_node(address: &str, status: Status) -> Fault {
-        let details = status.get_error_details();
-        Fault {
-            reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
-            violations: details
-                .bad_request()
-                .map(|bad| bad.field_violations.iter())
-                .into_iter()
-                .flatten()
-                .map(|violation| Violation {
-                    field: violation.field.clone(),
-                    description: violation.description.clone(),
-                })
-                .collect(),
-            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
-            connect_error: connect_error(&status)
-                .map(|cause| format!("cannot connect to {address}: {cause}")),
-            status,
         }
     }
 }

@@ -18,7 +18,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 pub use failure::Failure;
 pub use output::Output;
@@ -41,9 +41,6 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
-    #[command(flatten)]
-    remote: Remote,
-
     #[command(subcommand)]
     command: Command,
 }
@@ -55,19 +52,35 @@ enum Command {
     /// Runs three nodes on this machine, with sample resources, to try things out.
     Dev(dev::Args),
     /// Asks for a permit; with `-- COMMAND`, runs it only with a permit, and releases that afterwards.
-    Acquire(Box<acquire::Args>),
+    Acquire(Box<Asking<acquire::Args>>),
     /// Ends a permit: its slots are free at once.
-    Release(release::Args),
+    Release(Asking<release::Args>),
     /// Extends the lease of a permit.
-    Renew(renew::Args),
+    Renew(Asking<renew::Args>),
     /// Shows and changes the protected resources and their limits.
-    #[command(subcommand)]
-    Resource(resource::Command),
+    Resource(Administering<resource::Command>),
     /// Shows and changes the cluster.
-    #[command(subcommand)]
-    Cluster(cluster::Command),
+    Cluster(Administering<cluster::Command>),
     /// Prints a shell's completions for this command.
     Completions(completions::Args),
+}
+
+/// Arguments of a subcommand that asks a cluster.
+#[derive(Debug, Args)]
+struct Asking<T: Args> {
+    #[command(flatten)]
+    what: T,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Subcommands that ask a cluster.
+#[derive(Debug, Args)]
+struct Administering<T: Subcommand> {
+    #[command(subcommand)]
+    what: T,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 /// Does what the process' arguments say. A current-thread runtime: one node's work fits one core, and moving it between
@@ -86,16 +99,25 @@ pub fn main() -> ExitCode {
 
 impl Cli {
     async fn run(self) -> Result<ExitCode, Failure> {
-        let Cli { remote, command } = self;
-        let output = remote.output;
-        match command {
+        match self.command {
             Command::Server(flags) => server::run(*flags).await,
             Command::Dev(args) => dev::run(args).await,
-            Command::Acquire(args) => acquire::run(&remote.client()?, output, *args).await,
-            Command::Release(args) => release::run(&remote.client()?, output, args).await,
-            Command::Renew(args) => renew::run(&remote.client()?, output, args).await,
-            Command::Resource(command) => resource::run(&remote.client()?, output, command).await,
-            Command::Cluster(command) => cluster::run(&remote.client()?, output, command).await,
+            Command::Acquire(asking) => {
+                let Asking { what, remote } = *asking;
+                acquire::run(&remote.client()?, remote.output, what).await
+            }
+            Command::Release(Asking { what, remote }) => {
+                release::run(&remote.client()?, remote.output, what).await
+            }
+            Command::Renew(Asking { what, remote }) => {
+                renew::run(&remote.client()?, remote.output, what).await
+            }
+            Command::Resource(Administering { what, remote }) => {
+                resource::run(&remote.client()?, remote.output, what).await
+            }
+            Command::Cluster(Administering { what, remote }) => {
+                cluster::run(&remote.client()?, remote.output, what).await
+            }
             Command::Completions(args) => completions::run(&args),
         }
     }

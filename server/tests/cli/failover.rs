@@ -1,9 +1,11 @@
 //! `tollgate dev` and `tollgate cluster` while leaders come and go.
 
-use std::net::TcpListener;
+use std::{collections::BTreeSet, net::TcpListener, time::Duration};
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use tollgate_client::{Client, Error, Permit};
 
 use crate::cluster::{Cluster, answer, eventually, free_base_port, tollgate};
 
@@ -36,6 +38,42 @@ fn a_killed_leader_takes_no_permit_with_it() {
         let dead = members.as_array().unwrap().iter().find(|member| member["id"] == leader).cloned();
         dead.unwrap()["reachable"] == false
     });
+}
+
+#[test]
+fn clients_do_not_notice_that_a_leader_is_killed() {
+    let cluster = Cluster::start();
+    let slots = 25;
+    let leader = cluster.process(cluster.leader());
+    let nodes = cluster.nodes();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let held = runtime.block_on(async {
+        let client = Client::connect(nodes.split(',')).unwrap().with_deadline(Duration::from_secs(60));
+        let workers: Vec<_> = (0..slots).map(|_| tokio::spawn(work(client.clone()))).collect();
+        sleep(Duration::from_millis(500)).await;
+        kill(leader, Signal::SIGKILL).unwrap();
+        let mut held = Vec::new();
+        for worker in workers {
+            held.push(worker.await.unwrap());
+        }
+        // All slots are taken now, by permits that were granted before, during and after the election.
+        let another = client.acquire("salesforce/acme").await;
+        assert!(matches!(another, Err(Error::Denied(_))), "{another:?}");
+        held.iter().map(|permit| permit.id().to_owned()).collect::<BTreeSet<_>>()
+    });
+    assert_eq!(held.len(), slots);
+}
+
+/// Takes and returns a slot again and again for a while, then keeps one.
+async fn work(client: Client) -> Permit {
+    let since = Instant::now();
+    loop {
+        let permit = client.acquire("salesforce/acme").wait_up_to(Duration::from_secs(60)).await.unwrap();
+        if since.elapsed() > Duration::from_secs(3) {
+            return permit;
+        }
+        permit.release().await.unwrap();
+    }
 }
 
 #[test]
