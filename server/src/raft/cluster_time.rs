@@ -8,11 +8,12 @@
 //! * A leader keeps the anchor that it began with. Were it to anchor at the entries that it applies itself, each would
 //!   lose the time between its proposal and its application, and time would stand still under load.
 //! * After a restart there is no anchor: the outage was measured by no monotonic clock. Time stands still until a quorum
-//!   of wall clocks was read; then it advances by what they say has passed since the last stamp. The *lower median*
-//!   counts: a clock that is wrong alone creates no time, and so no quota.
+//!   of wall clocks was read; then it advances by what they say has passed since the last stamp: from the *upper* median
+//!   then, which each entry carries, to the *lower* median now. A clock that is wrong alone, ahead or behind, then or now,
+//!   creates no time, and so no quota.
 //!
-//! Wall time, for windows that are tied to the calendar, is that same median, and never goes backwards; while there is
-//! no quorum of readings it advances as cluster time does.
+//! Wall time, for windows that are tied to the calendar, is the lower median, and never goes backwards; while there is no
+//! quorum of readings it advances as cluster time does.
 
 use std::collections::BTreeMap;
 
@@ -63,15 +64,15 @@ impl ClusterClock {
         self.anchor = Some(Anchor { stamp: state, monotonic: now.monotonic });
     }
 
-    /// While it leads, a node whose clock has no anchor takes the outage from the wall clocks of a quorum of `voters`. A
-    /// new cluster begins at zero, with their wall time. Returns whether time runs.
-    pub fn resume(&mut self, state: Stamp, voters: &[NodeId], now: Reading) -> bool {
+    /// While it leads, a node whose clock has no anchor takes the outage from the wall clocks of a quorum of `voters`; at
+    /// `state`, they showed `wall_at_most`. A new cluster begins at zero, with their wall time. Returns whether time runs.
+    pub fn resume(&mut self, state: Stamp, wall_at_most: WallTime, voters: &[NodeId], now: Reading) -> bool {
         if self.anchor.is_none()
-            && let Some(median) = self.median_wall(voters, now)
+            && let Some((lower, _)) = self.median_walls(voters, now)
         {
             let is_newborn = state == Stamp::default();
-            let outage = if is_newborn { Span::ZERO } else { wall_between(state.wall, median) };
-            let stamp = Stamp { cluster: state.cluster + outage, wall: median.max(state.wall) };
+            let outage = if is_newborn { Span::ZERO } else { wall_between(wall_at_most, lower) };
+            let stamp = Stamp { cluster: state.cluster + outage, wall: lower.max(state.wall) };
             self.anchor = Some(Anchor { stamp, monotonic: now.monotonic });
         }
         self.anchor.is_some()
@@ -82,20 +83,29 @@ impl ClusterClock {
         let Some(anchor) = self.anchor else { return state };
         let elapsed = Span(now.monotonic.0.saturating_sub(anchor.monotonic.0));
         let mut stamp = anchor.stamp.after(elapsed);
-        if let Some(median) = self.median_wall(voters, now) {
-            stamp.wall = median;
+        if let Some((lower, _)) = self.median_walls(voters, now) {
+            stamp.wall = lower;
         }
         stamp.max(state)
     }
 
-    /// The lower median of the wall clocks of the voters, when a quorum was heard of lately.
-    fn median_wall(&self, voters: &[NodeId], now: Reading) -> Option<WallTime> {
+    /// What the wall shows, or more: `elapsed` after it showed `last` or less.
+    pub fn wall_at_most(&self, last: WallTime, elapsed: Span, voters: &[NodeId], now: Reading) -> WallTime {
+        match self.median_walls(voters, now) {
+            // Without an anchor the outage is still to be credited: its beginning must not be forgotten.
+            Some((_, upper)) if self.anchor.is_some() => upper,
+            _ => WallTime(last.0.saturating_add_unsigned(elapsed.0)),
+        }
+    }
+
+    /// The lower and the upper median of the wall clocks of the voters, when a quorum was heard of lately.
+    fn median_walls(&self, voters: &[NodeId], now: Reading) -> Option<(WallTime, WallTime)> {
         let mut walls: Vec<_> = voters.iter().filter_map(|&id| self.wall_of(id, now)).collect();
         if walls.len() <= voters.len() / 2 {
             return None;
         }
         walls.sort_unstable();
-        walls.get((walls.len() - 1) / 2).copied()
+        Some((*walls.get((walls.len() - 1) / 2)?, *walls.get(walls.len() / 2)?))
     }
 
     fn wall_of(&self, id: NodeId, now: Reading) -> Option<WallTime> {
@@ -147,10 +157,10 @@ mod tests {
     fn after_a_restart_time_stands_still_until_a_quorum_was_read() {
         let mut clock = ClusterClock::new(1);
         let last = state(500, 10_000);
-        assert!(!clock.resume(last, VOTERS, at(50, 70_000)));
+        assert!(!clock.resume(last, last.wall, VOTERS, at(50, 70_000)));
         assert_eq!(clock.stamp(last, VOTERS, at(60, 70_010)), last);
         clock.hear(2, WallTime(70_005 * 1_000_000), at(60, 70_010));
-        assert!(clock.resume(last, VOTERS, at(60, 70_010)));
+        assert!(clock.resume(last, last.wall, VOTERS, at(60, 70_010)));
         assert_eq!(clock.stamp(last, VOTERS, at(60, 70_010)), state(60_505, 70_005));
     }
 
@@ -160,15 +170,31 @@ mod tests {
             let wall = |id: NodeId| 10_000 + if id == *wrong { DAY_MS } else { 0 };
             let mut clock = ClusterClock::new(1);
             clock.hear(2, WallTime(wall(2) * 1_000_000), at(50, wall(1)));
-            assert!(clock.resume(state(500, 10_000), VOTERS, at(50, wall(1))));
+            assert!(clock.resume(state(500, 10_000), state(0, 10_000).wall, VOTERS, at(50, wall(1))));
             assert_eq!(clock.stamp(state(500, 10_000), VOTERS, at(50, wall(1))), state(500, 10_000));
         }
     }
 
     #[test]
+    fn one_clock_in_the_past_creates_no_time_either() {
+        // Only the wrong clock and another one were heard of at the last stamp; the wrong one is away after the outage.
+        let mut before = ClusterClock::new(1);
+        before.follow(state(400, 9_900), at(0, 9_900));
+        before.hear(2, WallTime((10_000 - DAY_MS) * 1_000_000), at(100, 10_000));
+        let last = before.stamp(state(400, 9_900), VOTERS, at(100, 10_000));
+        let wall_at_most = before.wall_at_most(WallTime(0), Span::ZERO, VOTERS, at(100, 10_000));
+        assert_eq!((last.cluster, wall_at_most), (state(500, 0).cluster, state(0, 10_000).wall));
+
+        let mut after = ClusterClock::new(1);
+        after.hear(3, WallTime(12_000 * 1_000_000), at(5, 12_000));
+        assert!(after.resume(last, wall_at_most, VOTERS, at(5, 12_000)));
+        assert_eq!(after.stamp(last, VOTERS, at(5, 12_000)).cluster, state(2_500, 0).cluster);
+    }
+
+    #[test]
     fn a_new_cluster_begins_at_zero_with_the_wall_time_of_its_quorum() {
         let mut clock = ClusterClock::new(1);
-        assert!(clock.resume(Stamp::default(), &[1], at(5, 10_000)));
+        assert!(clock.resume(Stamp::default(), WallTime(0), &[1], at(5, 10_000)));
         assert_eq!(clock.stamp(Stamp::default(), &[1], at(5, 10_000)), state(0, 10_000));
     }
 
@@ -176,7 +202,7 @@ mod tests {
     fn a_stale_reading_does_not_count() {
         let mut clock = ClusterClock::new(1);
         clock.hear(2, WallTime(10_000 * 1_000_000), at(0, 10_000));
-        assert!(!clock.resume(state(1, 1), VOTERS, at(3_001, 13_001)));
+        assert!(!clock.resume(state(1, 1), WallTime(1), VOTERS, at(3_001, 13_001)));
     }
 
     proptest! {
@@ -213,7 +239,7 @@ mod tests {
                 }
             }
             let last = state(500, 1_000);
-            let ran = clock.resume(last, VOTERS, now);
+            let ran = clock.resume(last, last.wall, VOTERS, now);
             prop_assert_eq!(ran, heard[0] || heard[1]);
             let mut sorted = walls;
             sorted.sort_unstable();

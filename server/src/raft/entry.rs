@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use minicbor::{Decode, Encode, Encoder};
-use tollgate_limiter::{Command, Stamp};
+use tollgate_limiter::{Command, Stamp, WallTime};
 
 use super::members::{Incarnation, Member, NodeId};
 
@@ -48,6 +48,9 @@ pub struct Entry {
     /// For the members.
     #[n(4)]
     pub registrations: Vec<Registration>,
+    /// What the wall showed at the stamp, or more: see [`super::cluster_time`].
+    #[n(5)]
+    pub wall_at_most: WallTime,
 }
 
 impl Entry {
@@ -88,8 +91,8 @@ impl EntryBuilder {
     }
 
     /// The encoded [`Entry`].
-    pub fn finish(self, stamp: Stamp, registrations: &[Registration]) -> Vec<u8> {
-        self.write(stamp, registrations).expect(INTO_MEMORY)
+    pub fn finish(self, stamp: Stamp, registrations: &[Registration], wall_at_most: WallTime) -> Vec<u8> {
+        self.write(stamp, registrations, wall_at_most).expect(INTO_MEMORY)
     }
 
     // As the derived encoding of `Entry` does; a test holds them together.
@@ -97,11 +100,12 @@ impl EntryBuilder {
         self,
         stamp: Stamp,
         registrations: &[Registration],
+        wall_at_most: WallTime,
     ) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
         let mut e = Encoder::new(Vec::with_capacity(self.commands.len() + 64));
-        e.array(5)?.u32(VERSION)?.u64(GROUP)?.encode(stamp)?.array(self.count)?;
+        e.array(6)?.u32(VERSION)?.u64(GROUP)?.encode(stamp)?.array(self.count)?;
         e.writer_mut().extend_from_slice(&self.commands);
-        e.encode(registrations)?;
+        e.encode(registrations)?.encode(wall_at_most)?;
         Ok(e.into_writer())
     }
 }
@@ -139,7 +143,7 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
-    use tollgate_limiter::{ClusterTime, PermitId, Renew, WallTime};
+    use tollgate_limiter::{ClusterTime, PermitId, Renew};
 
     use super::*;
 
@@ -151,8 +155,9 @@ mod tests {
         let stamp = Stamp { cluster: ClusterTime(7), wall: WallTime(-9) };
         let mut builder = EntryBuilder::default();
         commands.iter().for_each(|command| builder.push(command));
-        let bytes = builder.finish(stamp, &registrations);
-        let entry = Entry { version: VERSION, group_id: GROUP, stamp, commands, registrations };
+        let wall_at_most = WallTime(5);
+        let bytes = builder.finish(stamp, &registrations, wall_at_most);
+        let entry = Entry { version: VERSION, group_id: GROUP, stamp, commands, registrations, wall_at_most };
         assert_eq!(bytes, minicbor::to_vec(&entry).unwrap());
         assert_eq!(Entry::decode(&bytes), Ok(entry));
     }

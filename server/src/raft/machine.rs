@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use raft::eraftpb::ConfState;
-use tollgate_limiter::{Answer, Limiter};
+use tollgate_limiter::{Answer, Limiter, WallTime};
 
 use super::{
     entry::{Change, Entry, Registration, encode},
@@ -27,6 +27,7 @@ pub struct Machine {
     members: Arc<Members>,
     members_digest: u64,
     configuration: Configuration,
+    wall_at_most: WallTime,
     index: u64,
     term: u64,
 }
@@ -61,6 +62,8 @@ struct Image {
     members: Members,
     #[cbor(n(5), with = "minicbor::bytes")]
     limiter: Vec<u8>,
+    #[n(6)]
+    wall_at_most: WallTime,
 }
 
 /// How a registration ended.
@@ -94,6 +97,7 @@ impl Machine {
         registered: &mut Vec<Registered>,
     ) {
         (self.index, self.term) = (index, term);
+        self.wall_at_most = entry.wall_at_most;
         self.limiter.apply(entry.stamp, &entry.commands, answers);
         registered.extend(entry.registrations.iter().map(|registration| self.register(registration)));
     }
@@ -124,6 +128,11 @@ impl Machine {
     /// The limiter.
     pub fn limiter(&self) -> &Limiter {
         &self.limiter
+    }
+
+    /// What the wall showed at the last stamp, or more.
+    pub fn wall_at_most(&self) -> WallTime {
+        self.wall_at_most
     }
 
     /// Who belongs to the cluster.
@@ -181,6 +190,7 @@ impl Machine {
             configuration: self.configuration.clone(),
             members: Members::clone(&self.members),
             limiter: self.limiter.encode(),
+            wall_at_most: self.wall_at_most,
         })
     }
 
@@ -190,9 +200,9 @@ impl Machine {
         if image.version != VERSION {
             return Err(format!("it has version {}, and this node knows {VERSION}", image.version));
         }
-        let Image { index, term, configuration, members, limiter, .. } = image;
+        let Image { index, term, configuration, members, limiter, wall_at_most, .. } = image;
         let limiter = Limiter::decode(&limiter).map_err(|e| e.to_string())?;
-        let mut machine = Machine { limiter, configuration, index, term, ..Machine::default() };
+        let mut machine = Machine { limiter, configuration, wall_at_most, index, term, ..Machine::default() };
         machine.set_members(members);
         Ok(machine)
     }

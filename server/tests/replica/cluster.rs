@@ -274,6 +274,21 @@ impl Cluster {
         assert_eq!(digests.len(), 1, "seed {}: the nodes have diverged", self.seed);
     }
 
+    /// As [`Cluster::converge`], without the nodes that are no members.
+    pub fn converge_within_members(&mut self) {
+        let leader = self.elect();
+        let members = self.replica(leader).machine().members().clone();
+        for id in self.nodes.keys().copied().filter(|id| !members.by_id.contains_key(id)).collect::<Vec<_>>()
+        {
+            self.node_mut(id).replica = None;
+        }
+        self.converge();
+    }
+
+    pub fn is_up(&self, id: NodeId) -> bool {
+        self.nodes[&id].replica.is_some()
+    }
+
     fn alive(&self) -> impl Iterator<Item = (NodeId, &Replica<CallNumber>)> {
         self.nodes.iter().filter_map(|(id, node)| Some((*id, node.replica.as_ref()?)))
     }
@@ -396,7 +411,7 @@ impl Cluster {
     }
 
     /// A number below `bound`: xorshift64* (Vigna 2016).
-    fn draw(&mut self, bound: u64) -> u64 {
+    pub fn draw(&mut self, bound: u64) -> u64 {
         self.random |= 1;
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+mod chaos;
 mod cluster;
 mod driver;
 mod durability;

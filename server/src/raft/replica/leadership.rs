@@ -153,7 +153,10 @@ impl<C> Replica<C> {
         }
         leadership.is_due = false;
         let (registrations, registering): (Vec<_>, Vec<_>) = leadership.registrations.drain(..).unzip();
-        match self.node.propose(Vec::new(), entry.finish(stamp, &registrations)) {
+        let elapsed = stamp.cluster.since(self.machine.limiter().now().cluster);
+        let (last, voters) = (self.machine.wall_at_most(), self.machine.voters());
+        let wall_at_most = self.clock.wall_at_most(last, elapsed, voters, now);
+        match self.node.propose(Vec::new(), entry.finish(stamp, &registrations, wall_at_most)) {
             Ok(()) => leadership.proposals.push_back(Proposal {
                 index: self.node.raft.raft_log.last_index(),
                 proposed_at: now.monotonic,
@@ -207,7 +210,8 @@ impl<C> Replica<C> {
     fn resume_clock(&mut self, now: Reading) {
         let state = self.machine.limiter().now();
         let Some(leadership) = &mut self.leadership else { return };
-        let runs = self.clock.resume(state, self.machine.voters(), now);
+        let wall_at_most = self.machine.wall_at_most();
+        let runs = self.clock.resume(state, wall_at_most, self.machine.voters(), now);
         if runs && leadership.is_established && state == Stamp::default() && leadership.is_idle() {
             leadership.is_due = true;
         }

@@ -1,0 +1,174 @@
+//! Everything at once: whatever happens, no acknowledged grant is lost, no slot is held twice, a definite refusal has no
+//! effect, and after healing all nodes agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tollgate_limiter::{Command, Outcome, PermitId, Release};
+use tollgate_server::raft::{
+    call::{Call, Refusal, Reply},
+    members::NodeId,
+};
+
+use crate::{
+    cluster::{CallNumber, Cluster, member},
+    words::*,
+};
+
+const SLOTS: u32 = 40;
+const STEPS: u64 = 150;
+
+/// What clients did, and what they know of it.
+#[derive(Default)]
+struct Clients {
+    open: BTreeMap<CallNumber, Asked>,
+    held: BTreeSet<PermitId>,
+    released: BTreeSet<PermitId>,
+    /// Permits whose release was not answered.
+    fading: BTreeSet<PermitId>,
+    /// Requests that may have been granted without an answer.
+    in_doubt: BTreeSet<String>,
+    requests: u64,
+}
+
+enum Asked {
+    Acquire(String),
+    Release(PermitId),
+    Other,
+}
+
+impl Clients {
+    /// Notes the replies that have come.
+    fn listen(&mut self, cluster: &mut Cluster, seed: u64) {
+        let answered: Vec<_> =
+            self.open.keys().copied().filter(|number| cluster.reply(*number).is_some()).collect();
+        for number in answered {
+            let (Some(asked), Some(result)) = (self.open.remove(&number), cluster.reply(number)) else {
+                unreachable!("filtered above")
+            };
+            match (asked, result) {
+                (Asked::Acquire(_), Ok(Reply::Answer(Ok(Outcome::Granted(grant))))) => {
+                    let is_new = self.held.insert(grant.permit) && !self.released.contains(&grant.permit);
+                    assert!(is_new, "seed {seed}: {:?} was granted twice", grant.permit);
+                }
+                (Asked::Acquire(_), Ok(reply)) => assert!(is_denied(reply), "seed {seed}: {reply:?}"),
+                (Asked::Acquire(id), Err(Refusal::OutcomeUnknown)) => {
+                    self.in_doubt.insert(id);
+                }
+                (Asked::Release(permit), Ok(_)) => {
+                    assert!(self.released.insert(permit), "seed {seed}: {permit:?} was released twice");
+                }
+                (Asked::Release(permit), Err(Refusal::OutcomeUnknown)) => {
+                    self.fading.insert(permit);
+                }
+                (Asked::Release(permit), Err(_)) => {
+                    self.held.insert(permit);
+                }
+                (Asked::Acquire(_), Err(_)) | (Asked::Other, _) => {}
+            }
+        }
+    }
+
+    fn acquire(&mut self, cluster: &mut Cluster, at: NodeId) {
+        self.requests += 1;
+        let id = format!("request-{}", self.requests);
+        let number = cluster.call(at, acquire(&id));
+        self.open.insert(number, Asked::Acquire(id));
+    }
+
+    fn release(&mut self, cluster: &mut Cluster, at: NodeId) {
+        let Some(permit) = self.held.pop_first() else { return };
+        let release =
+            Release { permit, outcome: Default::default(), cost: None, amounts: Default::default() };
+        let number = cluster.call(at, command(Command::Release(release)));
+        self.open.insert(number, Asked::Release(permit));
+    }
+
+    /// Calls to a node that has died are never answered.
+    fn give_up(&mut self) {
+        for asked in std::mem::take(&mut self.open).into_values() {
+            match asked {
+                Asked::Acquire(id) => self.in_doubt.insert(id),
+                Asked::Release(permit) => self.fading.insert(permit),
+                Asked::Other => false,
+            };
+        }
+    }
+}
+
+fn disturb(cluster: &mut Cluster, clients: &mut Clients, nodes: u64, seed: u64) {
+    let id = 1 + cluster.draw(nodes);
+    match cluster.draw(24) {
+        0 if cluster.is_up(id) => cluster.crash(id, seed as usize % 3),
+        1..=3 if !cluster.is_up(id) => cluster.restart(id),
+        4 => cluster.isolate(id),
+        5 | 6 => cluster.heal(),
+        7 => {
+            let number = cluster.call(id, Call::TransferLeadership(0));
+            clients.open.insert(number, Asked::Other);
+        }
+        8 => {
+            let number = cluster.call(id, Call::AddMember(member(4)));
+            clients.open.insert(number, Asked::Other);
+        }
+        9 => {
+            // One clock may be as wrong as it likes.
+            let error_ms = cluster.draw(7_200_000) as i64 - 3_600_000;
+            cluster.set_wall_error(1, error_ms);
+        }
+        10..=13 => clients.release(cluster, id),
+        _ => (0..4).for_each(|_| clients.acquire(cluster, id)),
+    }
+    let pause_ms = cluster.draw(150);
+    cluster.run(pause_ms);
+}
+
+fn survives_chaos(seed: u64) {
+    let mut cluster = Cluster::found(seed, 3);
+    cluster.ask(create(SLOTS));
+    cluster.start_joiner(4);
+    let mut clients = Clients::default();
+    for _ in 0..STEPS {
+        // Clients ask whoever leads more often than anybody.
+        if let Some(leader) = cluster.leader() {
+            clients.acquire(&mut cluster, leader);
+        }
+        disturb(&mut cluster, &mut clients, 4, seed);
+        clients.listen(&mut cluster, seed);
+        (1..=4).for_each(|id| {
+            let ended = cluster.ended(id);
+            assert!(ended.is_none(), "seed {seed}: node {id} ended: {ended:?}");
+        });
+    }
+
+    cluster.heal();
+    (1..=4)
+        .filter(|id| !cluster.is_up(*id))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .for_each(|id| cluster.restart(id));
+    cluster.run(10_000);
+    clients.listen(&mut cluster, seed);
+    clients.give_up();
+    let in_state: BTreeSet<_> = holders(&cluster.ask(usage())).into_iter().collect();
+    assert!(in_state.len() <= SLOTS as usize, "seed {seed}: {} holders", in_state.len());
+    let lost: Vec<_> = clients.held.difference(&in_state).collect();
+    assert!(lost.is_empty(), "seed {seed}: {lost:?} were acknowledged, and are lost");
+    assert!(in_state.is_disjoint(&clients.released), "seed {seed}: a released permit lives");
+    // Whoever is in doubt asks again, and gets the permit that is there, or none. Others have no effect.
+    let mut known: BTreeSet<_> = clients.held.union(&clients.fading).copied().collect();
+    for id in &clients.in_doubt {
+        if let Reply::Answer(Ok(Outcome::Granted(grant))) = cluster.ask(acquire_attempt(id, 2)) {
+            known.insert(grant.permit);
+        }
+    }
+    let unknown: Vec<_> = in_state.difference(&known).collect();
+    assert!(unknown.is_empty(), "seed {seed}: {unknown:?} belong to nobody");
+    cluster.converge_within_members();
+}
+
+#[test]
+fn whatever_happens() {
+    let seeds = std::env::var("TOLLGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(30);
+    let first = std::env::var("TOLLGATE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    (first..first + seeds).for_each(survives_chaos);
+}
