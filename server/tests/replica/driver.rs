@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use raft::eraftpb::Message;
+use tollgate_limiter::Command;
 use tollgate_server::{
     metrics::Metrics,
     raft::{
@@ -79,16 +80,15 @@ async fn a_grant_whose_caller_is_gone_is_given_back() {
     // Gone before the answer, or with the answer unread: dropped at its first or at a later wait.
     for patience in [0, 1, 5] {
         let abandoned = tokio::time::timeout(Duration::from_millis(patience), door.call(acquire("")));
-        if let Ok(Ok(reply)) = abandoned.await {
-            let permit = granted(&reply).permit;
-            ask(&door, command(tollgate_limiter::Command::GiveBack(permit))).await;
+        // Somebody was patient enough after all, or came before an earlier grant was given back.
+        if let Ok(Ok(reply)) = abandoned.await
+            && let Some(permit) = reply.permit_to_give_back()
+        {
+            ask(&door, command(Command::GiveBack(permit))).await;
         }
-        loop {
-            if holders(&ask(&door, usage()).await).is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    }
+    while !holders(&ask(&door, usage()).await).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     running.shut_down().await.unwrap().unwrap();
 }
