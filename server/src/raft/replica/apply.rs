@@ -101,7 +101,9 @@ impl<C> Replica<C> {
         let was_member = self.machine.has_node(self.config.id);
         self.machine.reconfigure(position, change, &conf_state);
         if was_member && !self.machine.has_node(self.config.id) {
-            return Err(Fatal::Removed(self.config.id));
+            // The answer to whoever asked for it may pass through here: the links stay until the end.
+            self.removed_at = Some(self.ticks);
+            return Ok(());
         }
         self.effects.push(Effect::Members(self.machine.members().clone()));
         Ok(())

@@ -59,6 +59,9 @@ const HEARTBEAT_TICKS: usize = 2;
 /// Ticks between two beats: what nodes tell of themselves.
 const BEAT_TICKS: u64 = 4;
 
+/// Ticks between the removal of this node and its end.
+const FAREWELL_TICKS: u64 = 10;
+
 /// Entries in one message, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
@@ -197,6 +200,8 @@ pub struct Replica<C> {
     last_at_start: u64,
     disk_is_low: bool,
     is_shutting_down: bool,
+    // The tick at which the configuration lost this node.
+    removed_at: Option<u64>,
     // Kept to be used again.
     answers: Vec<Answer>,
     effects: Vec<Effect<C>>,
@@ -234,6 +239,7 @@ impl<C> Replica<C> {
             last_at_start,
             disk_is_low: false,
             is_shutting_down: false,
+            removed_at: None,
             answers: Vec::new(),
         };
         replica.fix_election_timeout();
@@ -249,7 +255,7 @@ impl<C> Replica<C> {
             Event::SnapshotSaved(index) => self.snapshot_saved(index),
             Event::Undelivered(permit) => self.give_back(permit),
             Event::DiskSpace { low } => self.disk_is_low = low,
-            Event::Tick => self.tick(now),
+            Event::Tick => self.tick(now)?,
             Event::ShutDown => self.shut_down(),
         }
         self.follow_leadership();
@@ -342,8 +348,11 @@ impl<C> Replica<C> {
         self.clock.stamp(self.machine.limiter().now(), self.machine.voters(), now)
     }
 
-    fn tick(&mut self, now: Reading) {
+    fn tick(&mut self, now: Reading) -> Result<(), Fatal> {
         self.ticks += 1;
+        if self.removed_at.is_some_and(|tick| self.ticks - tick >= FAREWELL_TICKS) {
+            return Err(Fatal::Removed(self.config.id));
+        }
         // A lone voter elects itself on the spot, and Raft asserts that everything is durable by then.
         let must_wait = self.node.raft.prs().is_singleton() && self.writes.are_open();
         if !must_wait || self.node.raft.state == StateRole::Leader {
@@ -356,6 +365,7 @@ impl<C> Replica<C> {
             let (index, digest) = self.digests.last();
             self.effects.push(Effect::Beat { index, digest });
         }
+        Ok(())
     }
 
     fn hear(&mut self, event: PeerEvent, now: Reading) -> Result<(), Fatal> {
