@@ -102,11 +102,14 @@ pub async fn nobody() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-/// Waits until something is so.
+/// Waits until something is so; the patience is for machines with much else to do.
 pub async fn eventually(mut so: impl FnMut() -> bool) {
-    while !so() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let wait = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
 }
 
 /// What a server says with one of the API's reasons.
