@@ -8,17 +8,21 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 use tollgate_proto::v1::{
-    AcquirePermitRequest, AddMemberRequest, CreateResourceRequest, GetClusterRequest,
+    AcquirePermitRequest, AcquirePermitsRequest, AddMemberRequest, CreateResourceRequest, GetClusterRequest,
     GetResourceUsageRequest, GrantedPermit, MemberRole, ReleasePermitRequest, RemoveMemberRequest,
     RenewPermitRequest, TransferLeadershipRequest, acquire_permit_response::Decision,
 };
 use tollgate_server::{
-    raft::{members::NodeId, transport::handshake::Expelled},
+    raft::{
+        call::{Call, ClusterView, Query, Reply},
+        members::NodeId,
+        transport::handshake::Expelled,
+    },
     server::ServerError,
 };
 use tollgate_tests::{
     cluster::{Cluster, PATIENCE},
-    samples::{acquire, slots},
+    samples::{acquire, plenty, slots},
 };
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -255,6 +259,54 @@ async fn a_member_joins_learns_votes_and_leaves() {
     let why = cluster.ended(4).unwrap_err();
     assert!(why.to_string().contains("removed from the cluster"), "{why}");
     granted_at_last(&cluster, 2, "afterwards").await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader().await;
+    let resource = Some(plenty(RESOURCE));
+    cluster.resources(leader).create_resource(CreateResourceRequest { resource }).await.unwrap();
+    let away = cluster.follower().await;
+    cluster.kill(away);
+
+    // Until the log is cut twice: then what the node lacks is gone from it.
+    let filling = async {
+        let mut client = cluster.permits(leader);
+        let snapshot_index = &cluster.node(leader).metrics.snapshot_index;
+        let (mut cuts, mut last, mut batch) = (0, snapshot_index.get(), 0);
+        while cuts < 2 {
+            let requests =
+                (0..1_000).map(|id| acquire(RESOURCE, &format!("{batch}-{id}-{:100}", "x"))).collect();
+            client.acquire_permits(AcquirePermitsRequest { requests }).await.unwrap();
+            cuts += u32::from(snapshot_index.get() > last);
+            last = snapshot_index.get();
+            batch += 1;
+        }
+    };
+    timeout(PATIENCE, filling).await.expect("the log is cut");
+    cluster.restart(away);
+
+    let same = async {
+        loop {
+            let (ours, theirs) = (view(&cluster, leader).await, view(&cluster, away).await);
+            if (ours.applied_index, ours.digest) == (theirs.applied_index, theirs.digest) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, same).await.expect("the node catches up");
+    assert!(cluster.node(away).metrics.snapshot_index.get() > 0, "it has a snapshot, which it was sent");
+}
+
+/// The cluster as one node sees it.
+async fn view(cluster: &Cluster, node: NodeId) -> ClusterView {
+    let call = Call::Query(Query::ClusterHere);
+    match cluster.node(node).router.call_here(call, PATIENCE).await {
+        Ok(Reply::Cluster(view)) => view,
+        other => panic!("no view of the cluster: {other:?}"),
+    }
 }
 
 #[tokio::test]
