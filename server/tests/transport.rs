@@ -40,8 +40,8 @@ struct Node {
 
 impl Node {
     async fn start(cluster: &str, id: NodeId, incarnation: Incarnation) -> Node {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound port").to_string();
         let (door, inside) = door();
         let (expel, expelled) = mpsc::channel(1);
         let identity = Identity { cluster: cluster.to_owned(), node: id, incarnation };
@@ -53,7 +53,7 @@ impl Node {
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             stop.clone().cancelled_owned(),
         );
-        let server = AbortOnDropHandle::new(tokio::spawn(async { serving.await.unwrap() }));
+        let server = AbortOnDropHandle::new(tokio::spawn(async { serving.await.expect("a port to serve") }));
         Node { id, address, door, inside, transport, versions, expelled, stop, _server: server }
     }
 

@@ -1,12 +1,8 @@
 //! Three whole nodes over real sockets and real files: any node answers, nothing acknowledged is lost.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tollgate_proto::v1::{
     AcquirePermitRequest, AcquirePermitsRequest, AddMemberRequest, CreateResourceRequest, GetClusterRequest,
     GetResourceUsageRequest, GrantedPermit, MemberRole, ReleasePermitRequest, RemoveMemberRequest,
@@ -34,7 +30,7 @@ async fn with_slots(count: u32) -> Cluster {
     let cluster = Cluster::start(3);
     let node = cluster.follower().await;
     let request = CreateResourceRequest { resource: Some(slots(RESOURCE, count)) };
-    cluster.resources(node).create_resource(request).await.unwrap();
+    cluster.resources(node).create_resource(request).await.expect("the resource is new");
     cluster
 }
 
@@ -75,8 +71,8 @@ async fn is_denied(cluster: &Cluster, node: NodeId, request_id: &str) -> bool {
 
 async fn held(cluster: &Cluster, node: NodeId) -> BTreeSet<String> {
     let request = GetResourceUsageRequest { name: RESOURCE.to_owned(), ..Default::default() };
-    let usage = cluster.resources(node).get_resource_usage(request).await.unwrap().into_inner();
-    usage.held.into_iter().map(|slot| slot.permit_id).collect()
+    let usage = cluster.resources(node).get_resource_usage(request).await.expect("live figures");
+    usage.into_inner().held.into_iter().map(|slot| slot.permit_id).collect()
 }
 
 async fn others(cluster: &Cluster, than: NodeId) -> Vec<NodeId> {
