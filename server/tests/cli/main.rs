@@ -6,6 +6,7 @@ mod cluster;
 mod commands;
 mod examples;
 mod failover;
+mod members;
 mod permits;
 mod refusals;
 mod resources;
