@@ -100,6 +100,13 @@ fn disturb(cluster: &mut Cluster, clients: &mut Clients, nodes: u64, seed: u64) 
     match cluster.draw(24) {
         0 if cluster.is_up(id) => cluster.crash(id, seed as usize % 3),
         1..=3 if !cluster.is_up(id) => cluster.restart(id),
+        14 if seed.is_multiple_of(2) => {
+            (1..=nodes).filter(|id| cluster.is_up(*id)).collect::<Vec<_>>().into_iter().for_each(|id| {
+                let kept = cluster.draw(3) as usize;
+                cluster.crash(id, kept);
+                cluster.restart(id);
+            });
+        }
         4 => cluster.isolate(id),
         5 | 6 => cluster.heal(),
         7 => {
@@ -124,6 +131,7 @@ fn disturb(cluster: &mut Cluster, clients: &mut Clients, nodes: u64, seed: u64) 
 
 fn survives_chaos(seed: u64) {
     let mut cluster = Cluster::found(seed, 3);
+    cluster.slow_disks = true;
     cluster.ask(create(SLOTS));
     cluster.start_joiner(4);
     let mut clients = Clients::default();

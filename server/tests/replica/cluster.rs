@@ -27,6 +27,8 @@ pub type CallNumber = u64;
 /// The whole world.
 pub struct Cluster {
     pub now_ms: u64,
+    /// Whether a write may take long.
+    pub slow_disks: bool,
     nodes: BTreeMap<NodeId, Node>,
     founders: Members,
     // By when it happens, then by when it was planned.
@@ -72,6 +74,7 @@ impl Cluster {
         let members = (1..=size).map(|id| (id, member(id))).collect();
         let mut cluster = Cluster {
             now_ms: BEGINNING_MS,
+            slow_disks: false,
             nodes: BTreeMap::new(),
             founders: Members { by_id: members, ..Members::default() },
             planned: BTreeMap::new(),
@@ -335,7 +338,10 @@ impl Cluster {
             Effect::Write(batch) => {
                 let number = batch.number;
                 self.node_mut(id).disk.write_unsynced(batch);
-                let delay = 1 + self.draw(4);
+                // A disk that is slow now and then leaves time for crashes in between.
+                let is_slow = self.slow_disks && self.draw(16) == 0;
+                let slow = if is_slow { self.draw(200) } else { 0 };
+                let delay = 1 + self.draw(4) + slow;
                 self.plan(delay, Planned::Persisted(process, number));
             }
             Effect::TakeSnapshot(machine) => {

@@ -12,35 +12,39 @@
 //! * [`handover`]: leadership given away on purpose.
 //! * [`snapshots`]: taken here, or received from the leader.
 //! * [`admit`]: what a message must satisfy before Raft sees it.
+//! * [`view`]: what others may know.
 //!
 //! **Invariant:** a definite refusal ([`Refusal::NotLeader`] and the like) is given only for what cannot take effect.
 //! **Invariant:** a leader answers nothing before it has applied the first entry of its own term.
 
 mod admit;
 mod apply;
+mod event;
 mod handover;
 mod leadership;
 mod membership;
 mod reads;
 mod ready;
 mod snapshots;
+mod view;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use raft::{RawNode, SnapshotStatus, StateRole, eraftpb::Message};
-use tollgate_limiter::{Answer, CallOutcome, Command, PermitId, ResourceName, Span, Stamp};
+use tollgate_limiter::{Answer, Span, Stamp};
 
 use crate::{
     clock::Reading,
     storage::{Recovered, WriteBatch, snapshot_file},
 };
 
+pub use self::event::{About, Effect, Event};
 use self::{handover::Handover, leadership::Leadership, ready::Writes, snapshots::Snapshots};
 use super::{
-    call::{Call, ClusterView, MemberView, Refusal, Reply},
+    call::{Refusal, Reply},
     cluster_time::ClusterClock,
     digests::Digests,
-    door::{PeerEvent, Status},
+    door::PeerEvent,
     fatal::Fatal,
     log::Log,
     machine::{FOUNDING_INDEX, FOUNDING_TERM, Machine},
@@ -85,101 +89,6 @@ pub struct ReplicaConfig {
     pub snapshot_log_bytes: u64,
     /// With a seed, election timeouts are a function of it, the node and the term; otherwise they are random.
     pub seed: Option<u64>,
-}
-
-/// Everything that can happen to a replica. `C` is who waits for a reply.
-#[derive(Debug)]
-pub enum Event<C> {
-    /// Somebody asks something.
-    Call {
-        /// What.
-        call: Call,
-        /// Who.
-        caller: C,
-    },
-    /// The network says something.
-    Peer(PeerEvent),
-    /// All writes up to this number are durable.
-    Persisted(u64),
-    /// The snapshot that ends at this entry is on the disk.
-    SnapshotSaved(u64),
-    /// A grant was answered, and nobody was left to receive it.
-    Undelivered(PermitId),
-    /// How much room the disk has.
-    DiskSpace {
-        /// Too little to go on granting.
-        low: bool,
-    },
-    /// [`TICK`] has passed.
-    Tick,
-    /// Hand over what there is, and end.
-    ShutDown,
-}
-
-/// Everything that a replica wants done, in order.
-#[derive(Debug)]
-pub enum Effect<C> {
-    /// A message to `message.to`.
-    Send(Message),
-    /// A snapshot to `message.to`: the message without data, and the snapshot file whose bytes it lacks.
-    SendSnapshot {
-        /// A `MsgSnapshot`.
-        message: Message,
-        /// The last entry that the file contains.
-        index: u64,
-    },
-    /// Make this durable, after what came before it, and report it as [`Event::Persisted`].
-    Write(WriteBatch),
-    /// Encode and store this machine in the background, and report it as [`Event::SnapshotSaved`].
-    TakeSnapshot(Box<Machine>),
-    /// The reply to a call.
-    Reply {
-        /// To whom.
-        caller: C,
-        /// What.
-        result: Result<Reply, Refusal>,
-        /// What was asked, for the metrics.
-        about: About,
-    },
-    /// An entry of this leader was applied.
-    Committed {
-        /// The commands in it.
-        commands: u64,
-        /// Since its proposal.
-        after: Span,
-    },
-    /// Tell the peers about this node.
-    Beat {
-        /// An entry applied.
-        index: u64,
-        /// The digest at it.
-        digest: u64,
-    },
-    /// The members have changed.
-    Members(Arc<Members>),
-    /// The replica has ended, as it was asked to.
-    Stopped,
-}
-
-/// What a call was about, as far as metrics tell calls apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum About {
-    /// A permit of this resource.
-    Acquire(ResourceName),
-    /// The end of a permit.
-    Release(CallOutcome),
-    /// Anything else.
-    Other,
-}
-
-impl About {
-    fn of(command: &Command) -> About {
-        match command {
-            Command::Acquire(acquire) => About::Acquire(acquire.resource.clone()),
-            Command::Release(release) => About::Release(release.outcome),
-            _ => About::Other,
-        }
-    }
 }
 
 /// One node's part of the group.
@@ -278,70 +187,9 @@ impl<C> Replica<C> {
         self.leadership.as_ref().is_none_or(Leadership::has_room)
     }
 
-    /// What the rest of the node may know.
-    pub fn status(&self) -> Status {
-        Status {
-            id: self.config.id,
-            leader: self.known_leader(),
-            term: self.node.raft.term,
-            commit_index: self.node.raft.raft_log.committed,
-            applied_index: self.machine.index(),
-            members: self.machine.members().clone(),
-        }
-    }
-
     /// The replicated state.
     pub fn machine(&self) -> &Machine {
         &self.machine
-    }
-
-    /// The entry up to which the last snapshot reaches.
-    pub fn snapshot_index(&self) -> u64 {
-        self.node.store().mark().snapshot_index
-    }
-
-    /// Whether this node leads, and answers.
-    pub fn is_serving(&self) -> bool {
-        self.leadership.as_ref().is_some_and(|leadership| leadership.is_established)
-            && !self.is_shutting_down
-            // A new cluster has no time before a quorum has told its wall time.
-            && self.machine.limiter().now() != Stamp::default()
-    }
-
-    /// The cluster as this node sees it.
-    pub fn view(&self) -> ClusterView {
-        let members = self.machine.members().by_id.keys();
-        ClusterView {
-            leader: self.known_leader().unwrap_or_default(),
-            term: self.node.raft.term,
-            commit_index: self.node.raft.raft_log.committed,
-            applied_index: self.machine.index(),
-            digest: self.machine.digest(),
-            cluster_time: self.machine.limiter().now().cluster,
-            answered_by: self.config.id,
-            members: members.filter_map(|id| self.member_view(*id)).collect(),
-        }
-    }
-
-    fn member_view(&self, id: NodeId) -> Option<MemberView> {
-        let is_this = id == self.config.id;
-        let heard = self.heard.get(&id).is_some_and(|tick| self.ticks - tick <= ELECTION_TICKS as u64);
-        let progress = self.node.raft.prs().get(id).filter(|_| self.leadership.is_some());
-        Some(MemberView {
-            member: self.machine.members().by_id.get(&id)?.clone(),
-            voter: self.machine.voters().contains(&id),
-            reachable: is_this || heard,
-            matched_index: progress.map_or(0, |progress| progress.matched),
-        })
-    }
-
-    /// Who leads, if known; this node only once it answers.
-    fn known_leader(&self) -> Option<NodeId> {
-        match self.node.raft.leader_id {
-            raft::INVALID_ID => None,
-            id if id == self.config.id => self.is_serving().then_some(id),
-            id => Some(id),
-        }
     }
 
     fn stamp(&self, now: Reading) -> Stamp {

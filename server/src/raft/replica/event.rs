@@ -1,0 +1,111 @@
+//! What can happen to a replica, and what it wants done.
+
+use std::sync::Arc;
+
+use raft::eraftpb::Message;
+use tollgate_limiter::{CallOutcome, Command, PermitId, ResourceName, Span};
+
+use crate::storage::WriteBatch;
+
+use super::super::{
+    call::{Call, Refusal, Reply},
+    door::PeerEvent,
+    machine::Machine,
+    members::Members,
+};
+
+/// Everything that can happen to a replica. `C` is who waits for a reply.
+#[derive(Debug)]
+pub enum Event<C> {
+    /// Somebody asks something.
+    Call {
+        /// What.
+        call: Call,
+        /// Who.
+        caller: C,
+    },
+    /// The network says something.
+    Peer(PeerEvent),
+    /// All writes up to this number are durable.
+    Persisted(u64),
+    /// The snapshot that ends at this entry is on the disk.
+    SnapshotSaved(u64),
+    /// A grant was answered, and nobody was left to receive it.
+    Undelivered(PermitId),
+    /// How much room the disk has.
+    DiskSpace {
+        /// Too little to go on granting.
+        low: bool,
+    },
+    /// [`TICK`] has passed.
+    Tick,
+    /// Hand over what there is, and end.
+    ShutDown,
+}
+
+/// Everything that a replica wants done, in order.
+#[derive(Debug)]
+pub enum Effect<C> {
+    /// A message to `message.to`.
+    Send(Message),
+    /// A snapshot to `message.to`: the message without data, and the snapshot file whose bytes it lacks.
+    SendSnapshot {
+        /// A `MsgSnapshot`.
+        message: Message,
+        /// The last entry that the file contains.
+        index: u64,
+    },
+    /// Make this durable, after what came before it, and report it as [`Event::Persisted`].
+    Write(WriteBatch),
+    /// Encode and store this machine in the background, and report it as [`Event::SnapshotSaved`].
+    TakeSnapshot(Box<Machine>),
+    /// The reply to a call.
+    Reply {
+        /// To whom.
+        caller: C,
+        /// What.
+        result: Result<Reply, Refusal>,
+        /// What was asked, for the metrics.
+        about: About,
+    },
+    /// An entry of this leader was applied.
+    Committed {
+        /// The commands in it.
+        commands: u64,
+        /// Since its proposal.
+        after: Span,
+    },
+    /// Tell the peers about this node.
+    Beat {
+        /// An entry applied.
+        index: u64,
+        /// The digest at it.
+        digest: u64,
+    },
+    /// The members have changed.
+    Members(Arc<Members>),
+    /// The replica has ended, as it was asked to.
+    Stopped,
+}
+
+/// What a call was about, as far as metrics tell calls apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A permit of this resource.
+    Acquire(ResourceName),
+    /// The end of a permit.
+    Release(CallOutcome),
+    /// Anything else.
+    Other,
+}
+
+impl About {
+    /// What this command is about.
+    pub(super) fn of(command: &Command) -> About {
+        match command {
+            Command::Acquire(acquire) => About::Acquire(acquire.resource.clone()),
+            Command::Release(release) => About::Release(release.outcome),
+            _ => About::Other,
+        }
+    }
+}
