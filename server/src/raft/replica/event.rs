@@ -37,7 +37,7 @@ pub enum Event<C> {
         /// Too little to go on granting.
         low: bool,
     },
-    /// [`TICK`] has passed.
+    /// [`super::TICK`] has passed.
     Tick,
     /// Hand over what there is, and end.
     ShutDown,
