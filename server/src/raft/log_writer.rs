@@ -59,3 +59,78 @@ pub fn start(
     })?;
     Ok((batches_in, thread))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use crate::storage::Recovered;
+
+    use super::*;
+
+    /// Writes until the disk fails, and notes every attempt.
+    struct Failing {
+        good_writes: usize,
+        attempts: Arc<Mutex<Vec<Vec<u64>>>>,
+    }
+
+    impl LogStore for Failing {
+        fn load(&mut self) -> Result<Recovered, Fatal> {
+            Ok(Recovered::default())
+        }
+
+        fn write(&mut self, batches: &[WriteBatch]) -> Result<(), Fatal> {
+            let mut attempts = self.attempts.lock();
+            attempts.push(batches.iter().map(|batch| batch.number).collect());
+            if attempts.len() > self.good_writes { Err(Fatal::LogWrite("EIO".to_owned())) } else { Ok(()) }
+        }
+
+        fn bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    fn batch(number: u64) -> WriteBatch {
+        WriteBatch { number, ..WriteBatch::default() }
+    }
+
+    #[test]
+    fn after_a_failure_nothing_is_written_any_more() {
+        let attempts = Arc::default();
+        let store = Failing { good_writes: 1, attempts: Arc::clone(&attempts) };
+        let (reports, mut reported) = unbounded_channel();
+        let (batches, thread) = start(store, reports, Histogram::new([1.0])).unwrap();
+        batches.send(batch(1)).unwrap();
+        assert!(matches!(reported.blocking_recv(), Some(Stored::Log { number: 1, .. })));
+        batches.send(batch(2)).unwrap();
+        assert!(matches!(reported.blocking_recv(), Some(Stored::Failed(Fatal::LogWrite(_)))));
+        thread.join().unwrap();
+        assert!(batches.send(batch(3)).is_err());
+        assert_eq!(*attempts.lock(), [[1], [2]]);
+    }
+
+    #[test]
+    fn what_waits_is_written_at_once_and_in_order() {
+        let attempts = Arc::default();
+        let store = Failing { good_writes: usize::MAX, attempts: Arc::clone(&attempts) };
+        let (reports, mut reported) = unbounded_channel();
+        let (batches, thread) = {
+            // While nobody can write, batches gather.
+            let held = attempts.lock();
+            let started = start(store, reports, Histogram::new([1.0])).unwrap();
+            (1..=5).for_each(|number| started.0.send(batch(number)).unwrap());
+            drop(held);
+            started
+        };
+        drop(batches);
+        thread.join().unwrap();
+        let written: Vec<_> = attempts.lock().concat();
+        assert_eq!(written, [1, 2, 3, 4, 5]);
+        assert!(attempts.lock().len() <= 2, "all that gathered behind the first is one write");
+        let last = std::iter::from_fn(|| reported.try_recv().ok()).last();
+        assert!(matches!(last, Some(Stored::Log { number: 5, .. })));
+    }
+}

@@ -288,6 +288,11 @@ impl Cluster {
         self.converge();
     }
 
+    /// How much has been planned so far.
+    pub fn plans(&self) -> u64 {
+        self.plans
+    }
+
     pub fn is_up(&self, id: NodeId) -> bool {
         self.nodes[&id].replica.is_some()
     }
