@@ -96,7 +96,8 @@ impl Node {
             || Error::invalid("nodes", format!("{given:?} is not an address: give host:port, without TLS"));
         let address = given.strip_prefix("http://").unwrap_or(given).trim_end_matches('/');
         let uri: Uri = format!("http://{address}").parse().map_err(|_| wrong())?;
-        if uri.port_u16().is_none() || uri.authority().is_none_or(|authority| authority.as_str() != address) {
+        let is_whole = uri.authority().is_some_and(|authority| authority.as_str() == address);
+        if uri.port_u16().is_none() || !is_whole || address.contains('@') {
             return Err(wrong());
         }
         let (every, patience) = KEEP_ALIVE;
