@@ -18,11 +18,12 @@ use tonic::{
 use tracing::{debug, info, warn};
 
 use super::{
-    MESSAGE_BYTES_MAX, Shared,
+    MESSAGE_BYTES_MAX,
     batch::batches,
     calls::{self, HANDED_QUEUED_MAX, OpenCall, OpenCalls},
     converse::{self, Outgoing},
     handshake::{Addressee, Introduction},
+    shared::Shared,
     snapshot,
 };
 use crate::raft::{

@@ -11,9 +11,11 @@ use tollgate_proto::peer::v1::{
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
-    Shared, converse,
+    converse,
     handshake::{Addressee, Introduction},
-    serve, snapshot,
+    serve,
+    shared::Shared,
+    snapshot,
 };
 use crate::raft::{door::PeerEvent, members::NodeId};
 
