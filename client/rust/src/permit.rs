@@ -67,12 +67,7 @@ impl Permit {
             true => Lease::renewed(client.clone(), id.clone(), keep.lease, asked_at, span),
             false => Lease::fixed(asked_at, span),
         });
-        let dispatch_until = granted
-            .use_within
-            .map(from_wire)
-            // 0 on a first grant: the resource does without a dispatch tolerance, rather than forbid every dispatch.
-            .filter(|within| granted.replayed || !within.is_zero())
-            .map(|within| safe_end(asked_at, within));
+        let dispatch_until = granted.use_within.map(from_wire).map(|within| safe_end(asked_at, within));
         Permit {
             client,
             id,

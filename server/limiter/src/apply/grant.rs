@@ -168,13 +168,12 @@ fn lease(resource: &Resource, demands: &[Demand], asked: Option<Span>) -> Option
     }
 }
 
-/// Calls must arrive within the tolerance wherever windows count.
+/// Calls must arrive within the tolerance wherever windows count. A tolerance of zero is a wish not to be told: it cannot
+/// be met by any call.
 fn use_within(resource: &Resource, demands: &[Demand]) -> Option<Span> {
-    demands
-        .iter()
-        .map(|demand| &resource.limits[demand.limit])
-        .any(|limit| limit.kind.is_window() && !limit.shadow)
-        .then_some(resource.dispatch_tolerance)
+    let mut limits = demands.iter().map(|demand| &resource.limits[demand.limit]);
+    let tolerance = Some(resource.dispatch_tolerance).filter(|tolerance| !tolerance.is_zero());
+    tolerance.filter(|_| limits.any(|limit| limit.kind.is_window() && !limit.shadow))
 }
 
 fn slots(state: &ResourceState, demands: &[Demand], holds: &[Hold], permit: PermitId) -> Vec<Slot> {
