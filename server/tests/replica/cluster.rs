@@ -137,7 +137,7 @@ impl Cluster {
         self.node_mut(id).wall_error_ms = error_ms;
     }
 
-    /// Cuts a node off from all others.
+    /// Cuts a node off from all others; what its own network would report to it is lost, too.
     pub fn isolate(&mut self, id: NodeId) {
         for other in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.severed.insert((id, other));

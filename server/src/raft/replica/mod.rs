@@ -209,6 +209,7 @@ impl<C> Replica<C> {
         }
         self.expire_if_due(now);
         self.promote_learners();
+        self.give_up_lost_snapshots();
         if self.ticks.is_multiple_of(BEAT_TICKS) {
             let (index, digest) = self.digests.last();
             self.effects.push(Effect::Beat { index, digest });

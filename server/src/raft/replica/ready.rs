@@ -135,12 +135,16 @@ impl<C> Replica<C> {
     }
 
     fn send(&mut self, messages: Vec<Message>) {
-        self.effects.extend(messages.into_iter().map(|message| match message.get_msg_type() {
-            MessageType::MsgSnapshot => {
-                let index = message.get_snapshot().get_metadata().index;
-                Effect::SendSnapshot { message, index }
-            }
-            _ => Effect::Send(message),
-        }));
+        for message in messages {
+            let effect = match message.get_msg_type() {
+                MessageType::MsgSnapshot => {
+                    self.snapshot_is_sent(message.to);
+                    let index = message.get_snapshot().get_metadata().index;
+                    Effect::SendSnapshot { message, index }
+                }
+                _ => Effect::Send(message),
+            };
+            self.effects.push(effect);
+        }
     }
 }

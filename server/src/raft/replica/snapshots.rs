@@ -1,17 +1,25 @@
 //! Snapshots: taken here so that the log can be cut, or received because the leader's log was.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use raft::eraftpb::{ConfState, Message};
+use raft::{
+    SnapshotStatus,
+    eraftpb::{ConfState, Message},
+};
 
 use crate::storage::{Mark, snapshot_file};
 
 use super::{
-    super::{fatal::Fatal, machine::Machine},
+    super::{fatal::Fatal, machine::Machine, members::NodeId},
     Effect, Replica,
 };
 
 /// Of the entries that a snapshot contains, this part of the log's bound is kept, for followers that are a little behind.
 const TAIL_DIVISOR: u64 = 4;
+
+/// Ticks after which a snapshot counts as lost on its way.
+const SENDING_TICKS_MAX: u64 = 600;
 
 /// Snapshots under way.
 #[derive(Default)]
@@ -22,6 +30,8 @@ pub(super) struct Snapshots {
     incoming: Option<Incoming>,
     /// Installed by this write, which is not durable yet: up to this entry.
     installing: Option<(u64, u64)>,
+    /// On their way to these followers since these ticks.
+    sending: BTreeMap<NodeId, u64>,
 }
 
 struct Incoming {
@@ -37,6 +47,24 @@ impl Snapshots {
 }
 
 impl<C> Replica<C> {
+    pub(super) fn snapshot_is_sent(&mut self, to: NodeId) {
+        self.snapshots.sending.insert(to, self.ticks);
+    }
+
+    /// Raft sends a follower nothing else until it hears how the snapshot fared. Should that word be lost, the snapshot
+    /// counts as lost, too.
+    pub(super) fn give_up_lost_snapshots(&mut self) {
+        let (ticks, node) = (self.ticks, &mut self.node);
+        self.snapshots.sending.retain(|to, since| {
+            let is_lost = ticks - *since >= SENDING_TICKS_MAX;
+            if is_lost {
+                // Does nothing to a follower that has long gone on.
+                node.report_snapshot(*to, SnapshotStatus::Failure);
+            }
+            !is_lost
+        });
+    }
+
     pub(super) fn take_snapshot_if_due(&mut self) {
         let log = self.node.store();
         // A node that joined after the last snapshot cannot start from it.
