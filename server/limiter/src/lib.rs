@@ -60,6 +60,9 @@
 //! # }
 //! ```
 
+// `clippy.toml` bans the types; this catches floats that nobody names.
+#![deny(clippy::float_arithmetic)]
+
 pub mod apply;
 pub mod counter;
 pub mod model;
