@@ -93,7 +93,7 @@ pub struct Metrics {
     pub snapshot_index: Gauge,
     /// Resources defined.
     pub resources: Gauge,
-    /// Slots held.
+    /// Permits that hold slots or can still be settled.
     pub permits_live: Gauge,
 }
 
