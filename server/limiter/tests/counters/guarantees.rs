@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{Timestamp, tz::TimeZone};
 use proptest::prelude::*;
 use tollgate_limiter::*;
 
@@ -78,6 +79,36 @@ proptest! {
             let vendor_time = call.at.wall.0 + i64::try_from(delay).unwrap() + offset.clamp(-skew, skew);
             let id = vendor_time.div_euclid(i64::try_from(window.period.0).unwrap());
             *arrived.entry(id).or_default() += call.amount;
+        }
+        prop_assert!(arrived.values().all(|sum| *sum <= window.amount), "{arrived:?}");
+    }
+
+    /// Around the days on which clocks change, with a vendor whose own clock is off by hours.
+    #[test]
+    fn a_day_is_never_exceeded_by_the_vendors_calendar(
+        rules in midnight_windows(),
+        begins_at in (1_740_000_000..1_775_000_000i64).prop_map(|second| second * 1_000_000_000),
+        steps in steps(actions()),
+        unit in HOUR / 12..2 * HOUR,
+        delays in delays(),
+        offset in -6..=6i64,
+    ) {
+        let LimitKind::FixedWindow(window) = rules.kind.clone() else { unreachable!() };
+        let Anchor::Midnight(zone) = &window.anchor else { unreachable!() };
+        let zone = TimeZone::get(zone.as_str()).unwrap();
+        let skew = window.max_clock_skew.0.cast_signed();
+        let tolerance = rules.tolerance.as_nanos();
+        let mut history = History::new(rules);
+        history.now.wall = WallTime(begins_at);
+        for step in steps {
+            history.take(&Step { elapsed: step.elapsed * unit, wall_ahead: step.wall_ahead * unit, ..step });
+        }
+        let mut arrived = BTreeMap::<_, u64>::new();
+        for (i, call) in sent(&history).enumerate() {
+            let delay = (delays[i % delays.len()] % (tolerance + 1)).cast_signed();
+            let offset = (offset * HOUR.cast_signed()).clamp(-skew, skew);
+            let shown = Timestamp::from_nanosecond(i128::from(call.at.wall.0 + delay + offset)).unwrap();
+            *arrived.entry(zone.to_datetime(shown).date()).or_default() += call.amount;
         }
         prop_assert!(arrived.values().all(|sum| *sum <= window.amount), "{arrived:?}");
     }

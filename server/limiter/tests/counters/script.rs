@@ -4,6 +4,9 @@ use proptest::prelude::*;
 use tollgate_limiter::counter::{Debit, RateCounter, Terms};
 use tollgate_limiter::*;
 
+/// In nanoseconds.
+pub const HOUR: u64 = 3600 * NANOS_PER_SECOND;
+
 /// A limit with the dispatch tolerance it is counted with.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -40,6 +43,15 @@ pub fn epoch_windows() -> impl Strategy<Value = Rules> {
                 tolerance: Span(tolerance),
             })
         })
+    })
+}
+
+pub fn midnight_windows() -> impl Strategy<Value = Rules> {
+    let zones = vec!["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"];
+    let (skew, tolerance) = (0..=6 * HOUR, 0..=HOUR);
+    (1..20u64, prop::sample::select(zones), skew, tolerance).prop_map(|(amount, zone, skew, tolerance)| {
+        let anchor = Anchor::Midnight(TimeZoneName::new(zone).unwrap());
+        Rules { kind: fixed_window(amount, 24 * HOUR, anchor, skew), tolerance: Span(tolerance) }
     })
 }
 
