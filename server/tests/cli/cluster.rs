@@ -65,6 +65,11 @@ impl Cluster {
         [0, 10, 20].map(|offset| format!("127.0.0.1:{}", self.base_port + offset)).join(",")
     }
 
+    /// Where its nodes serve metrics.
+    pub fn http_addresses(&self) -> [String; 3] {
+        [2, 12, 22].map(|offset| format!("127.0.0.1:{}", self.base_port + offset))
+    }
+
     /// Creates resources.
     pub fn define(&self, toml: &str) {
         let file = self.file("define.toml", toml);

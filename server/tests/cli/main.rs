@@ -7,6 +7,7 @@ mod commands;
 mod examples;
 mod failover;
 mod members;
+mod metrics;
 mod permits;
 mod refusals;
 mod resources;
