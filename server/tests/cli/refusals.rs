@@ -79,6 +79,21 @@ fn all_faults_of_a_configuration_are_told_at_once() {
 }
 
 #[test]
+fn flags_count_more_than_the_environment_and_that_more_than_the_file() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("node.toml");
+    let text = "[node]\nid = 1\n[cluster]\nmembers = [{ id = 1, peer = \"127.0.0.1:1\", client = \"127.0.0.1:2\" }]\n";
+    fs::write(&path, text).unwrap();
+    let with_two_faults = |args: &[&str]| {
+        let mut command = tollgate();
+        command.arg("server").args(args).env("TOLLGATE_CONFIG", &path).env("TOLLGATE_NODE_ID", "8");
+        answer(command).expect(2, "data_dir")
+    };
+    with_two_faults(&[]).expect(2, "(id 8) is not among the members");
+    with_two_faults(&["--node-id", "9"]).expect(2, "(id 9) is not among the members");
+}
+
+#[test]
 fn a_cluster_that_is_not_there_is_unavailable() {
     let nodes = format!("127.0.0.1:{}", free_base_port());
     let mut command = tollgate();
