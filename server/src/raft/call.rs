@@ -264,7 +264,7 @@ pub enum Refusal {
     #[n(1)]
     NoLeader,
     /// Nothing was done; too much is under way.
-    #[error("too many calls are under way; try again in {}", humantime::format_duration(std::time::Duration::from_nanos(retry_after.0)))]
+    #[error("too many calls are under way; try again in {retry_after}")]
     #[n(2)]
     Overloaded {
         /// When to try again.

@@ -70,7 +70,8 @@ pub struct Totals {
 
 impl Limiter {
     /// Moves time to the stamp, ends leases that have run out by then (so many at a time; no decision waits for it), and
-    /// carries out the commands in order. One answer a command is pushed to `answers`. The same entries in the same order give the same answers, state and digest everywhere.
+    /// carries out the commands in order. One answer a command is pushed to `answers`. The same entries in the same order
+    /// give the same answers, state and digest everywhere.
     pub fn apply(&mut self, stamp: Stamp, commands: &[Command], answers: &mut Vec<Answer>) {
         self.now = self.now.max(stamp);
         self.digest = digest::fold_stamp(self.digest, self.now);

@@ -19,4 +19,4 @@ pub use outcome::*;
 pub use resource::*;
 pub use time::*;
 pub use usage::*;
-pub(crate) use validate::{LEASE_MAX, LEASE_MIN};
+pub use validate::{LEASE_MAX, LEASE_MIN};

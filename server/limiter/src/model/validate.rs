@@ -18,10 +18,10 @@ const PERIOD_MIN: Span = Span::from_millis(1);
 const PERIOD_MAX: Span = Span::from_secs(400 * 24 * 3600);
 
 /// The longest lease: a crashed holder of a longer one would block its slot for days.
-pub(crate) const LEASE_MAX: Span = DAY;
+pub const LEASE_MAX: Span = DAY;
 
-/// The shortest lease.
-pub(crate) const LEASE_MIN: Span = Span::from_millis(1);
+/// The shortest lease: shorter ones would end on the way.
+pub const LEASE_MIN: Span = Span::from_millis(1);
 
 impl Resource {
     /// Limits of a resource. Each request is checked against all of them.
@@ -72,8 +72,8 @@ impl Resource {
     fn check_spans(&self, check: &mut Check) {
         check.range("dispatch_tolerance", "", self.dispatch_tolerance, Span::ZERO, HOUR);
         check.range("settle_within", "", self.settle_within, Span::ZERO, HOUR);
-        // With a skew of a quarter of the period at most, a call may so arrive in two windows at most, which is what windows
-        // keep figures for.
+        // With a skew of at most a quarter of the period, a call can then arrive in two windows at most: windows keep figures
+        // for no more.
         let shortest = self.limits.iter().filter_map(|limit| limit.window_period()).min();
         if let Some(shortest) =
             shortest.filter(|shortest| self.dispatch_tolerance.0 >= shortest.0.div_ceil(2))

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_limiter::{Acquire, Dimension, Label, MAX_AMOUNT, Priority, RequestId, ResourceName, Span};
+use tollgate_limiter::{
+    Acquire, Dimension, LEASE_MAX, LEASE_MIN, Label, MAX_AMOUNT, Priority, RequestId, ResourceName, Span,
+};
 use tollgate_proto::v1;
 
 use super::{Fields, Invalid};
@@ -10,10 +12,6 @@ use crate::raft::call::Call;
 
 /// Entries of `amounts`.
 const AMOUNTS_MAX: usize = 16;
-/// The shortest lease: shorter ones would end on the way.
-const LEASE_MIN: Span = Span::from_millis(1);
-/// The longest lease that any limit can allow.
-const LEASE_MAX: Span = Span::from_secs(24 * 3600);
 /// The longest wait that can be asked for.
 const MAX_WAIT: Span = Span::from_secs(3600);
 

@@ -90,12 +90,7 @@ impl Fields {
     ) -> Option<Span> {
         let span = self.span_or(field, Some(duration?), *allowed.start());
         if !allowed.contains(&span) {
-            let problem = format_args!(
-                "must be {} to {}, not {}",
-                human(*allowed.start()),
-                human(*allowed.end()),
-                human(span)
-            );
+            let problem = format_args!("must be {} to {}, not {span}", allowed.start(), allowed.end());
             self.reject(field, problem);
         }
         Some(span)
@@ -110,9 +105,4 @@ fn span_of(duration: Duration) -> Result<Span, &'static str> {
     }
     let duration = time::Duration::try_from(duration).map_err(|_| "must not be negative")?;
     u64::try_from(duration.as_nanos()).map(Span).map_err(|_| "is longer than 584 years")
-}
-
-/// A span as people read it.
-fn human(span: Span) -> impl fmt::Display {
-    humantime::format_duration(time::Duration::from_nanos(span.0))
 }
