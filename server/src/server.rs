@@ -24,7 +24,7 @@ use crate::{
     node::{Node, VERSION, Versions},
     ports::{self, BindError, Ports},
     raft::{
-        call::Call,
+        call::{Call, MemberChange, Reply},
         door::{Door, door},
         driver::{self, Beginning, NodeConfig, Running},
         fatal::Fatal,
@@ -197,8 +197,10 @@ impl Server {
         if status.leader != Some(self.node.id) || status.members.by_id.len() < 2 {
             return;
         }
-        let transferred = timeout(HAND_OVER_MAX, self.door.call(Call::TransferLeadership(0))).await;
-        info!(answer = ?transferred, "leadership was offered to another node");
+        match timeout(HAND_OVER_MAX, self.door.call(Call::TransferLeadership(0))).await {
+            Ok(Ok(Reply::Changed(Ok(MemberChange::Transferred(to))))) => info!(to, "leadership handed over"),
+            refused => warn!(?refused, "leadership could not be handed over; the other nodes will elect"),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `tollgate dev` and `tollgate cluster` while leaders come and go.
 
-use std::{collections::BTreeSet, net::TcpListener, time::Duration};
+use std::{collections::BTreeSet, fs, net::TcpListener, time::Duration};
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
@@ -74,6 +74,28 @@ async fn work(client: Client) -> Permit {
         }
         permit.release().await.unwrap();
     }
+}
+
+#[test]
+fn the_logs_tell_who_leads_and_who_took_over() {
+    let cluster = Cluster::start();
+    let log =
+        |node: u64| fs::read_to_string(cluster.directory().join(format!("data/node-{node}.log"))).unwrap();
+    let leader = cluster.leader();
+    assert!(log(leader).contains(&format!("this node ({leader}) leads since term")), "{}", log(leader));
+
+    kill(cluster.process(leader), Signal::SIGTERM).unwrap();
+    cluster.wait_for(&format!("node {leader} has ended"));
+    assert!(log(leader).contains("leadership handed over"), "{}", log(leader));
+    let next = cluster.leader();
+    eventually("all that remain know who leads", || {
+        (1..=3).filter(|node| *node != leader).all(|node| {
+            log(node).contains(&match node == next {
+                true => format!("this node ({next}) leads since term"),
+                false => format!("node {next} leads since term"),
+            })
+        })
+    });
 }
 
 #[test]

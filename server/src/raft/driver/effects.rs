@@ -21,7 +21,7 @@ use super::{
         peers::Peers,
         replica::{About, Effect, Replica},
     },
-    Batches, Caller,
+    Batches, Caller, news,
 };
 
 /// Everything that effects act on.
@@ -91,6 +91,7 @@ impl Effects {
                 || published.members != status.members
                 || published.id != status.id;
             if is_new {
+                news::tell(published, &status);
                 *published = status;
             }
             is_new
@@ -117,6 +118,7 @@ impl Effects {
         self.leases_expired = totals.leases_expired;
         to.send_if_modified(|published| {
             let is_new = *published != status;
+            news::tell(published, &status);
             *published = status;
             is_new
         });

@@ -2,6 +2,7 @@
 //! nothing.
 
 mod effects;
+mod news;
 mod start;
 
 use std::sync::mpsc::Sender;
