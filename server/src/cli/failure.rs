@@ -40,6 +40,12 @@ impl Failure {
         Failure { code, message: message.into(), advice: None }
     }
 
+    /// The same, for one thing of many.
+    pub fn about(mut self, name: &str) -> Failure {
+        self.message = format!("{name} {}", self.message);
+        self
+    }
+
     /// The same, with a hint for people.
     pub fn advise(mut self, advice: &'static str) -> Failure {
         self.advice = Some(advice);

@@ -49,6 +49,23 @@ fn applying_shows_what_changes_and_is_idempotent() {
 }
 
 #[test]
+fn a_change_that_the_cluster_would_refuse_is_told_before_anything_is_done() {
+    let cluster = Cluster::start();
+    let file = cluster.file("one.toml", ONE);
+    cluster.tollgate(&["resource", "apply", "-f", file.to_str().unwrap()]).expect(0, "created test/one");
+
+    let new = ONE.replace("test/one", "test/new");
+    let other_kind = ONE.replace("sliding_window", "fixed_window");
+    let file = cluster.file("change.toml", &format!("{new}{other_kind}"));
+    let apply = ["resource", "apply", "-f", file.to_str().unwrap()];
+    for args in [&[&apply[..], &["--dry-run"]].concat()[..], &apply] {
+        let answer = cluster.tollgate(args).expect(2, "test/one limits[0].fixed_window");
+        assert!(answer.stdout.is_empty(), "{answer:?}");
+    }
+    cluster.tollgate(&["resource", "get", "test/new"]).expect(5, "error");
+}
+
+#[test]
 fn a_faulty_file_changes_nothing() {
     let cluster = Cluster::start();
     let second = ONE.replace("test/one", "test/two").replace("period", "perod");

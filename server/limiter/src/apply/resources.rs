@@ -2,7 +2,7 @@
 
 use super::Limiter;
 use crate::{
-    model::{Answer, DeleteResource, Limit, Outcome, Rejection, Resource, UpdateResource, Violation},
+    model::{Answer, DeleteResource, Outcome, Rejection, Resource, UpdateResource, Violation},
     state::{MAX_RESOURCES, ResourceState, Shared},
 };
 
@@ -14,7 +14,7 @@ impl Limiter {
         if self.resources.len() >= MAX_RESOURCES {
             return Err(Rejection::TooManyResources { max: MAX_RESOURCES as u64 });
         }
-        check(resource)?;
+        check(resource.validate())?;
         self.definitions_stored += 1;
         let state = ResourceState::new(resource.clone(), self.definitions_stored, self.now);
         let stored = state.stored();
@@ -30,8 +30,8 @@ impl Limiter {
         if *state.definition == update.resource {
             return Ok(Outcome::Stored(state.stored()));
         }
-        check(&update.resource)?;
-        check_change(&state.definition, &update.resource).map_err(Rejection::Invalid)?;
+        check(update.resource.validate())?;
+        check(state.definition.check_change(&update.resource))?;
         self.definitions_stored += 1;
         state.redefine(update.resource.clone(), self.definitions_stored, self.now);
         Ok(Outcome::Stored(state.stored()))
@@ -57,31 +57,8 @@ impl Limiter {
     }
 }
 
-/// The wire has checked it already, and reported everything that is wrong; what is in the log is checked all the same.
-fn check(resource: &Resource) -> Result<(), Rejection> {
-    let violations = resource.validate().err().unwrap_or_default();
+/// The wire has reported everything that is wrong by itself; what is in the log is checked all the same.
+fn check(checked: Result<(), Vec<Violation>>) -> Result<(), Rejection> {
+    let violations = checked.err().unwrap_or_default();
     violations.into_iter().next().map_or(Ok(()), |first| Err(Rejection::Invalid(first)))
-}
-
-/// State cannot be carried over where a limit keeps its name and becomes something else.
-fn check_change(old: &Resource, new: &Resource) -> Result<(), Violation> {
-    for (index, limit) in new.limits.iter().enumerate() {
-        let Some(before) = old.limits.iter().find(|other| other.name == limit.name) else { continue };
-        if let Some(field) = changed(before, limit) {
-            let problem =
-                format!("limit `{}` cannot change it and keep its name: give it another name", limit.name);
-            return Err(Violation::new(format!("limits[{index}].{field}"), problem));
-        }
-    }
-    Ok(())
-}
-
-fn changed(old: &Limit, new: &Limit) -> Option<&'static str> {
-    if old.kind.field() != new.kind.field() {
-        return Some(new.kind.field());
-    }
-    if old.scope != new.scope {
-        return Some("scope");
-    }
-    (old.dimension != new.dimension).then_some("dimension")
 }

@@ -5,6 +5,7 @@
 //! never used again, and a new field is optional or has a default, so that the versions of a rolling upgrade
 //! understand each other.
 
+mod change;
 mod command;
 mod name;
 mod outcome;

@@ -53,10 +53,12 @@ pub async fn run(client: &Client, output: Output, args: Args) -> Result<(), Fail
     for resource in wanted {
         plans.push(Plan::make(client, resource).await?);
     }
+    check(&plans)?;
     if !args.dry_run {
         for plan in &plans {
             plan.carry_out(client).await.map_err(|error| {
                 Failure::from(error)
+                    .about(&plan.resource().name)
                     .advise("Run it again when this is mended: what is done already stays done.")
             })?;
         }
@@ -65,6 +67,15 @@ pub async fn run(client: &Client, output: Output, args: Args) -> Result<(), Fail
         || plans.iter().map(|plan| plan.text(args.dry_run)).collect::<Vec<_>>().join("\n"),
         || json!({ "dry_run": args.dry_run, "resources": plans.iter().map(Plan::json).collect::<Vec<_>>() }),
     )
+}
+
+/// So that a change the cluster would refuse leaves the others undone, and a dry run tells of it.
+fn check(plans: &[Plan]) -> Result<(), Failure> {
+    let refused: Vec<_> = plans.iter().flat_map(Plan::refusals).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::with(Code::Usage, refused.join("\n  ")).advise("Nothing was changed."))
 }
 
 fn read(path: &Path) -> Result<Vec<Resource>, Failure> {
@@ -120,6 +131,16 @@ impl Plan {
             Plan::Create(_) => self.carry_out(client).await,
             Plan::Update { .. } | Plan::Leave(_) => Ok(()),
         }
+    }
+
+    /// Why the cluster would refuse it. Definitions that this program does not understand are the cluster's to judge.
+    fn refusals(&self) -> Vec<String> {
+        let Plan::Update { from, to } = self else { return Vec::new() };
+        let (Ok(from), Ok(changed)) = (definition(from.clone()), definition(to.clone())) else {
+            return Vec::new();
+        };
+        let violations = from.check_change(&changed).err().unwrap_or_default();
+        violations.iter().map(|violation| format!("{} {violation}", to.name)).collect()
     }
 
     fn resource(&self) -> &Resource {
