@@ -91,6 +91,8 @@ where
     let ends_at = asked_at + deadline.min(DEADLINE_MAX);
     let mut backoff = BACKOFF.build();
     let mut repeated = false;
+    // What a node said last. At the end it tells more than that another one could not be reached.
+    let mut spoken = None;
     for number in 1.. {
         let node = nodes.pick();
         let left = ends_at.saturating_duration_since(Instant::now());
@@ -112,9 +114,13 @@ where
         let pause = backoff.next().unwrap_or_default().max(wait + jitter(wait / 2));
         let over = Instant::now() + pause >= ends_at;
         if over || (!certain && repeat == Repeat::OnlyUnsent) {
-            return Err(Failed { error: fault.into_error(certain), repeated });
+            let told = if fault.is_spoken() { fault } else { spoken.unwrap_or(fault) };
+            return Err(Failed { error: told.into_error(certain), repeated });
         }
         repeated = !certain;
+        if fault.is_spoken() {
+            spoken = Some(fault);
+        }
         tracing::debug!(number, ?pause, "a try failed; trying again");
         sleep(pause).await;
     }

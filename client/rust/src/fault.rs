@@ -50,6 +50,11 @@ impl Fault {
         }
     }
 
+    /// Whether a node said it, not what lies between.
+    pub(crate) fn is_spoken(&self) -> bool {
+        !self.reason.is_empty()
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         match (self.reason.as_str(), self.status.code()) {
             ("NO_LEADER" | "SHUTTING_DOWN" | "STORAGE_FULL", _) => Verdict::Unsent(None),

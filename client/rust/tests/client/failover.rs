@@ -108,6 +108,21 @@ async fn nobody_there_is_unavailable_and_says_where() {
 }
 
 #[tokio::test]
+async fn a_node_that_speaks_tells_more_than_one_that_is_gone() {
+    let node = Node::start().await;
+    node.on_acquire(|_, _| Err(refusal(Code::Unavailable, "NO_LEADER")));
+    let said = refusal(Code::Unavailable, "NO_LEADER").message().to_owned();
+    let (gone, too) = (nobody().await, nobody().await);
+    // Whoever is asked last.
+    for deadline in [60, 100, 150, 200] {
+        let client = Client::connect([&gone, &node.address, &too]).unwrap();
+        let client = client.with_deadline(Duration::from_millis(deadline));
+        let error = client.acquire("r").await.unwrap_err();
+        assert!(matches!(&error, Error::Unavailable { message } if *message == said), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_must_not_be_repeated_is_tried_again_only_when_it_was_not_carried_out() {
     let node = Node::start().await;
     node.on_add(|_, n| match n {
