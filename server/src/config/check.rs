@@ -38,9 +38,7 @@ pub fn check(settings: Settings) -> Result<Config, Vec<Fault>> {
     let listen = listen(&settings, &mut faults);
     let cluster = cluster_name(settings.cluster.clone(), &mut faults);
     members(&settings.members, &mut faults);
-    if id != 0 {
-        this_member(id, join, &settings, &mut faults);
-    }
+    this_member(id, join, &settings, &mut faults);
     let snapshot_log = settings.snapshot_log.unwrap_or(SNAPSHOT_LOG);
     if snapshot_log < SNAPSHOT_LOG_MIN {
         faults.add("storage.snapshot_log", format_args!("must be at least {SNAPSHOT_LOG_MIN}"));
@@ -153,12 +151,17 @@ fn this_member(id: NodeId, join: bool, settings: &Settings, faults: &mut Faults)
         }
         return;
     }
-    let Some(this) = settings.members.iter().find(|member| member.id == id) else {
-        let problem = match settings.members.is_empty() {
-            true => format!("is required: list all nodes, this one (id {id}) among them, or set join"),
-            false => format!("this node (id {id}) is not among the members"),
-        };
+    if settings.members.is_empty() {
+        let problem = "is required: list all nodes, this one among them, in the file, by --member or by \
+                       TOLLGATE_MEMBERS; or set join";
         faults.add("cluster.members", problem);
+        return;
+    }
+    // Without an id of its own, which is a fault already, this node cannot be found among them.
+    let Some(this) = settings.members.iter().find(|member| member.id == id) else {
+        if id != 0 {
+            faults.add("cluster.members", format_args!("this node (id {id}) is not among the members"));
+        }
         return;
     };
     // Defaults listen on loopback alone. Members elsewhere would try in vain, and only their logs would say so.

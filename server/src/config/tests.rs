@@ -168,6 +168,15 @@ fn all_faults_come_at_once_with_their_lines() {
 }
 
 #[test]
+fn all_that_is_required_is_named_at_once() {
+    let faults = faults_of("");
+    assert_eq!(faults.len(), 3, "{faults:#?}");
+    for (fault, flag) in faults.iter().zip(["--node-id", "--data-dir", "--member"]) {
+        assert!(fault.contains(flag), "{fault}");
+    }
+}
+
+#[test]
 fn an_absent_file_is_named() {
     let error = Config::load(flags(&["--config=/nonexistent/tollgate.toml"])).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/tollgate.toml"));
