@@ -280,7 +280,9 @@ pub enum Refusal {
     #[n(4)]
     ShuttingDown,
     /// Nothing was done; nothing can be written.
-    #[error("the leader cannot write to its disk: it is full")]
+    #[error(
+        "the leader has less room on its disk than its reserve (storage.disk_reserve): nothing is granted until there is more"
+    )]
     #[n(5)]
     StorageFull,
     /// The deadline passed while the outcome was open.

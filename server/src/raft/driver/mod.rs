@@ -1,6 +1,7 @@
 //! The task that carries events to the replica and effects from it: the only async part of replication. It decides
 //! nothing.
 
+mod disk;
 mod effects;
 mod news;
 mod start;
@@ -16,8 +17,8 @@ use tollgate_limiter::Command;
 
 use crate::{clock, storage::WriteBatch, storage::data_dir::DataDir};
 
-use self::effects::Effects;
 pub use self::start::start;
+use self::{disk::Disk, effects::Effects};
 use super::{
     call::{Call, Refusal, Reply},
     door::{Inside, Ticket},
@@ -81,7 +82,7 @@ struct Driver {
     shutdown: Option<oneshot::Receiver<()>>,
     ticker: Interval,
     ticks: u64,
-    disk_reserve_bytes: u64,
+    disk: Disk,
     effects: Effects,
     log_writer: std::thread::JoinHandle<()>,
     // Its lock lasts as long as anything here may write.
@@ -171,10 +172,9 @@ impl Driver {
     fn tick(&mut self) -> Result<(), Fatal> {
         self.ticks += 1;
         if self.ticks % DISK_LOOK_TICKS == 1
-            && let Ok(disk) = rustix::fs::statvfs(self.data_dir.path())
+            && let Some(low) = self.disk.look(self.data_dir.path())
         {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            self.replica.handle(Event::DiskSpace { low: free < self.disk_reserve_bytes }, clock::read())?;
+            self.replica.handle(Event::DiskSpace { low }, clock::read())?;
         }
         self.effects.publish_progress(&self.replica, &self.inside.status);
         Ok(())

@@ -22,6 +22,7 @@ use super::{
         slog_drain,
     },
     Beginning, Driver, NodeConfig, Running,
+    disk::Disk,
     effects::Effects,
 };
 
@@ -60,7 +61,7 @@ pub fn start(
         shutdown: Some(shutdown_asked),
         ticker,
         ticks: 0,
-        disk_reserve_bytes: config.disk_reserve_bytes,
+        disk: Disk::new(config.disk_reserve_bytes),
         log_writer,
         data_dir,
     };
