@@ -79,7 +79,7 @@ pub enum Error {
     },
 
     /// Anything else.
-    #[error("{}: {}", .0.code(), .0.message())]
+    #[error("{} ({:?})", .0.message(), .0.code())]
     Other(Box<Status>),
 }
 

@@ -123,6 +123,14 @@ async fn a_node_that_speaks_tells_more_than_one_that_is_gone() {
 }
 
 #[tokio::test]
+async fn a_refusal_without_a_kind_of_its_own_is_told_in_the_words_of_the_node() {
+    let node = Node::start().await;
+    node.on_acquire(|_, _| Err(refusal(Code::ResourceExhausted, "TOO_MANY_SCOPE_VALUES")));
+    let error = node.client().acquire("r").await.unwrap_err();
+    assert_eq!(error.to_string(), "too_many_scope_values (ResourceExhausted)");
+}
+
+#[tokio::test]
 async fn what_must_not_be_repeated_is_tried_again_only_when_it_was_not_carried_out() {
     let node = Node::start().await;
     node.on_add(|_, n| match n {
