@@ -248,6 +248,10 @@ pub struct MemberView {
     pub matched_index: u64,
 }
 
+/// How to go on when an outcome is not known.
+const REPEAT: &str = "acquire again with the same request_id; renew or release again, where PERMIT_ENDED may mean that it \
+    was done; before any other change is repeated, read what is there";
+
 /// Why a call was not answered. Typed by what the caller can do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 pub enum Refusal {
@@ -272,7 +276,7 @@ pub enum Refusal {
         retry_after: Span,
     },
     /// It may have been done, or may yet be.
-    #[error("the outcome is not known: it may have taken effect; try again with the same request_id")]
+    #[error("the outcome is not known: it may have taken effect; {REPEAT}")]
     #[n(3)]
     OutcomeUnknown,
     /// Nothing was done; the node is going away.
@@ -286,9 +290,7 @@ pub enum Refusal {
     #[n(5)]
     StorageFull,
     /// The deadline passed while the outcome was open.
-    #[error(
-        "the deadline passed before the answer: it may have taken effect; try again with the same request_id"
-    )]
+    #[error("the deadline passed before the answer: it may have taken effect; {REPEAT}")]
     #[n(6)]
     DeadlineExceeded,
 }
