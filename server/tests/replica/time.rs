@@ -112,3 +112,32 @@ fn all_nodes_agree_on_time() {
     assert_eq!(stamps[1], stamps[2]);
     assert!(stamps[0].cluster.since(Default::default()) >= Span::from_secs(5));
 }
+
+#[test]
+fn what_a_node_catches_up_on_does_not_set_its_clock_back() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        cluster.ask(create(1));
+        let (passed, real) = elapsed(&mut cluster, |cluster| {
+            // Both followers miss an entry for a long time, one by a crash, the other by the network.
+            let old = cluster.elect();
+            let followers: Vec<_> = (1..=3).filter(|id| *id != old).collect();
+            cluster.crash(followers[0], 0);
+            cluster.ask(acquire_attempt("", 2));
+            cluster.run(20_000);
+            cluster.restart(followers[0]);
+            cluster.run(1_000);
+            cluster.isolate(followers[1]);
+            cluster.run(1_000);
+            cluster.ask(acquire_attempt("", 2));
+            cluster.run(20_000);
+            cluster.heal();
+            cluster.run(2_000);
+            let leader = cluster.elect();
+            cluster.crash(leader, 0);
+            cluster.elect();
+        });
+        assert!(passed <= real + 5, "seed {seed}: {passed} ms in {real} ms");
+        assert!(real.saturating_sub(passed) <= 500, "seed {seed}: {passed} ms in {real} ms");
+    });
+}

@@ -50,7 +50,7 @@ impl<C> Replica<C> {
         self.machine.apply(position, &entry, &mut answers, &mut registered);
         let (index, term) = position;
         // A leader that lives has stamped it, and its clock runs: tell time from here.
-        let is_present = index > self.last_at_start && term == self.node.raft.term;
+        let is_present = index > self.last_of_the_past && term == self.node.raft.term;
         let state = self.machine.limiter().now();
         if self.leadership.is_none() && is_present && state.cluster > before.cluster {
             self.clock.follow(state, now);

@@ -105,8 +105,9 @@ pub struct Replica<C> {
     ticks: u64,
     // The tick at which each peer was last heard from.
     heard: BTreeMap<NodeId, u64>,
-    // What was in the log before this process began: applying it says nothing about the present.
-    last_at_start: u64,
+    // Up to here, entries were in the log before this process began, or were committed before they came here: applying
+    // them says nothing about the present.
+    last_of_the_past: u64,
     disk_is_low: bool,
     is_shutting_down: bool,
     // The tick at which the configuration lost this node.
@@ -128,7 +129,7 @@ impl<C> Replica<C> {
             index => read_snapshot(index, &recovered.snapshot)?,
         };
         let log = Log::new(recovered, machine.conf_state()).map_err(Fatal::BrokenLog)?;
-        let last_at_start = log.last();
+        let last_of_the_past = log.last();
         let node = RawNode::new(&raft_config(config.id, machine.index()), log, logger)?;
         let mut digests = Digests::default();
         digests.restart(machine.index(), machine.digest())?;
@@ -145,7 +146,7 @@ impl<C> Replica<C> {
             snapshots: Snapshots::default(),
             ticks: 0,
             heard: BTreeMap::new(),
-            last_at_start,
+            last_of_the_past,
             disk_is_low: false,
             is_shutting_down: false,
             removed_at: None,
@@ -245,6 +246,10 @@ impl<C> Replica<C> {
         if let Err(unfit) = self.admit(&mut message)? {
             tracing::warn!(from = message.from, kind = ?message.get_msg_type(), "dropped a message: {unfit}");
             return Ok(());
+        }
+        if let Some(last) = message.get_entries().last() {
+            // A leader sends what it proposes at once. What was committed by then is old, who knows how old.
+            self.last_of_the_past = self.last_of_the_past.max(last.index.min(message.commit));
         }
         match self.node.step(message) {
             // A late answer of a node that is no peer (any more).
