@@ -73,6 +73,34 @@ fn a_leader_hands_over_before_it_is_removed() {
 }
 
 #[test]
+fn a_node_that_comes_to_lead_its_own_removal_steps_down() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        cluster.ask(create(10_000));
+        let old = cluster.elect();
+        let gone = cluster.follower();
+        // The others have the change in their logs when its leader dies.
+        cluster.call(old, Call::RemoveMember(gone));
+        cluster.run(6);
+        cluster.crash(old, 0);
+        cluster.run(1_500);
+        cluster.restart(old);
+        for _ in 0..3_000 {
+            cluster.run(1);
+            if let Some(leader) = cluster.leader() {
+                cluster.call(leader, acquire(""));
+            }
+        }
+        assert!(matches!(cluster.ended(gone), None | Some(Err(Fatal::Removed(_)))), "seed {seed}");
+        cluster.run(1_000);
+        let leader = cluster.elect();
+        assert_ne!(leader, gone, "seed {seed}");
+        assert!(!cluster.replica(leader).machine().voters().contains(&gone), "seed {seed}");
+        granted(&cluster.ask(acquire("")));
+    });
+}
+
+#[test]
 fn a_cluster_shrinks_to_one_and_grows_again() {
     with_seeds(|seed| {
         let mut cluster = Cluster::found(seed, 3);

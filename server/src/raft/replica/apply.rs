@@ -1,7 +1,10 @@
 //! Committed entries into the machine, its answers to those who wait.
 
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeV2, Entry as RaftEntry, EntryType};
+use raft::{
+    StateRole,
+    eraftpb::{ConfChangeV2, Entry as RaftEntry, EntryType},
+};
 
 use crate::clock::Reading;
 
@@ -103,6 +106,11 @@ impl<C> Replica<C> {
         if was_member && !self.machine.has_node(self.config.id) {
             // The answer to whoever asked for it may pass through here: the links stay until the end.
             self.removed_at = Some(self.ticks);
+            if self.node.raft.state == StateRole::Leader {
+                // It came to lead after another leader had proposed this. Raft would panic at the next entry of its own
+                // that becomes durable: it has no progress of its own any more.
+                self.node.raft.become_follower(self.node.raft.term, raft::INVALID_ID);
+            }
             return Ok(());
         }
         self.effects.push(Effect::Members(self.machine.members().clone()));
