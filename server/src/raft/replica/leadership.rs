@@ -116,13 +116,14 @@ impl<C> Replica<C> {
         let Some(leadership) = &mut self.leadership else { return };
         match call {
             Call::Query(query) => leadership.reads.queue(query, caller),
+            // It writes nothing here, and is what helps when the disk is full.
+            Call::TransferLeadership(to) => self.transfer_leadership(to, caller),
             _ if self.disk_is_low => self.reply(caller, Err(Refusal::StorageFull)),
             Call::Command { command, attempt } => {
                 leadership.queue.push_back(Queued { command, attempt, caller: Some(caller) });
             }
             Call::AddMember(member) => self.add_member(member, caller),
             Call::RemoveMember(id) => self.remove_member(id, caller),
-            Call::TransferLeadership(to) => self.transfer_leadership(to, caller),
             Call::RegisterIncarnation { id, incarnation } => self.register(id, incarnation, Some(caller)),
         }
     }
