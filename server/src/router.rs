@@ -75,6 +75,12 @@ impl Router {
                     when_out_of_patience = Refusal::OutcomeUnknown;
                     call.count_attempt();
                 }
+                // They say that nothing was done now; what an earlier try did is as unknown as before.
+                Err(Refusal::Overloaded { .. } | Refusal::StorageFull | Refusal::ShuttingDown)
+                    if when_out_of_patience == Refusal::OutcomeUnknown =>
+                {
+                    return Err(Refusal::OutcomeUnknown);
+                }
                 answer => return answer,
             }
             if patience.bound(tokio::time::sleep(PAUSE)).await.is_none() {
@@ -236,6 +242,19 @@ mod tests {
         tokio::task::yield_now().await;
         inside.status.send_modify(|status| status.leader = None);
         assert_eq!(call.await.unwrap(), Err(Refusal::OutcomeUnknown));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outcome_once_unknown_stays_unknown_when_the_next_leader_refuses() {
+        let overloaded = Refusal::Overloaded { retry_after: tollgate_limiter::Span::from_millis(50) };
+        for refusal in [overloaded, Refusal::StorageFull] {
+            let (router, _, _inside) = router(Some(2), [Err(Refusal::OutcomeUnknown), Err(refusal.clone())]);
+            assert_eq!(
+                router.call(acquire(Some("a")), LONG).await,
+                Err(Refusal::OutcomeUnknown),
+                "{refusal}"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]
