@@ -51,6 +51,8 @@ struct Node {
     life: u64,
     started_ms: u64,
     wall_error_ms: i64,
+    // On top of what a write takes anyway.
+    write_delay_ms: u64,
     ended: Option<Result<(), Fatal>>,
 }
 
@@ -100,7 +102,15 @@ impl Cluster {
     }
 
     fn add_node(&mut self, id: NodeId, disk: MemoryStore) {
-        let node = Node { disk, replica: None, life: 0, started_ms: 0, wall_error_ms: 0, ended: None };
+        let node = Node {
+            disk,
+            replica: None,
+            life: 0,
+            started_ms: 0,
+            wall_error_ms: 0,
+            write_delay_ms: 0,
+            ended: None,
+        };
         self.nodes.insert(id, node);
         self.restart(id);
     }
@@ -135,6 +145,11 @@ impl Cluster {
     /// Makes a node's wall clock wrong.
     pub fn set_wall_error(&mut self, id: NodeId, error_ms: i64) {
         self.node_mut(id).wall_error_ms = error_ms;
+    }
+
+    /// Makes the writes of a node take longer, those that begin from now on.
+    pub fn set_write_delay(&mut self, id: NodeId, delay_ms: u64) {
+        self.node_mut(id).write_delay_ms = delay_ms;
     }
 
     /// Cuts a node off from all others; what its own network would report to it is lost, too.
@@ -346,7 +361,7 @@ impl Cluster {
                 // A disk that is slow now and then leaves time for crashes in between.
                 let is_slow = self.slow_disks && self.draw(16) == 0;
                 let slow = if is_slow { self.draw(200) } else { 0 };
-                let delay = 1 + self.draw(4) + slow;
+                let delay = 1 + self.draw(4) + slow + self.nodes[&id].write_delay_ms;
                 self.plan(delay, Planned::Persisted(process, number));
             }
             Effect::TakeSnapshot(machine) => {

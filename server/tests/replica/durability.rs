@@ -96,6 +96,30 @@ fn a_crash_while_a_snapshot_is_installed_does_no_harm() {
 }
 
 #[test]
+fn an_election_while_a_snapshot_is_being_written_does_no_harm() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        cluster.ask(create(1_000));
+        let follower = cluster.follower();
+        cluster.crash(follower, 0);
+        let had = cluster.disk(follower).clone().load().unwrap().entries.len() as u64;
+        for _ in 0..400 {
+            granted(&cluster.ask(acquire("")));
+        }
+        // It takes longer than any election timeout, and the leader is gone meanwhile.
+        cluster.set_write_delay(follower, 5_000);
+        cluster.restart(follower);
+        cluster.run_until("the snapshot", |cluster| cluster.replica(follower).snapshot_index() > had);
+        cluster.isolate(follower);
+        cluster.run(4_000);
+        cluster.set_write_delay(follower, 0);
+        cluster.heal();
+        cluster.run(5_000);
+        cluster.converge();
+    });
+}
+
+#[test]
 fn a_node_that_lost_what_it_acknowledged_stops() {
     with_seeds(|seed| {
         let mut cluster = Cluster::found(seed, 3);

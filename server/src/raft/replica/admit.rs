@@ -83,7 +83,11 @@ impl<C> Replica<C> {
     fn admit_timeout(&self, message: &Message) -> Result<(), Unfit> {
         let raft = &self.node.raft;
         let is_leaders = message.term == raft.term && message.from == raft.leader_id;
-        if is_leaders { Ok(()) } else { Err("only the leader hands over") }
+        match is_leaders {
+            true if self.snapshots.is_installing() => Err("nobody hands over to a node that is behind"),
+            true => Ok(()),
+            false => Err("only the leader hands over"),
+        }
     }
 
     fn admit_append_response(&self, message: &Message) -> Result<(), Unfit> {

@@ -202,8 +202,10 @@ impl<C> Replica<C> {
         if self.removed_at.is_some_and(|tick| self.ticks - tick >= FAREWELL_TICKS) {
             return Err(Fatal::Removed(self.config.id));
         }
-        // A lone voter elects itself on the spot, and Raft asserts that everything is durable by then.
-        let must_wait = self.node.raft.prs().is_singleton() && self.writes.are_open();
+        // A lone voter elects itself on the spot, and Raft asserts that everything is durable by then. Nor may a node stand
+        // for election while it installs a snapshot: Raft would look for the entries that the snapshot replaces.
+        let must_wait =
+            self.node.raft.prs().is_singleton() && self.writes.are_open() || self.snapshots.is_installing();
         if !must_wait || self.node.raft.state == StateRole::Leader {
             self.node.tick();
             self.fix_election_timeout();

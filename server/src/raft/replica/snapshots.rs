@@ -40,6 +40,11 @@ struct Incoming {
 }
 
 impl Snapshots {
+    /// Whether a snapshot replaced the state, and is not durable yet.
+    pub fn is_installing(&self) -> bool {
+        self.installing.is_some()
+    }
+
     /// The snapshot that has become durable with this write.
     pub fn installed(&mut self, number: u64) -> Option<u64> {
         self.installing.take_if(|(write, _)| *write <= number).map(|(_, index)| index)
