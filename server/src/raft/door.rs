@@ -123,6 +123,12 @@ impl Door {
         self.peer_events.try_send(event).is_ok()
     }
 
+    /// Hands the replica what nobody repeats: waits while the queue is full.
+    pub async fn report(&self, event: PeerEvent) {
+        // If nobody listens, the replica has ended.
+        let _ = self.peer_events.send(event).await;
+    }
+
     /// What the replica is like now, and a way to wait for changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
@@ -154,5 +160,25 @@ impl Drop for Waiting {
         let call = Call::Command { command: Command::GiveBack(permit), attempt: 0 };
         // Nobody waits for the answer. If the queue is full, the permit's lease ends it.
         let _ = self.calls.try_send(Ticket { call, reply: oneshot::channel().0 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_drops_messages_but_delays_reports() {
+        let (door, mut inside) = door();
+        while door.deliver(PeerEvent::Unreachable(2)) {}
+        let report = tokio::spawn(async move {
+            door.report(PeerEvent::SnapshotSent { to: 2, delivered: false }).await;
+        });
+        let mut last = None;
+        while let Some(event) = inside.peer_events.recv().await {
+            last = Some(event);
+        }
+        assert!(matches!(last, Some(PeerEvent::SnapshotSent { to: 2, delivered: false })), "{last:?}");
+        report.await.unwrap();
     }
 }

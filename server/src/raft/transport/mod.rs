@@ -106,7 +106,8 @@ impl Peers for Transport {
                 Ok(()) => info!(to, index = message.get_snapshot().get_metadata().index, "snapshot sent"),
                 Err(reason) => warn!(to, reason, "the snapshot was not delivered"),
             }
-            shared.door.deliver(PeerEvent::SnapshotSent { to, delivered: sent.is_ok() });
+            // Raft sends this peer nothing until it hears of it.
+            shared.door.report(PeerEvent::SnapshotSent { to, delivered: sent.is_ok() }).await;
         });
     }
 
