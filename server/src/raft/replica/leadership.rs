@@ -210,10 +210,13 @@ impl<C> Replica<C> {
     /// A leader whose clock has no anchor looks for one; in a new cluster, the first time is worth an entry.
     fn resume_clock(&mut self, now: Reading) {
         let state = self.machine.limiter().now();
-        let Some(leadership) = &mut self.leadership else { return };
+        // Before, the last stamp may not be applied yet, and the outage is counted from there.
+        let Some(leadership) = self.leadership.as_mut().filter(|leadership| leadership.is_established) else {
+            return;
+        };
         let wall_at_most = self.machine.wall_at_most();
         let runs = self.clock.resume(state, wall_at_most, self.machine.voters(), now);
-        if runs && leadership.is_established && state == Stamp::default() && leadership.is_idle() {
+        if runs && state == Stamp::default() && leadership.is_idle() {
             leadership.is_due = true;
         }
     }
