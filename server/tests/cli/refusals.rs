@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Stdio},
 };
@@ -61,6 +62,19 @@ fn one_data_directory_serves_one_process() {
         answer.code == Some(0) && answer.json()["leader_id"] == 1
     });
     answer(server(directory.path(), free_base_port())).expect(1, directory.path().to_str().unwrap());
+    assert!(only_the_owner_can_read(directory.path()) > 1);
+}
+
+/// Fails if others can read a file below this directory; gives the number of files.
+fn only_the_owner_can_read(directory: &Path) -> usize {
+    let mut files = 0;
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let metadata = entry.metadata().unwrap();
+        let mode = metadata.permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", entry.path().display());
+        files += if metadata.is_dir() { only_the_owner_can_read(&entry.path()) } else { 1 };
+    }
+    files
 }
 
 #[test]
