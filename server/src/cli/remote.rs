@@ -16,12 +16,20 @@ pub struct Remote {
     nodes: Vec<String>,
 
     /// How long to try before giving up, such as 500ms or 10s.
-    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = patience)]
     timeout: Duration,
 
     /// The form of the answer.
     #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// A duration in which something can happen.
+fn patience(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        Duration::ZERO => Err("must be longer than 0s: nothing can be answered in no time".to_owned()),
+        timeout => Ok(timeout),
+    }
 }
 
 impl Remote {

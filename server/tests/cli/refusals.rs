@@ -122,6 +122,7 @@ fn a_command_line_that_is_not_valid_is_refused() {
         (&["acquire", "r", "--lease", "soon"], "--lease"),
         (&["acquire", "r", "--amount", "tokens"], "--amount"),
         (&["acquire", "r", "--nodes", "nowhere"], "nowhere"),
+        (&["acquire", "r", "--timeout", "0s"], "--timeout"),
         (&["resource", "list", "--output", "xml"], "json"),
         (&["no-such-command"], "no-such-command"),
     ] {
