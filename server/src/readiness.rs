@@ -15,6 +15,9 @@ pub enum NotReady {
     /// It was removed, or waits to be added.
     #[error("this node is not a member of the cluster")]
     NotAMember,
+    /// It could not lead: what it grants has to be written.
+    #[error("this node has less room on its disk than its reserve (storage.disk_reserve)")]
+    DiskIsLow,
     /// It could not hand calls to anybody.
     #[error("no leader is known: the cluster has no quorum, or is electing")]
     NoLeader,
@@ -39,6 +42,9 @@ fn check_status(status: &Status) -> Result<(), NotReady> {
     if !status.members.by_id.contains_key(&status.id) {
         return Err(NotReady::NotAMember);
     }
+    if status.disk_is_low {
+        return Err(NotReady::DiskIsLow);
+    }
     if status.leader.is_none() {
         return Err(NotReady::NoLeader);
     }
@@ -56,7 +62,7 @@ mod tests {
     use crate::raft::members::{Member, Members};
 
     #[test]
-    fn a_ready_node_is_a_member_knows_a_leader_and_is_close_to_it() {
+    fn a_ready_node_is_a_member_with_room_that_knows_a_leader_and_is_close_to_it() {
         let member = Member {
             id: 2,
             peer_address: "a:1".into(),
@@ -71,6 +77,7 @@ mod tests {
         let behind = Status { commit_index: LAG_MAX + 1, ..ready.clone() };
         assert_eq!(check_status(&behind), Err(NotReady::Behind { entries: LAG_MAX + 1 }));
         assert_eq!(check_status(&Status { leader: None, ..ready.clone() }), Err(NotReady::NoLeader));
+        assert_eq!(check_status(&Status { disk_is_low: true, ..ready.clone() }), Err(NotReady::DiskIsLow));
         assert_eq!(check_status(&Status { id: 3, ..ready }), Err(NotReady::NotAMember));
     }
 }

@@ -62,9 +62,12 @@ pub enum Error {
         message: String,
     },
 
-    /// No node could answer until the deadline. Nothing was changed: try again later.
+    /// No node could answer until the deadline. Nothing was changed: try again later. `reason` is the last node's, such as
+    /// `STORAGE_FULL`.
     #[error("no node can answer: {message}")]
     Unavailable {
+        /// For programs; empty when no node could be asked.
+        reason: String,
         /// What the last try failed with.
         message: String,
     },

@@ -78,7 +78,7 @@ impl Fault {
             Verdict::Final => self.into_final_error(),
             _ if !certain => Error::OutcomeUnknown { request_id: None, message },
             Verdict::Unsent(Some(retry_after)) => Error::Overloaded { retry_after, message },
-            Verdict::Unsent(None) | Verdict::Unknown => Error::Unavailable { message },
+            Verdict::Unsent(None) | Verdict::Unknown => Error::Unavailable { reason: self.reason, message },
         }
     }
 

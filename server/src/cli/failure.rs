@@ -79,10 +79,7 @@ impl From<Error> for Failure {
             Error::Overloaded { .. } => {
                 (Code::Unavailable, Some("Nothing was changed. Try again, with fewer calls at once."))
             }
-            Error::Unavailable { .. } => (
-                Code::Unavailable,
-                Some("Nothing was changed. Does the cluster run, and is --nodes (TOLLGATE_NODES) right?"),
-            ),
+            Error::Unavailable { reason, .. } => (Code::Unavailable, Some(unavailable(reason))),
             Error::OutcomeUnknown { request_id: Some(_), .. } => {
                 (Code::Unavailable, Some("It may have taken effect: try again with --request-id, as above."))
             }
@@ -92,6 +89,15 @@ impl From<Error> for Failure {
             _ => (Code::Error, None),
         };
         Failure { code, message: error.to_string(), advice }
+    }
+}
+
+fn unavailable(reason: &str) -> &'static str {
+    match reason {
+        "STORAGE_FULL" => {
+            "Nothing was changed. Make room on the leader's disk; `tollgate cluster status` shows who leads."
+        }
+        _ => "Nothing was changed. Does the cluster run, and is --nodes (TOLLGATE_NODES) right?",
     }
 }
 

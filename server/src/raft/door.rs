@@ -73,6 +73,8 @@ pub struct Status {
     pub commit_index: u64,
     /// Applied here.
     pub applied_index: u64,
+    /// Whether this node's disk has less room than its reserve: if it led, nothing would be granted.
+    pub disk_is_low: bool,
     /// Who belongs to the cluster.
     pub members: Arc<Members>,
 }

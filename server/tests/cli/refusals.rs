@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Stdio},
@@ -75,6 +76,33 @@ fn only_the_owner_can_read(directory: &Path) -> usize {
         files += if metadata.is_dir() { only_the_owner_can_read(&entry.path()) } else { 1 };
     }
     files
+}
+
+#[test]
+fn a_disk_without_room_is_told_by_readiness_and_to_those_who_ask() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let base_port = free_base_port();
+    let mut node = server(directory.path(), base_port);
+    // More than any disk has.
+    node.args(["--disk-reserve", "4000000000GiB"]).stderr(Stdio::null());
+    let _node = Running(node.spawn().unwrap());
+    let http = format!("127.0.0.1:{}", base_port + 2);
+    eventually("its readiness speaks of the disk", || {
+        TcpStream::connect(&http).is_ok_and(|mut connection| {
+            let request = "GET /readyz HTTP/1.1\r\nHost: tollgate\r\nConnection: close\r\n\r\n";
+            let mut told = String::new();
+            connection.write_all(request.as_bytes()).unwrap();
+            connection.read_to_string(&mut told).unwrap();
+            told.starts_with("HTTP/1.1 503") && told.contains("storage.disk_reserve")
+        })
+    });
+    let nodes = format!("127.0.0.1:{base_port}");
+    eventually("the leader speaks of the disk", || {
+        let mut command = tollgate();
+        command.args(["acquire", "r", "--timeout", "1s", "--nodes", &nodes]);
+        let answer = answer(command).expect(4, "");
+        answer.stderr.contains("storage.disk_reserve") && answer.stderr.contains("Make room")
+    });
 }
 
 #[test]

@@ -104,7 +104,7 @@ async fn nobody_there_is_unavailable_and_says_where() {
     let address = nobody().await;
     let client = Client::connect([&address]).unwrap().with_deadline(Duration::from_millis(50));
     let error = client.acquire("r").await.unwrap_err();
-    assert!(matches!(&error, Error::Unavailable { message } if message.contains(&address)), "{error:?}");
+    assert!(matches!(&error, Error::Unavailable { message, .. } if message.contains(&address)), "{error:?}");
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn a_node_that_speaks_tells_more_than_one_that_is_gone() {
         let client = Client::connect([&gone, &node.address, &too]).unwrap();
         let client = client.with_deadline(Duration::from_millis(deadline));
         let error = client.acquire("r").await.unwrap_err();
-        assert!(matches!(&error, Error::Unavailable { message } if *message == said), "{error:?}");
+        assert!(matches!(&error, Error::Unavailable { message, .. } if *message == said), "{error:?}");
     }
 }
 

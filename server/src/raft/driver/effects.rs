@@ -89,6 +89,7 @@ impl Effects {
             let is_new = published.leader != status.leader
                 || published.term != status.term
                 || published.members != status.members
+                || published.disk_is_low != status.disk_is_low
                 || published.id != status.id;
             if is_new {
                 news::tell(published, &status);

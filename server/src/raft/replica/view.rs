@@ -20,6 +20,7 @@ impl<C> Replica<C> {
             term: self.node.raft.term,
             commit_index: self.node.raft.raft_log.committed,
             applied_index: self.machine.index(),
+            disk_is_low: self.disk_is_low,
             members: self.machine.members().clone(),
         }
     }
