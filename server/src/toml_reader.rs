@@ -155,8 +155,8 @@ impl<'i> Reader<'i> {
         for key in section.table.keys() {
             let name = key.get_ref().as_ref();
             if !section.asked.contains(name) {
-                let problem = unknown(name, section.asked.iter().copied());
-                self.fault(section.path_of(name), key.span().start, format_args!("unknown key: {problem}"));
+                let hint = meant(name, section.asked.iter().copied());
+                self.fault(section.path_of(name), key.span().start, format_args!("unknown key; {hint}"));
             }
         }
     }
@@ -223,17 +223,27 @@ impl<'t, 'i> Section<'t, 'i> {
     }
 }
 
-/// Says which of the known words was probably meant, or all of them.
+/// Says that a word is not known, and which of the known ones was probably meant, or all of them.
 pub fn unknown<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    format!("`{word}` is not known here; {}", meant(word, known))
+}
+
+fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
-    let nearest =
-        known.iter().max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)));
-    match nearest {
-        Some(near) if strsim::jaro_winkler(word, near) > 0.75 => {
-            format!("`{word}` is not known here; did you mean `{near}`?")
-        }
-        _ => format!("`{word}` is not known here; known are `{}`", known.join("`, `")),
+    // Spelling alone would not lead from `period` to `refill_period`.
+    let is_part = |known: &&&str| ends_with_word(known, word) || ends_with_word(word, known);
+    let likeness = |known: &str| strsim::jaro_winkler(word, known);
+    let alike = || known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let near = known.iter().find(is_part).or_else(|| alike().filter(|near| likeness(near) > 0.75));
+    match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known are `{}`", known.join("`, `")),
     }
+}
+
+/// Whether a name of several words, such as `refill_period`, ends with this one.
+fn ends_with_word(name: &str, word: &str) -> bool {
+    name.strip_suffix(word).is_some_and(|before| before.ends_with('_'))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -84,14 +84,26 @@ fn each_fault_names_its_line_and_key() {
         (
             "capacity = 10",
             "capcity = 10",
-            "line 12: resource[0].limit[0].capcity: unknown key: `capcity` is not known here; did you mean `capacity`?",
+            "line 12: resource[0].limit[0].capcity: unknown key; did you mean `capacity`?",
         ),
-        ("keys =", "kees =", "line 5: resource[0].kees: unknown key"),
         (
-            "[[resource]]",
-            "[[resources]]",
-            "unknown key: `resources` is not known here; did you mean `resource`?",
+            "refill_period",
+            "period",
+            "line 14: resource[0].limit[0].period: unknown key; did you mean `refill_period`?",
         ),
+        (
+            "refill_amount",
+            "amount",
+            "line 13: resource[0].limit[0].amount: unknown key; did you mean `refill_amount`?",
+        ),
+        (
+            "amount = 190",
+            "refill_amount = 190",
+            "resource[0].limit[4].refill_amount: unknown key; did you mean `amount`?",
+        ),
+        ("slots = 25", "size = 25", "resource[0].limit[5].size: unknown key; known are `counts_after`"),
+        ("keys =", "kees =", "line 5: resource[0].kees: unknown key"),
+        ("[[resource]]", "[[resources]]", "unknown key; did you mean `resource`?"),
         (
             "\"sliding_window\"",
             "\"sliding\"",
