@@ -1,6 +1,9 @@
 //! `tollgate cluster add` and `remove` with a node of its own.
 
-use std::process::{Child, Stdio};
+use std::{
+    fs,
+    process::{Child, Stdio},
+};
 
 use crate::cluster::{Cluster, eventually, free_base_port, tollgate};
 
@@ -42,6 +45,11 @@ fn a_node_joins_catches_up_and_leaves() {
     cluster.tollgate(&add).expect(0, "added node 4");
     cluster.tollgate(&add).expect(6, "error");
     eventually("the new node votes", || cluster.role(4).as_deref() == Some("voter"));
+    let log =
+        |node: u64| fs::read_to_string(cluster.directory().join(format!("data/node-{node}.log"))).unwrap();
+    eventually("the leader's log tells it", || {
+        (1..=3).any(|node| log(node).contains("node 4 has caught up: it votes from now on"))
+    });
 
     // It answers, and knows what was granted before it came.
     let mut renew = tollgate();

@@ -4,6 +4,7 @@
 //! learner comes and goes in one step. One change at a time; ids are never used again.
 
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
+use tracing::info;
 
 use super::{
     super::{
@@ -123,6 +124,9 @@ impl<C> Replica<C> {
             return;
         }
         let Some(done) = self.take_change(|pending| pending.index <= index) else { return };
+        if let Change::Promote(id) = done.change {
+            info!("node {id} has caught up: it votes from now on");
+        }
         let Some(caller) = done.caller else { return };
         let changed = match done.change {
             Change::Add(Member { id, .. }) => self.member_view(id).map(MemberChange::Added),
