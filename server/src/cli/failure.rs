@@ -40,9 +40,11 @@ impl Failure {
         Failure { code, message: message.into(), advice: None }
     }
 
-    /// The same, for one thing of many.
+    /// The same, for one thing of many, unless it is named already.
     pub fn about(mut self, name: &str) -> Failure {
-        self.message = format!("{name} {}", self.message);
+        if !self.message.starts_with(name) {
+            self.message = format!("{name} {}", self.message);
+        }
         self
     }
 

@@ -97,11 +97,12 @@ pub(super) async fn acquire(
     timeout: Duration,
 ) -> Result<v1::AcquirePermitResponse, Failure> {
     let arrived = clock::monotonic();
+    let resource = request.resource.clone();
     let call = acquire::call(request)?;
     let response = decision::acquired(node.router.call(call, timeout).await);
     let nanos = clock::monotonic().0.saturating_sub(arrived.0);
     node.metrics.acquire_seconds.observe(Duration::from_nanos(nanos).as_secs_f64());
-    response
+    response.map_err(|failure| failure.naming(&resource))
 }
 
 /// Decides a batch. The requests are handed on in their order, and wait together.
@@ -134,8 +135,9 @@ pub(super) async fn renew(
     request: v1::RenewPermitRequest,
     timeout: Duration,
 ) -> Result<v1::RenewPermitResponse, Failure> {
+    let id = request.permit_id.clone();
     let call = permit::renew(request)?;
-    decision::renewed(node.router.call(call, timeout).await)
+    decision::renewed(node.router.call(call, timeout).await).map_err(|failure| failure.naming(&id))
 }
 
 /// Ends a permit.
@@ -145,8 +147,10 @@ pub(super) async fn release(
     timeout: Duration,
 ) -> Result<v1::ReleasePermitResponse, Failure> {
     let status = request.feedback.as_ref().map(|feedback| feedback.status);
+    let id = request.permit_id.clone();
     let call = permit::release(request)?;
-    let response = decision::released(node.router.call(call, timeout).await)?;
+    let response =
+        decision::released(node.router.call(call, timeout).await).map_err(|failure| failure.naming(&id))?;
     if let Some(status) = status {
         node.metrics.feedback.get_or_create(&FeedbackLabels { status }).inc();
     }

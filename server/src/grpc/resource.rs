@@ -106,7 +106,9 @@ impl Resources {
     async fn get(&self, request: v1::GetResourceRequest, timeout: Duration) -> Result<v1::Resource, Failure> {
         let query = Query::Resource(resource::name(&request.name)?);
         match self.node.router.call(Call::Query(query), timeout).await? {
-            Reply::Resource(stored) => Ok(resource::resource(stored.ok_or(Rejection::ResourceNotFound)?)),
+            Reply::Resource(stored) => {
+                Ok(resource::resource(stored.ok_or_else(|| not_found(&request.name))?))
+            }
             other => Err(Failure::mismatch(&other)),
         }
     }
@@ -136,9 +138,10 @@ impl Resources {
             let problem = "is required: the generation that the resource was read with";
             return Err(Invalid::field("generation", problem).into());
         }
+        let name = wire.name.clone();
         let resource = definition::definition(wire)?;
         let command = Command::UpdateResource(UpdateResource { resource, generation });
-        let stored = self.store(command, timeout).await?;
+        let stored = self.store(command, timeout).await.map_err(|failure| failure.naming(&name))?;
         info!(resource = stored.name, generation = stored.generation, "resource updated");
         Ok(stored)
     }
@@ -146,7 +149,8 @@ impl Resources {
     async fn delete(&self, request: v1::DeleteResourceRequest, timeout: Duration) -> Result<(), Failure> {
         let name = resource::name(&request.name)?;
         let command = Command::DeleteResource(DeleteResource { name, generation: request.generation });
-        match self.command(command, timeout).await? {
+        let answer = self.command(command, timeout).await;
+        match answer.map_err(|failure| failure.naming(&request.name))? {
             Outcome::Deleted => {
                 info!(resource = request.name, "resource deleted, with what its limits had counted");
                 Ok(())
@@ -162,7 +166,7 @@ impl Resources {
     ) -> Result<v1::GetResourceUsageResponse, Failure> {
         let query = usage::query(&request)?;
         match self.node.router.call(Call::Query(query), timeout).await? {
-            Reply::Usage(figures) => Ok(usage::figures(figures.ok_or(Rejection::ResourceNotFound)?)),
+            Reply::Usage(figures) => Ok(usage::figures(figures.ok_or_else(|| not_found(&request.name))?)),
             other => Err(Failure::mismatch(&other)),
         }
     }
@@ -177,6 +181,10 @@ impl Resources {
     async fn command(&self, command: Command, timeout: Duration) -> Result<Outcome, Failure> {
         decision::outcome(self.node.router.call(Call::Command { command, attempt: 0 }, timeout).await)
     }
+}
+
+fn not_found(name: &str) -> Failure {
+    Failure::from(Rejection::ResourceNotFound).naming(name)
 }
 
 fn required(resource: Option<v1::Resource>) -> Result<v1::Resource, Invalid> {

@@ -51,6 +51,14 @@ impl Failure {
         Failure { detail, ..self }
     }
 
+    /// The same; if something is not there, the message for people says what was looked for.
+    pub fn naming(mut self, name: &str) -> Failure {
+        if self.code == Code::NotFound {
+            self.message = format!("{}: {}", clip(name), self.message);
+        }
+        self
+    }
+
     /// A reply of a kind that does not belong to the call: a node of another version, or a fault in this one.
     pub fn mismatch(reply: &impl fmt::Debug) -> Failure {
         tracing::error!(?reply, "a reply does not belong to its call");

@@ -31,7 +31,9 @@ fn parse_id(text: &str) -> Result<PermitId, Failure> {
     let count = text.strip_prefix('p').and_then(|rest| rest.strip_prefix(GROUP)?.strip_prefix('-'));
     let permit = count.and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(PermitId);
     // Only the very text that was given out: no upper case, no sign, no leading zeros.
-    permit.filter(|permit| permit_id(*permit) == text).ok_or(Rejection::PermitNotFound.into())
+    permit
+        .filter(|permit| permit_id(*permit) == text)
+        .ok_or_else(|| Failure::from(Rejection::PermitNotFound).naming(text))
 }
 
 /// Reads and checks a renewal.

@@ -73,6 +73,24 @@ async fn a_batch_is_handed_on_and_answered_in_order() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_named() {
+    let rig = Rig::leading(not_found).await;
+    let named = |answer: Result<(), tonic::Status>, name: &str| {
+        let status = answer.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound);
+        assert!(status.message().starts_with(&format!("{name}: ")), "{status:?}");
+    };
+    let (resource, id) = ("vendor/account", "p0-2a");
+    named(rig.permits().acquire_permit(acquire(1)).await.map(drop), resource);
+    let renewal = v1::RenewPermitRequest { permit_id: id.into(), ..Default::default() };
+    named(rig.permits().renew_permit(renewal).await.map(drop), id);
+    let release = v1::ReleasePermitRequest { permit_id: id.into(), ..Default::default() };
+    named(rig.permits().release_permit(release).await.map(drop), id);
+    let deletion = v1::DeleteResourceRequest { name: resource.into(), ..Default::default() };
+    named(rig.resources().delete_resource(deletion).await.map(drop), resource);
+}
+
+#[tokio::test]
 async fn without_a_leader_a_batch_fails_as_a_whole() {
     let rig = Rig::leaderless(by_cost).await;
     let mut request = Request::new(v1::AcquirePermitsRequest { requests: vec![acquire(1), acquire(2)] });
