@@ -20,11 +20,13 @@ pub struct ResourceLabels {
 
 /// What denials are told apart by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct LimitLabels {
+pub struct DenialLabels {
     /// The resource.
     pub resource: String,
-    /// The limit that binds.
+    /// The limit that binds; empty where limits are not the reason.
     pub limit: String,
+    /// Why: `limit_exhausted`, `paused` or `key_unavailable`.
+    pub reason: &'static str,
 }
 
 /// How calls end, by gRPC method and status code.
@@ -57,8 +59,8 @@ pub struct Metrics {
     pub grants: Family<ResourceLabels, Counter>,
     /// Permits returned again to a retry.
     pub replays: Counter,
-    /// Requests denied, by the limit that binds.
-    pub denials: Family<LimitLabels, Counter>,
+    /// Requests denied, by the reason and the limit that binds.
+    pub denials: Family<DenialLabels, Counter>,
     /// Grants given back because nobody was left to receive them.
     pub grants_undelivered: Counter,
     /// Permits that a client ended, by how the vendor call went.
@@ -128,7 +130,7 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("tollgate");
         registry.register("grants", "Permits granted, without replays", m.grants);
         registry.register("replays", "Permits returned again to a retry", m.replays);
-        registry.register("denials", "Requests denied, by the limit that binds", m.denials);
+        registry.register("denials", "Requests denied, by the reason and the limit that binds", m.denials);
         registry.register(
             "grants_undelivered",
             "Grants given back: nobody was left to receive them",

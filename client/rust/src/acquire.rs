@@ -136,7 +136,7 @@ impl Acquire {
     }
 
     /// On a denial, asks again until this much time has passed. Default: not at all. The client polls: it sleeps for the
-    /// denial's `retry_after`, but not over 1 s, plus a random bit. Who waits longest has therefore no precedence.
+    /// denial's `retry_after` where it has one, but not over 1 s, plus a random bit. Who waits longest has therefore no precedence.
     pub fn wait_up_to(mut self, wait: Duration) -> Acquire {
         self.wait = wait;
         self
@@ -157,7 +157,7 @@ impl Acquire {
             if left.is_zero() {
                 return Err(Error::Denied(denial));
             }
-            let pause = denial.retry_after.min(POLL_MAX);
+            let pause = denial.retry_after.unwrap_or(POLL_MAX).min(POLL_MAX);
             sleep((pause + jitter(POLL_JITTER_MIN.max(pause / 4))).min(left)).await;
         }
     }

@@ -92,6 +92,43 @@ impl<'a> Resources<'a> {
         call!(self.client, OnlyUnsent, ResourceServiceClient.delete_resource(request)).map(drop)
     }
 
+    /// Grants nothing on a resource, or with one of its keys, for a while; what was granted before goes on. The resource
+    /// with its pauses.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`], also for a key that the resource does not have.
+    pub async fn pause(&self, request: v1::PauseResourceRequest) -> Result<v1::Resource, Error> {
+        let answer = call!(self.client, OnlyUnsent, ResourceServiceClient.pause_resource(request))?;
+        answer.resource.ok_or_else(|| Error::incomplete("resource"))
+    }
+
+    /// Ends the pause of a resource, or of one of its keys (empty: of the resource as a whole). The resource with the
+    /// pauses that are left.
+    ///
+    /// # Errors
+    /// As [`Resources::pause`].
+    pub async fn resume(&self, name: &str, key: &str) -> Result<v1::Resource, Error> {
+        let request = v1::ResumeResourceRequest { name: name.to_owned(), key: key.to_owned() };
+        let answer = call!(self.client, OnlyUnsent, ResourceServiceClient.resume_resource(request))?;
+        answer.resource.ok_or_else(|| Error::incomplete("resource"))
+    }
+
+    /// Takes a key out of use, or back into it. The resource with the states of its keys.
+    ///
+    /// # Errors
+    /// As [`Resources::pause`].
+    pub async fn set_key_state(
+        &self,
+        name: &str,
+        key: &str,
+        state: v1::KeyState,
+    ) -> Result<v1::Resource, Error> {
+        let request =
+            v1::SetKeyStateRequest { name: name.to_owned(), key: key.to_owned(), state: state.into() };
+        let answer = call!(self.client, OnlyUnsent, ResourceServiceClient.set_key_state(request))?;
+        answer.resource.ok_or_else(|| Error::incomplete("resource"))
+    }
+
     /// The live figures of a resource.
     ///
     /// # Errors

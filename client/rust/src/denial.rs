@@ -10,13 +10,42 @@ use crate::duration::from_wire;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Denial {
-    /// The limit that binds: the one among `exhausted` that frees last.
+    /// What stands in the way.
+    pub reason: DenialReason,
+    /// The limit that binds: the one among `exhausted` that frees last. Empty unless limits are the reason.
     pub limit: String,
-    /// Every enforced limit without room for the request.
+    /// Every enforced limit without room for the request, whatever the reason.
     pub exhausted: Vec<Exhausted>,
-    /// How long until all limits have room if nobody else acquires or releases meanwhile. Add a random wait on top when
-    /// many clients wait for the same limit; never subtract.
-    pub retry_after: Duration,
+    /// How long until the pause is over and all limits have room, if nobody else acquires or releases meanwhile. Add a
+    /// random wait on top when many clients wait for the same limit; never subtract. None: only an operator's order ends
+    /// it.
+    pub retry_after: Option<Duration>,
+}
+
+/// What stands in the way of a permit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DenialReason {
+    /// One or more limits are exhausted.
+    LimitExhausted,
+    /// An operator paused the resource or the key.
+    Paused(Box<Pause>),
+    /// The key that was asked for, or every key of the resource, is draining or disabled.
+    KeyUnavailable,
+    /// One that only a newer server knows.
+    Other,
+}
+
+/// A pause that stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pause {
+    /// The key that is paused; empty: the resource as a whole.
+    pub key: String,
+    /// What is left of it; none: until somebody resumes it.
+    pub left: Option<Duration>,
+    /// Why, for people; may be empty.
+    pub reason: String,
 }
 
 /// One limit that had no room.
@@ -39,10 +68,21 @@ pub struct Exhausted {
 
 impl From<v1::DeniedPermit> for Denial {
     fn from(denied: v1::DeniedPermit) -> Denial {
+        let reason = match denied.reason() {
+            v1::DenialReason::LimitExhausted => DenialReason::LimitExhausted,
+            v1::DenialReason::Paused => {
+                let pause = denied.pause.unwrap_or_default();
+                let left = pause.left.map(from_wire);
+                DenialReason::Paused(Box::new(Pause { key: denied.paused_key, left, reason: pause.reason }))
+            }
+            v1::DenialReason::KeyUnavailable => DenialReason::KeyUnavailable,
+            v1::DenialReason::Unspecified => DenialReason::Other,
+        };
         Denial {
+            reason,
             limit: denied.limit,
             exhausted: denied.exhausted.into_iter().map(Exhausted::from).collect(),
-            retry_after: denied.retry_after.map(from_wire).unwrap_or_default(),
+            retry_after: denied.retry_after.map(from_wire),
         }
     }
 }
@@ -62,6 +102,28 @@ impl From<v1::ExhaustedLimit> for Exhausted {
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "denied by limit {:?}: ask again in {:?}", self.limit, self.retry_after)
+        match &self.reason {
+            DenialReason::LimitExhausted => write!(f, "denied by limit {:?}", self.limit)?,
+            DenialReason::Paused(pause) => write!(f, "denied: {pause}")?,
+            DenialReason::KeyUnavailable => f.write_str("denied: no key is active")?,
+            DenialReason::Other => f.write_str("denied")?,
+        }
+        match self.retry_after {
+            Some(retry_after) => write!(f, ": ask again in {retry_after:?}"),
+            None => f.write_str(" until an operator orders otherwise"),
+        }
+    }
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            "" => f.write_str("the resource is paused")?,
+            key => write!(f, "key {key:?} is paused")?,
+        }
+        match self.reason.as_str() {
+            "" => Ok(()),
+            reason => write!(f, " ({reason})"),
+        }
     }
 }

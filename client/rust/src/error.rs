@@ -10,7 +10,7 @@ use crate::{denial::Denial, permit::Unusable};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A limit has no room. Nothing was debited: ask again after [`Denial::retry_after`].
+    /// A limit has no room, or an operator stopped it. Nothing was debited: ask again after [`Denial::retry_after`].
     #[error("{0}")]
     Denied(Denial),
 

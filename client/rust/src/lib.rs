@@ -13,7 +13,7 @@
 //!         // … call the vendor, with the credential `permit.key()` …
 //!         permit.release().outcome(Outcome::Ok).await?;
 //!     }
-//!     Err(Error::Denied(denial)) => println!("{} is exhausted for {:?}", denial.limit, denial.retry_after),
+//!     Err(Error::Denied(denial)) => println!("{denial}"),
 //!     Err(error) => return Err(error),
 //! }
 //! # Ok(())
@@ -50,7 +50,7 @@ mod renew;
 pub use acquire::Acquire;
 pub use administration::{Cluster, Resources};
 pub use client::{Client, DEADLINE_DEFAULT, DEADLINE_MAX, NODES_DEFAULT, NODES_VARIABLE};
-pub use denial::{Denial, Exhausted};
+pub use denial::{Denial, DenialReason, Exhausted, Pause};
 pub use each::BATCH_MAX;
 pub use error::{Error, Violation};
 pub use lease::CLOCK_RATE_TOLERANCE;

@@ -55,7 +55,7 @@
 //! let entry = [Command::CreateResource(resource), acquire.clone(), acquire];
 //! limiter.apply(Stamp::default(), &entry, &mut answers);
 //! assert!(matches!(&answers[1], Ok(Outcome::Granted(grant)) if grant.usage[0].available == 2));
-//! assert!(matches!(&answers[2], Ok(Outcome::Denied(denial)) if denial.retry_after == Span::from_secs(1)));
+//! assert!(matches!(&answers[2], Ok(Outcome::Denied(denial)) if denial.retry_after == Some(Span::from_secs(1))));
 //! # Ok(())
 //! # }
 //! ```

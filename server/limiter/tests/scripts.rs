@@ -41,9 +41,16 @@ scripts! {
     expired_permit_never_revives
     expired_slot_is_kept_for_grace_and_quarantine
     idle_scope_values_make_room
-    keys_in_order
+    disabled_keys_are_not_renewed
+    draining_keys_finish
+    keys_with_most_headroom_first
     malformed_resources_name_the_field
     not_sent_refunds
+    orders_are_checked_and_change_nothing_else
+    orders_survive_updates_and_snapshots
+    paused_keys_are_skipped
+    pauses_deny_and_touch_no_permit
+    pauses_end_exactly
     operations_select_limits
     permits_can_be_settled_for_a_while
     released_slot_is_free_at_once

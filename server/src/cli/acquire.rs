@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fmt::Write, process::ExitCode, time::Duration};
 
 use serde_json::{Value, json};
-use tollgate_client::{Acquire, Client, Denial, Error, Permit, Priority};
+use tollgate_client::{Acquire, Client, Denial, DenialReason, Error, Pause, Permit, Priority};
 
 use super::{
     Failure, Output, duration,
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     subject: Option<String>,
 
-    /// Which credential of the resource to use [default: the first with room].
+    /// Which credential of the resource to use [default: the one with the most headroom].
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
 
@@ -199,8 +199,24 @@ fn denied_text(denial: &Denial) -> String {
         })
         .collect();
     let headings = ["LIMIT", "SCOPE", "REQUESTED", "AVAILABLE", "AMOUNT", "RETRY AFTER"];
-    let retry_after = duration::human(denial.retry_after);
-    format!("denied by {}: ask again in {retry_after}\n{}", denial.limit, table(headings, &rows))
+    let mut text = reason_text(denial);
+    match denial.retry_after {
+        Some(retry_after) => text += &format!(": ask again in {}", duration::human(retry_after)),
+        None => text += " until an operator orders otherwise",
+    }
+    if !rows.is_empty() {
+        text += &format!("\n{}", table(headings, &rows));
+    }
+    text
+}
+
+fn reason_text(denial: &Denial) -> String {
+    match &denial.reason {
+        DenialReason::LimitExhausted => format!("denied by {}", denial.limit),
+        DenialReason::Paused(pause) => format!("denied: {pause}"),
+        DenialReason::KeyUnavailable => "denied: no key is active".to_owned(),
+        _ => "denied".to_owned(),
+    }
 }
 
 fn denied_json(denial: &Denial) -> Value {
@@ -211,12 +227,24 @@ fn denied_json(denial: &Denial) -> Value {
             "retry_after_seconds": seconds(limit.retry_after),
         })
     });
+    let (reason, pause) = match &denial.reason {
+        DenialReason::LimitExhausted => ("limit_exhausted", None),
+        DenialReason::Paused(pause) => ("paused", Some(pause)),
+        DenialReason::KeyUnavailable => ("key_unavailable", None),
+        _ => ("other", None),
+    };
     json!({
         "decision": "denied",
+        "reason": reason,
         "limit": denial.limit,
-        "retry_after_seconds": seconds(denial.retry_after),
+        "pause": pause.map(|pause| pause_json(pause)),
+        "retry_after_seconds": denial.retry_after.map(seconds),
         "exhausted": exhausted.collect::<Vec<_>>(),
     })
+}
+
+fn pause_json(pause: &Pause) -> Value {
+    json!({ "key": pause.key, "left_seconds": pause.left.map(seconds), "reason": pause.reason })
 }
 
 impl From<Urgency> for Priority {

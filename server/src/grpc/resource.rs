@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{
     answer::{answer, timeout},
-    convert::{Invalid, decision, definition, resource, usage},
+    convert::{Invalid, availability, decision, definition, resource, usage},
     status::Failure,
 };
 use crate::{
@@ -71,6 +71,33 @@ impl ResourceService for Resources {
         let timeout = timeout(request.metadata());
         let result = self.delete(request.into_inner(), timeout).await;
         answer(&self.node, "DeleteResource", result)
+    }
+
+    async fn pause_resource(
+        &self,
+        request: Request<v1::PauseResourceRequest>,
+    ) -> Result<Response<v1::PauseResourceResponse>, Status> {
+        let timeout = timeout(request.metadata());
+        let result = self.pause(request.into_inner(), timeout).await;
+        answer(&self.node, "PauseResource", result)
+    }
+
+    async fn resume_resource(
+        &self,
+        request: Request<v1::ResumeResourceRequest>,
+    ) -> Result<Response<v1::ResumeResourceResponse>, Status> {
+        let timeout = timeout(request.metadata());
+        let result = self.resume(request.into_inner(), timeout).await;
+        answer(&self.node, "ResumeResource", result)
+    }
+
+    async fn set_key_state(
+        &self,
+        request: Request<v1::SetKeyStateRequest>,
+    ) -> Result<Response<v1::SetKeyStateResponse>, Status> {
+        let timeout = timeout(request.metadata());
+        let result = self.change_key(request.into_inner(), timeout).await;
+        answer(&self.node, "SetKeyState", result)
     }
 
     async fn get_resource_usage(
@@ -157,6 +184,38 @@ impl Resources {
             }
             other => Err(Failure::mismatch(&other)),
         }
+    }
+
+    async fn pause(
+        &self,
+        request: v1::PauseResourceRequest,
+        timeout: Duration,
+    ) -> Result<v1::PauseResourceResponse, Failure> {
+        let resource = self.store(availability::pausing(&request)?, timeout).await?;
+        let v1::PauseResourceRequest { name, key, reason, .. } = request;
+        info!(resource = name, key, reason, "paused");
+        Ok(v1::PauseResourceResponse { resource: Some(resource) })
+    }
+
+    async fn resume(
+        &self,
+        request: v1::ResumeResourceRequest,
+        timeout: Duration,
+    ) -> Result<v1::ResumeResourceResponse, Failure> {
+        let resource = self.store(availability::resumption(&request)?, timeout).await?;
+        info!(resource = request.name, key = request.key, "resumed");
+        Ok(v1::ResumeResourceResponse { resource: Some(resource) })
+    }
+
+    async fn change_key(
+        &self,
+        request: v1::SetKeyStateRequest,
+        timeout: Duration,
+    ) -> Result<v1::SetKeyStateResponse, Failure> {
+        let resource = self.store(availability::key_change(&request)?, timeout).await?;
+        let state = request.state().as_str_name();
+        info!(resource = request.name, key = request.key, state, "key changed its state");
+        Ok(v1::SetKeyStateResponse { resource: Some(resource) })
     }
 
     async fn usage(

@@ -159,6 +159,7 @@ impl From<Rejection> for Failure {
             Rejection::PermitNotFound => failure(Code::NotFound, "PERMIT_NOT_FOUND"),
             Rejection::PermitEnded => failure(Code::FailedPrecondition, "PERMIT_ENDED"),
             Rejection::PermitWithoutLease => failure(Code::FailedPrecondition, "PERMIT_WITHOUT_LEASE"),
+            Rejection::KeyDisabled => failure(Code::FailedPrecondition, "KEY_DISABLED"),
         }
     }
 }

@@ -71,7 +71,8 @@ fn resource<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>) -> v1::Re
             let limits = reader.sections(&mut section, "limit");
             limits.into_iter().map(|section| limit(reader, section)).collect()
         },
-        generation: 0,
+        // Generation and orders are the server's.
+        ..Default::default()
     };
     reader.finish(section);
     resource

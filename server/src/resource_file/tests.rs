@@ -70,7 +70,7 @@ fn what_is_written_reads_as_the_same_definition() {
     for text in [EXAMPLE, ALL_KINDS] {
         for wire in read(text).unwrap() {
             let defined = definition(wire).unwrap();
-            let spelt_out = resource(StoredResource { resource: defined.clone(), generation: 7 });
+            let spelt_out = resource(StoredResource::new(defined.clone(), 7));
             let written = write(&[spelt_out]);
             let again = read(&written).unwrap_or_else(|faults| panic!("{faults}\n{written}"));
             assert_eq!(definition(again[0].clone()), Ok(defined), "{written}");

@@ -8,6 +8,7 @@ mod examples;
 mod failover;
 mod members;
 mod metrics;
+mod orders;
 mod permits;
 mod refusals;
 mod resources;

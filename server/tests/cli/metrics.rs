@@ -54,7 +54,11 @@ fn the_essentials_are_measured() {
     let text = scrape(&cluster);
     let sum = |series: &str| values(&text, series).iter().sum::<f64>();
     assert_eq!(sum(r#"tollgate_grants_total{resource="test/metrics"}"#), 1.0, "{text}");
-    assert_eq!(sum(r#"tollgate_denials_total{resource="test/metrics",limit="daily"}"#), 1.0, "{text}");
+    assert_eq!(
+        sum(r#"tollgate_denials_total{resource="test/metrics",limit="daily",reason="limit_exhausted"}"#),
+        1.0,
+        "{text}"
+    );
     assert!(sum("tollgate_acquire_seconds_count") >= 2.0, "{text}");
     assert!(sum("tollgate_commit_seconds_count") > 0.0, "{text}");
     assert_eq!(sum("tollgate_is_leader"), 1.0, "{text}");

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tollgate_client::{BATCH_MAX, Error, Outcome, Unusable, v1::GrantedPermit};
+use tollgate_client::{
+    BATCH_MAX, DenialReason, Error, Outcome, Unusable,
+    v1::{self, GrantedPermit},
+};
 use tonic::Status;
 
 use crate::fake::{Node, denied, granted, plain, wire};
@@ -41,9 +44,32 @@ async fn a_denial_names_the_limit_and_the_time() {
     node.on_acquire(|_, _| denied(Duration::from_millis(1_500)));
     let error = node.client().acquire("r").await.unwrap_err();
     let Error::Denied(denial) = error else { panic!("{error:?}") };
-    assert_eq!((denial.limit.as_str(), denial.retry_after), ("daily", Duration::from_millis(1_500)));
+    assert_eq!((denial.limit.as_str(), denial.retry_after), ("daily", Some(Duration::from_millis(1_500))));
     assert_eq!((denial.exhausted[0].amount, denial.exhausted[0].requested), (10, 1));
     assert_eq!(node.script().acquires.len(), 1);
+}
+
+#[tokio::test]
+async fn a_denial_names_the_pause() {
+    let node = Node::start().await;
+    let pause = v1::Pause { left: Some(wire(Duration::from_secs(7))), reason: "deploy".to_owned() };
+    let denied = v1::DeniedPermit {
+        reason: v1::DenialReason::Paused.into(),
+        pause: Some(pause),
+        paused_key: "blue".to_owned(),
+        ..Default::default()
+    };
+    let decision = Some(v1::acquire_permit_response::Decision::Denied(denied));
+    node.on_acquire(move |_, _| Ok(v1::AcquirePermitResponse { decision: decision.clone() }));
+    let error = node.client().acquire("r").await.unwrap_err();
+    let Error::Denied(denial) = error else { panic!("{error:?}") };
+    let DenialReason::Paused(pause) = &denial.reason else { panic!("{denial:?}") };
+    assert_eq!((pause.key.as_str(), pause.left), ("blue", Some(Duration::from_secs(7))));
+    assert_eq!(denial.retry_after, None);
+    assert_eq!(
+        denial.to_string(),
+        "denied: key \"blue\" is paused (deploy) until an operator orders otherwise"
+    );
 }
 
 #[tokio::test]

@@ -153,6 +153,7 @@ pub fn denied(retry_after: Duration) -> Result<AcquirePermitResponse, Status> {
         limit: "daily".to_owned(),
         exhausted: vec![exhausted],
         retry_after: Some(wire(retry_after)),
+        ..Default::default()
     };
     Ok(AcquirePermitResponse { decision: Some(Decision::Denied(denied)) })
 }

@@ -3,20 +3,22 @@
 use super::{
     Limiter,
     evaluate::evaluate,
+    headroom::Headroom,
     request::{self, Caller, Demand},
 };
 use crate::{
     model::{
-        Acquire, Answer, Denial, Grant, Label, Outcome, Rejection, Resource, Scope, Span, Stamp, Violation,
+        Acquire, Answer, Denial, DenialReason, Grant, Label, Outcome, Rejection, Resource, Scope, Span,
+        Stamp, Violation,
     },
-    state::{Fingerprint, Remembered, ResourceState},
+    state::{Fingerprint, Gate, Remembered, ResourceState},
 };
 
 /// What becomes of a request.
 pub(super) enum Decision {
     /// It was granted before.
     Replay(Grant),
-    /// There is no room.
+    /// There is no room, or it is not open.
     Deny(Denial),
     /// There is room for it.
     Grant(Plan),
@@ -89,28 +91,54 @@ impl Limiter {
     }
 }
 
-/// The first key, in the resource's order, with which everything fits; else the denial of the key that frees first.
+/// Of the keys with which everything fits, the one with the most headroom, and of several such the first in the
+/// resource's order; if there is none, the denial of the key that can be had first.
 fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<Decision, Violation> {
     let resource = &state.definition;
     request::check(resource, acquire)?;
+    let mut best: Option<(Headroom, Plan)> = None;
     let mut soonest: Option<Denial> = None;
     for key in candidates(resource, acquire) {
         let caller = Caller::of(acquire, &key);
         let mut demands = request::demands(resource, &caller, acquire.cost, &acquire.amounts);
         let by_key = demands.iter().any(|demand| resource.limits[demand.limit].scope == Scope::Key);
-        let Err(denial) = evaluate(state, &mut demands, now) else {
-            return Ok(Decision::Grant(Plan { key, demands }));
-        };
-        if soonest.as_ref().is_none_or(|soonest| denial.retry_after < soonest.retry_after) {
-            soonest = Some(denial);
+        let gate = state.availability.gate(&key, now.cluster);
+        // Where nothing counts by key, no other key fits better or sooner than one that stands open.
+        let is_last = !by_key && gate == Gate::Open;
+        match evaluate(state, &mut demands, gate, now) {
+            Ok(()) => {
+                let headroom = Headroom::of(state, &demands, now);
+                if best.as_ref().is_none_or(|(most, _)| headroom.exceeds(*most)) {
+                    best = Some((headroom, Plan { key, demands }));
+                }
+            }
+            Err(denial) => {
+                if soonest.as_ref().is_none_or(|soonest| is_sooner(&denial, soonest)) {
+                    soonest = Some(denial);
+                }
+            }
         }
-        if !by_key {
+        if is_last {
             break;
         }
     }
-    Ok(Decision::Deny(
-        soonest.expect("there is a candidate at least, and each that does not fit leaves a denial"),
-    ))
+    let denied =
+        || soonest.expect("there is a candidate at least, and each that does not fit leaves a denial");
+    Ok(best.map_or_else(|| Decision::Deny(denied()), |(_, plan)| Decision::Grant(plan)))
+}
+
+/// What ends at a moment comes before what ends by an order, and of two that end together what limits deny: there the
+/// pause of another key makes no difference. Of those that end by an order a pause, which is meant to end, comes first.
+fn is_sooner(one: &Denial, other: &Denial) -> bool {
+    let rank = |denial: &Denial| {
+        let by = match denial.reason {
+            DenialReason::LimitExhausted => 0,
+            DenialReason::Paused { .. } => 1,
+            DenialReason::KeyUnavailable => 2,
+        };
+        (denial.retry_after.is_none(), denial.retry_after, by)
+    };
+    rank(one) < rank(other)
 }
 
 fn candidates(resource: &Resource, acquire: &Acquire) -> Vec<Label> {

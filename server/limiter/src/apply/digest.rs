@@ -4,7 +4,7 @@
 //! what is left, when to retry. A few multiplications a command, the same on every machine. It protects against faults
 //! and bugs, not against somebody who forges answers.
 
-use crate::model::{Answer, Denial, Grant, Outcome, Rejection, Stamp};
+use crate::model::{Answer, Denial, DenialReason, Grant, Outcome, Pause, Rejection, Stamp, StoredResource};
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014, "Fast splittable pseudorandom number generators") over the
 /// chain so far and the next value: every bit of both changes half of the result's.
@@ -25,7 +25,7 @@ pub(super) fn fold_answer(digest: u64, answer: &Answer) -> u64 {
         Ok(Outcome::Denied(denial)) => fold_denial(fold(digest, 2), denial),
         Ok(Outcome::Renewed(lease)) => fold(fold(digest, 3), lease.0),
         Ok(Outcome::Released(held_for)) => fold(fold(digest, 4), held_for.0),
-        Ok(Outcome::Stored(stored)) => fold(fold(digest, 5), stored.generation),
+        Ok(Outcome::Stored(stored)) => fold_stored(fold(digest, 5), stored),
         Ok(Outcome::Deleted) => fold(digest, 6),
         Ok(Outcome::Kept) => fold(digest, 7),
         Err(rejection) => fold(digest, 16 + kind(rejection)),
@@ -40,10 +40,27 @@ fn fold_grant(digest: u64, grant: &Grant) -> u64 {
 }
 
 fn fold_denial(digest: u64, denial: &Denial) -> u64 {
-    let digest = fold(digest, denial.retry_after.0);
+    let digest = fold(digest, denial.retry_after.map_or(u64::MAX, |retry_after| retry_after.0));
+    let digest = match &denial.reason {
+        DenialReason::LimitExhausted => digest,
+        DenialReason::Paused { pause, .. } => fold_pause(fold(digest, 1), pause),
+        DenialReason::KeyUnavailable => fold(digest, 2),
+    };
     denial.exhausted.iter().fold(digest, |digest, limit| {
         fold(fold(digest, limit.available.cast_unsigned()), limit.retry_after.0)
     })
+}
+
+fn fold_stored(digest: u64, stored: &StoredResource) -> u64 {
+    let digest = fold(digest, stored.generation);
+    let digest = stored.pause.iter().fold(digest, fold_pause);
+    stored.keys.iter().fold(digest, |digest, status| {
+        status.pause.iter().fold(fold(digest, status.state as u64), fold_pause)
+    })
+}
+
+fn fold_pause(digest: u64, pause: &Pause) -> u64 {
+    fold(digest, pause.left.map_or(u64::MAX, |left| left.0))
 }
 
 fn kind(rejection: &Rejection) -> u64 {
@@ -58,5 +75,6 @@ fn kind(rejection: &Rejection) -> u64 {
         Rejection::PermitNotFound => 7,
         Rejection::PermitEnded => 8,
         Rejection::PermitWithoutLease => 9,
+        Rejection::KeyDisabled => 10,
     }
 }

@@ -3,16 +3,21 @@
 use super::request::Demand;
 use crate::{
     counter::RateCounter,
-    model::{Denial, ExhaustedLimit, Span, Stamp},
-    state::{Counters, ResourceState},
+    model::{Denial, DenialReason, ExhaustedLimit, Span, Stamp},
+    state::{Counters, Gate, ResourceState},
 };
 
 /// Rounds in which the limits may push the retry further. Each round ends at a moment before which nothing fits, so the
 /// bound can make an answer early, never late; two or three rounds settle everything but windows that alternate.
 const RETRY_ROUNDS_MAX: usize = 256;
 
-/// Marks which demands fit now; the denial if an enforced one does not.
-pub(super) fn evaluate(state: &ResourceState, demands: &mut [Demand], now: Stamp) -> Result<(), Denial> {
+/// Marks which demands fit now; the denial if an enforced one does not, or if the gate is not open.
+pub(super) fn evaluate(
+    state: &ResourceState,
+    demands: &mut [Demand],
+    gate: Gate,
+    now: Stamp,
+) -> Result<(), Denial> {
     let mut exhausted = Vec::new();
     for demand in demands.iter_mut() {
         let wait = wait(state, demand, now);
@@ -21,14 +26,17 @@ pub(super) fn evaluate(state: &ResourceState, demands: &mut [Demand], now: Stamp
             exhausted.push(describe(state, demand, wait, now));
         }
     }
-    match longest_wait(&exhausted) {
-        None => Ok(()),
-        Some(binding) => Err(Denial {
-            limit: exhausted[binding].limit.clone(),
-            retry_after: retry_after(state, demands, now),
-            exhausted,
-        }),
-    }
+    let binding = longest_wait(&exhausted).map(|binding| exhausted[binding].limit.clone());
+    let retry_after = |opens_in| Some(retry_after(state, demands, opens_in, now));
+    let (limit, retry_after, reason) = match gate {
+        Gate::Open if binding.is_none() => return Ok(()),
+        Gate::Open => (binding, retry_after(Span::ZERO), DenialReason::LimitExhausted),
+        Gate::Paused { key, pause } => {
+            (None, pause.left.and_then(retry_after), DenialReason::Paused { key, pause })
+        }
+        Gate::Unavailable => (None, None, DenialReason::KeyUnavailable),
+    };
+    Err(Denial { limit, exhausted, retry_after, reason })
 }
 
 /// How much of the limit's counter is left now.
@@ -64,12 +72,12 @@ fn wait(state: &ResourceState, demand: &Demand, at: Stamp) -> Span {
     earliest.map_or(NEVER, |earliest| earliest.since(at.cluster))
 }
 
-/// The first moment at which all enforced limits have room together. The one that frees last may come too late for
+/// The first moment, once the gate is open, at which all enforced limits have room together. The one that frees last may come too late for
 /// another (a window that has closed meanwhile), so the question is put again from there until all agree. Every answer
 /// is the earliest for its limit, so nothing is missed in between: the result is exact.
-fn retry_after(state: &ResourceState, demands: &[Demand], now: Stamp) -> Span {
+fn retry_after(state: &ResourceState, demands: &[Demand], opens_in: Span, now: Stamp) -> Span {
     let enforced = |demand: &&Demand| !state.definition.limits[demand.limit].shadow;
-    let mut after = Span::ZERO;
+    let mut after = opens_in;
     for _ in 0..RETRY_ROUNDS_MAX {
         let at = now.after(after);
         let more =

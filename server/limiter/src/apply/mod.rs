@@ -1,16 +1,19 @@
 //! How a command changes the state.
 //!
 //! An acquire goes: `acquire.rs` (is it a replay, is it valid) → `request.rs` (which limits apply, and what it weighs
-//! there) → `evaluate.rs` (does it fit, or when would it) → `grant.rs` (debit everything). The leader's cheap refusal
+//! there) → `evaluate.rs` (does it fit, or when would it) → `headroom.rs` (which key has the most room) → `grant.rs` (debit
+//! everything). The leader's cheap refusal
 //! ([`Limiter::refuse`]) goes the same way up to the evaluation, so the two can never disagree.
 //!
 //! Limits apply to the operations that their patterns match (`operations.rs`).
 
 mod acquire;
+mod availability;
 mod digest;
 mod evaluate;
 mod expire;
 mod grant;
+mod headroom;
 mod operations;
 mod release;
 mod renew;
@@ -105,24 +108,28 @@ impl Limiter {
         self.digest
     }
 
-    /// One resource.
-    pub fn resource(&self, name: &ResourceName) -> Option<StoredResource> {
-        self.resources.get(name).map(|state| state.stored())
+    /// One resource, with what is in force of its pauses at `stamp`.
+    pub fn resource(&self, stamp: Stamp, name: &ResourceName) -> Option<StoredResource> {
+        let now = self.now.max(stamp).cluster;
+        self.resources.get(name).map(|state| state.stored(now))
     }
 
-    /// Resources by name, after `after`, beginning with `prefix`, at most `max`; and whether others follow.
+    /// Resources by name, after `after`, beginning with `prefix`, at most `max`, as [`resource`](Self::resource) gives
+    /// them; and whether others follow.
     pub fn resources(
         &self,
+        stamp: Stamp,
         after: Option<&ResourceName>,
         prefix: &str,
         max: usize,
     ) -> (Vec<StoredResource>, bool) {
+        let now = self.now.max(stamp).cluster;
         let mut matching = self
             .resources
             .iter_after(after)
             .skip_while(|(name, _)| name.as_str() < prefix)
             .take_while(|(name, _)| name.as_str().starts_with(prefix))
-            .map(|(_, state)| state.stored());
+            .map(|(_, state)| state.stored(now));
         let page = matching.by_ref().take(max).collect();
         (page, matching.next().is_some())
     }
@@ -168,6 +175,9 @@ impl Limiter {
             Command::UpdateResource(update) => self.update_resource(update),
             Command::DeleteResource(delete) => self.delete_resource(delete),
             Command::GiveBack(permit) => self.give_back(*permit),
+            Command::PauseResource(order) => self.pause(order),
+            Command::ResumeResource(order) => self.resume(order),
+            Command::SetKeyState(order) => self.set_key_state(order),
         }
     }
 

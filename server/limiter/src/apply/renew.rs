@@ -2,7 +2,7 @@
 
 use super::{Limiter, request};
 use crate::{
-    model::{Answer, LEASE_MAX, LEASE_MIN, Outcome, PermitId, Rejection, Renew, Span, Violation},
+    model::{Answer, KeyState, LEASE_MAX, LEASE_MIN, Outcome, PermitId, Rejection, Renew, Span, Violation},
     state::{Permit, ResourceState},
 };
 
@@ -14,6 +14,9 @@ impl Limiter {
             return Err(Rejection::PermitWithoutLease);
         }
         let state = self.resources.get(&permit.resource).ok_or(Rejection::PermitEnded)?;
+        if state.availability.state(&permit.key) == KeyState::Disabled {
+            return Err(Rejection::KeyDisabled);
+        }
         let lease = lease(state, permit, renew.lease).map_err(Rejection::Invalid)?;
         let ends_at = permit.ends_at.max(now + lease);
         let (resource, holds) = (permit.resource.clone(), permit.holds.clone());

@@ -69,9 +69,7 @@ pub(super) fn check(resource: &Resource, acquire: &Acquire) -> Result<(), Violat
         return Err(Violation::new("cost", format!("must be 1 to {MAX_AMOUNT}, not {}", acquire.cost)));
     }
     check_amounts(resource, &acquire.amounts, &BTreeMap::new())?;
-    if !acquire.key.is_empty() && !resource.keys.contains(&acquire.key) {
-        return Err(Violation::new("key", unknown_key(resource)));
-    }
+    check_key(resource, &acquire.key)?;
     let applying = resource
         .limits
         .iter()
@@ -102,6 +100,14 @@ pub(super) fn check_amounts(
         }
     }
     Ok(())
+}
+
+/// A key that the resource does not have. None at all is left to the caller.
+pub(super) fn check_key(resource: &Resource, key: &Label) -> Result<(), Violation> {
+    match key.is_empty() || resource.keys.contains(key) {
+        true => Ok(()),
+        false => Err(Violation::new("key", unknown_key(resource))),
+    }
 }
 
 /// A lease that the limit could not give.

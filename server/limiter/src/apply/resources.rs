@@ -17,7 +17,7 @@ impl Limiter {
         check(resource.validate())?;
         self.definitions_stored += 1;
         let state = ResourceState::new(resource.clone(), self.definitions_stored, self.now);
-        let stored = state.stored();
+        let stored = state.stored(self.now.cluster);
         self.resources.insert(resource.name.clone(), Shared::new(state));
         Ok(Outcome::Stored(stored))
     }
@@ -28,13 +28,13 @@ impl Limiter {
             return Err(Rejection::StaleGeneration { current: state.generation });
         }
         if *state.definition == update.resource {
-            return Ok(Outcome::Stored(state.stored()));
+            return Ok(Outcome::Stored(state.stored(self.now.cluster)));
         }
         check(update.resource.validate())?;
         check(state.definition.check_change(&update.resource))?;
         self.definitions_stored += 1;
         state.redefine(update.resource.clone(), self.definitions_stored, self.now);
-        Ok(Outcome::Stored(state.stored()))
+        Ok(Outcome::Stored(state.stored(self.now.cluster)))
     }
 
     /// Takes time in proportion to the permits of the resource.

@@ -27,7 +27,7 @@ impl Limiter {
         let held = (0..state.limits.len()).flat_map(|at| self.held(state, at, now.cluster));
         let settleable = state.settleable.iter().filter(|(_, ends_at)| now.cluster < **ends_at);
         Some(ResourceUsage {
-            stored: state.stored(),
+            stored: state.stored(now.cluster),
             limits,
             held: held.filter(|slot| wanted(&slot.scope_value)).take(max_held).collect(),
             settleable_permits: settleable.count() as u64,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::{Dimension, Label, RequestId, Resource, ResourceName, Span};
+use super::{
+    Dimension, Label, PauseResource, RequestId, Resource, ResourceName, ResumeResource, SetKeyState, Span,
+};
 
 /// A change, as the log carries it. Everything in it was checked as far as it can be without the state.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -30,6 +32,15 @@ pub enum Command {
     /// Give back a grant that nobody was left to receive. Only the node that noticed it says so.
     #[n(6)]
     GiveBack(#[n(0)] PermitId),
+    /// Grant nothing for a while.
+    #[n(7)]
+    PauseResource(#[n(0)] PauseResource),
+    /// End a pause.
+    #[n(8)]
+    ResumeResource(#[n(0)] ResumeResource),
+    /// Take a key out of use, or back into it.
+    #[n(9)]
+    SetKeyState(#[n(0)] SetKeyState),
 }
 
 /// Ask for a permit: all limits that apply are debited, or none.
@@ -53,7 +64,7 @@ pub struct Acquire {
     /// On whose behalf; may be empty.
     #[n(5)]
     pub subject: Label,
-    /// The credential wanted; empty: any.
+    /// The credential wanted; empty: the one with the most headroom.
     #[n(6)]
     pub key: Label,
     /// Compared with others that wait.

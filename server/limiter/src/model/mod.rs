@@ -5,6 +5,7 @@
 //! never used again, and a new field is optional or has a default, so that the versions of a rolling upgrade
 //! understand each other.
 
+mod availability;
 mod change;
 mod command;
 mod name;
@@ -14,6 +15,7 @@ mod time;
 mod usage;
 mod validate;
 
+pub use availability::*;
 pub use command::*;
 pub use name::*;
 pub use outcome::*;

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Label, LimitName, PermitId, Resource, Span, Violation};
+use super::{KeyStatus, Label, LimitName, Pause, PermitId, Resource, Span, Violation};
 
 /// The answer to one command: the outcome, or why the command could not be carried out. A rejection changes nothing.
 pub type Answer = Result<Outcome, Rejection>;
@@ -22,7 +22,7 @@ pub enum Outcome {
     /// The permit ended after it was held for so long.
     #[n(3)]
     Released(#[n(0)] Span),
-    /// A resource was created or updated.
+    /// A resource was created, updated, paused or resumed, or a key of it changed its state.
     #[n(4)]
     Stored(#[n(0)] StoredResource),
     /// A resource is gone.
@@ -33,7 +33,7 @@ pub enum Outcome {
     Kept,
 }
 
-/// A resource and how often it was changed.
+/// A resource, how often it was changed, and what operators ordered about it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct StoredResource {
     /// The definition.
@@ -42,6 +42,19 @@ pub struct StoredResource {
     /// Rises with each change; never the same for two definitions, not even across deletion.
     #[n(1)]
     pub generation: u64,
+    /// While it is paused as a whole.
+    #[n(2)]
+    pub pause: Option<Pause>,
+    /// Its keys that are not active or are paused, in its order.
+    #[cbor(n(3), default)]
+    pub keys: Vec<KeyStatus>,
+}
+
+impl StoredResource {
+    /// About which nothing is ordered.
+    pub fn new(resource: Resource, generation: u64) -> StoredResource {
+        StoredResource { resource, generation, pause: None, keys: Vec::new() }
+    }
 }
 
 /// A permit to make one call.
@@ -107,15 +120,41 @@ pub struct LimitUsage {
 /// Why there is no permit, and when to ask again.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Denial {
-    /// The one that frees last.
+    /// The one that frees last; only where limits are the reason.
     #[n(0)]
-    pub limit: LimitName,
-    /// All that have no room.
+    pub limit: Option<LimitName>,
+    /// All that have no room, whatever the reason.
     #[n(1)]
     pub exhausted: Vec<ExhaustedLimit>,
-    /// Until all have room, exact when nobody else acquires or releases.
+    /// Until the pause is over and all have room, exact when nobody else acquires, releases or gives orders; absent where
+    /// only an order ends it.
     #[n(2)]
-    pub retry_after: Span,
+    pub retry_after: Option<Span>,
+    /// What stands in the way.
+    #[cbor(n(3), default)]
+    pub reason: DenialReason,
+}
+
+/// What stands in the way of a permit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum DenialReason {
+    /// Limits without room.
+    #[default]
+    #[n(0)]
+    LimitExhausted,
+    /// A pause.
+    #[n(1)]
+    Paused {
+        /// Of this key; empty: of the resource as a whole.
+        #[n(0)]
+        key: Label,
+        /// Which.
+        #[n(1)]
+        pause: Pause,
+    },
+    /// The key that was asked for, or every key that there is, is draining or disabled.
+    #[n(2)]
+    KeyUnavailable,
 }
 
 /// A limit without room.
@@ -201,4 +240,8 @@ pub enum Rejection {
     #[error("the permit holds no slot, so it has no lease to renew")]
     #[n(9)]
     PermitWithoutLease,
+    /// Its key was disabled.
+    #[error("the permit's key is disabled: stop using it")]
+    #[n(10)]
+    KeyDisabled,
 }

@@ -15,7 +15,8 @@ pub struct Resource {
     /// 1 to [`Resource::MAX_LIMITS`], names distinct. A request must fit in all that apply to it.
     #[n(1)]
     pub limits: Vec<Limit>,
-    /// Names of the credentials that the vendor limits separately, distinct, not empty, in order of preference.
+    /// Names of the credentials that the vendor limits separately, distinct, not empty. Of those with the
+    /// same headroom the first is taken.
     #[n(2)]
     pub keys: Vec<Label>,
     /// How long after the grant a call may arrive at the vendor; windows count it wherever it may arrive.

@@ -3,6 +3,7 @@
 //! Nothing here decides; the files of [`crate::apply`] do. All tables are copy-on-write maps (`cow_map.rs`), so that a
 //! copy of the whole state, taken for a snapshot, costs microseconds a thousand entries and shares what does not change.
 
+mod availability;
 mod cow_map;
 mod permits;
 mod request_ids;
@@ -10,6 +11,7 @@ mod resource;
 mod scoped;
 mod shared;
 
+pub(crate) use availability::{Availability, Gate};
 pub(crate) use cow_map::CowMap;
 pub(crate) use permits::{Debited, Hold, Permit, Permits};
 pub(crate) use request_ids::{Fingerprint, Remembered, RequestIds};

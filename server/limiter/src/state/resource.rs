@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{CowMap, Scoped, Shared};
+use super::{Availability, CowMap, Scoped, Shared};
 use crate::{
     counter::{RateCounter, Slots, Terms},
     model::{ClusterTime, Label, Limit, LimitKind, PermitId, Resource, Scope, Stamp, StoredResource},
@@ -34,6 +34,9 @@ pub(crate) struct ResourceState {
     /// Limits ever added, over all changes: the last id given.
     #[n(5)]
     limits_added: u64,
+    /// What operators ordered: no part of the definition, so that it survives a change of it.
+    #[cbor(n(6), default)]
+    pub availability: Availability,
 }
 
 /// Names a limit's state within its resource, for ever: a limit that is removed and added again under the same name is
@@ -69,6 +72,7 @@ impl ResourceState {
             leased: CowMap::default(),
             settleable: CowMap::default(),
             limits_added: 0,
+            availability: Availability::default(),
         };
         let definition = state.definition.clone();
         state.limits =
@@ -91,10 +95,11 @@ impl ResourceState {
             })
             .collect();
         self.generation = generation;
+        self.availability.redefine(&new);
     }
 
-    pub(crate) fn stored(&self) -> StoredResource {
-        StoredResource { resource: Resource::clone(&self.definition), generation: self.generation }
+    pub(crate) fn stored(&self, now: ClusterTime) -> StoredResource {
+        self.availability.describe(Resource::clone(&self.definition), self.generation, now)
     }
 
     pub(crate) fn terms(&self, limit: usize) -> Terms<'_> {
@@ -158,4 +163,29 @@ fn carry(state: &LimitState, old: Terms, new: Terms, now: Stamp) -> LimitState {
         (slots, None) => slots.clone(),
     };
     LimitState { id: state.id, counters }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Description, ResourceName, Span};
+
+    #[test]
+    fn a_state_from_before_there_were_orders_is_read() {
+        let definition = Resource {
+            name: ResourceName::new("acme").unwrap(),
+            limits: vec![],
+            keys: vec![],
+            dispatch_tolerance: Span::ZERO,
+            settle_within: Span::ZERO,
+            description: Description::default(),
+        };
+        let state = ResourceState::new(definition, 1, Stamp::default());
+        let mut bytes = minicbor::to_vec(&state).unwrap();
+        // An array of seven, the last of which is an array of nothing and of no keys.
+        assert_eq!((bytes[0], &bytes[bytes.len() - 3..]), (0x87, &[0x82, 0xf6, 0xa0][..]));
+        bytes[0] = 0x86;
+        bytes.truncate(bytes.len() - 3);
+        assert_eq!(minicbor::decode::<ResourceState>(&bytes).unwrap(), state);
+    }
 }

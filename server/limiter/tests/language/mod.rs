@@ -10,6 +10,9 @@
 //! | `renew p1 [lease=…]`                          | extends a lease                                           |
 //! | `release p1 [outcome=…] [cost=…] [amounts=…]` | ends a permit                                             |
 //! | `give_back p1`                                | ends a permit that nobody was left to receive             |
+//! | `pause RESOURCE [key=…] [for=SPAN] [reason=…]` | grants nothing for a while, or until it is resumed       |
+//! | `resume RESOURCE [key=…]`                     | ends a pause                                              |
+//! | `key RESOURCE KEY active|draining|disabled`   | says what becomes of a key                                |
 //! | `advance SPAN`                                | time goes by; an entry without commands follows           |
 //! | `wall TIMESTAMP`                              | moves the wall clock there                                |
 //! | `usage RESOURCE [value=…]`                    | live figures                                              |
@@ -22,7 +25,8 @@ use std::error::Error;
 
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
 use tollgate_limiter::{
-    Answer, Command as Change, DeleteResource, Limiter, Release, Renew, Stamp, UpdateResource, WallTime,
+    Answer, Command as Change, DeleteResource, Limiter, Release, Renew, ResumeResource, SetKeyState, Stamp,
+    UpdateResource, WallTime,
 };
 
 use self::parse::{label, option, permit, required, resource_name, span, take};
@@ -70,6 +74,21 @@ impl Runner for Script {
                 let permit = permit(&mut args)?;
                 self.apply(Change::GiveBack(permit))
             }
+            "pause" => {
+                let order = parse::pause(&mut args)?;
+                self.apply(Change::PauseResource(order))
+            }
+            "resume" => {
+                let resource = resource_name(&mut args)?;
+                let key = option(&mut args, "key", label)?.unwrap_or_default();
+                self.apply(Change::ResumeResource(ResumeResource { resource, key }))
+            }
+            "key" => {
+                let resource = resource_name(&mut args)?;
+                let key = label(required(args.next_pos(), "a key")?)?;
+                let state = parse::key_state(required(args.next_pos(), "a state")?)?;
+                self.apply(Change::SetKeyState(SetKeyState { resource, key, state }))
+            }
             "advance" => self.advance(&mut args),
             "wall" => {
                 let timestamp: jiff::Timestamp = required(args.next_pos(), "a timestamp")?.parse()?;
@@ -104,7 +123,7 @@ impl Script {
 
     fn update(&mut self, args: &mut ArgumentConsumer) -> Output {
         let resource = parse::resource(args)?;
-        let read = self.limiter.resource(&resource.name).map_or(0, |stored| stored.generation);
+        let read = self.limiter.resource(self.stamp, &resource.name).map_or(0, |stored| stored.generation);
         let generation = take(args, "generation")?.unwrap_or(read);
         self.apply(Change::UpdateResource(UpdateResource { resource, generation }))
     }

@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, error::Error, fmt::Display, str::FromStr};
 
 use goldenscript::ArgumentConsumer;
 use tollgate_limiter::{
-    Acquire, Anchor, CallOutcome, Concurrency, Description, Dimension, FixedWindow, Label, LeakyBucket,
-    Limit, LimitKind, LimitName, PermitId, RequestId, Resource, ResourceName, Scope, SlidingWindow, Span,
-    TimeZoneName, TokenBucket,
+    Acquire, Anchor, CallOutcome, Concurrency, Description, Dimension, FixedWindow, KeyState, Label,
+    LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, RequestId, Resource,
+    ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 
 type Parsed<T> = Result<T, Box<dyn Error>>;
@@ -73,6 +73,26 @@ pub fn outcome(text: &str) -> Parsed<CallOutcome> {
         "throttled" => CallOutcome::Throttled,
         "not_sent" => CallOutcome::NotSent,
         _ => return Err(format!("unknown outcome {text}").into()),
+    })
+}
+
+pub fn pause(args: &mut ArgumentConsumer) -> Parsed<PauseResource> {
+    Ok(PauseResource {
+        resource: resource_name(args)?,
+        key: option(args, "key", label)?.unwrap_or_default(),
+        pause: Pause {
+            left: option(args, "for", span)?,
+            reason: option(args, "reason", label)?.unwrap_or_default(),
+        },
+    })
+}
+
+pub fn key_state(text: &str) -> Parsed<KeyState> {
+    Ok(match text {
+        "active" => KeyState::Active,
+        "draining" => KeyState::Draining,
+        "disabled" => KeyState::Disabled,
+        _ => return Err(format!("unknown state {text}").into()),
     })
 }
 

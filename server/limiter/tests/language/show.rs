@@ -1,6 +1,9 @@
 //! How scripts show what the limiter answers: a line for each answer, so that the output reads as a trace.
 
-use tollgate_limiter::{Answer, CounterFigures, Denial, Grant, HeldSlot, Outcome, ResourceUsage};
+use tollgate_limiter::{
+    Answer, CounterFigures, Denial, DenialReason, Grant, HeldSlot, KeyStatus, Outcome, Pause, ResourceUsage,
+    StoredResource,
+};
 
 pub fn answer(answer: &Answer) -> String {
     match answer {
@@ -8,7 +11,10 @@ pub fn answer(answer: &Answer) -> String {
         Ok(Outcome::Denied(denied)) => denial(denied),
         Ok(Outcome::Renewed(lease)) => format!("renewed for {lease}"),
         Ok(Outcome::Released(held_for)) => format!("released after {held_for}"),
-        Ok(Outcome::Stored(stored)) => format!("stored as generation {}", stored.generation),
+        Ok(Outcome::Stored(stored)) => {
+            let orders = orders(stored).into_iter().map(|order| format!(", {order}"));
+            format!("stored as generation {}{}", stored.generation, orders.collect::<String>())
+        }
         Ok(Outcome::Deleted) => "deleted".into(),
         Ok(Outcome::Kept) => "kept".into(),
         Err(rejection) => format!("rejected: {rejection}"),
@@ -38,7 +44,18 @@ fn grant(grant: &Grant) -> String {
 }
 
 fn denial(denial: &Denial) -> String {
-    let mut parts = vec![format!("denied by {}, retry after {}", denial.limit, denial.retry_after)];
+    let by = match (&denial.reason, &denial.limit) {
+        (DenialReason::LimitExhausted, Some(limit)) => limit.to_string(),
+        (DenialReason::LimitExhausted, None) => "no limit".into(),
+        (DenialReason::Paused { key, pause: stop }, _) if key.is_empty() => pause(stop),
+        (DenialReason::Paused { key, pause: stop }, _) => format!("key {key} {}", pause(stop)),
+        (DenialReason::KeyUnavailable, _) => "no key in use".into(),
+    };
+    let retry = match denial.retry_after {
+        Some(retry_after) => format!("retry after {retry_after}"),
+        None => "no time to retry".into(),
+    };
+    let mut parts = vec![format!("denied by {by}, {retry}")];
     for limit in &denial.exhausted {
         let of =
             if limit.scope_value.is_empty() { String::new() } else { format!(" of {}", limit.scope_value) };
@@ -50,8 +67,24 @@ fn denial(denial: &Denial) -> String {
     parts.join("; ")
 }
 
+/// What operators ordered, in words.
+fn orders(stored: &StoredResource) -> Vec<String> {
+    let key = |KeyStatus { key, state, pause: stop }: &KeyStatus| {
+        let state = format!("{state:?}").to_lowercase();
+        let stop = stop.iter().map(|stop| format!(" {}", pause(stop)));
+        format!("key {key} {state}{}", stop.collect::<String>())
+    };
+    stored.pause.iter().map(pause).chain(stored.keys.iter().map(key)).collect()
+}
+
+fn pause(pause: &Pause) -> String {
+    let left = pause.left.map_or("until resumed".into(), |left| format!("for {left}"));
+    let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", pause.reason) };
+    format!("paused {left}{reason}")
+}
+
 pub fn usage(usage: &ResourceUsage) -> String {
-    let mut lines = vec![];
+    let mut lines = orders(&usage.stored);
     for limit in &usage.limits {
         if limit.counters.is_empty() {
             lines.push(format!("{}: no counters", limit.limit));

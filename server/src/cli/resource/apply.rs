@@ -39,7 +39,7 @@ pub enum Plan {
     /// It is defined otherwise.
     Update {
         /// As it is.
-        from: Resource,
+        from: Box<Resource>,
         /// As it shall be.
         to: Resource,
     },
@@ -98,7 +98,7 @@ pub fn parse(text: &str) -> Result<Vec<Resource>, FaultyFile> {
 fn normalise(resource: Resource) -> Resource {
     let generation = resource.generation;
     match definition(resource.clone()) {
-        Ok(resource) => convert::resource::resource(StoredResource { resource, generation }),
+        Ok(resource) => convert::resource::resource(StoredResource::new(resource, generation)),
         Err(_) => resource,
     }
 }
@@ -113,7 +113,11 @@ impl Plan {
         };
         let wanted = Resource { generation: current.generation, ..wanted };
         let from = normalise(current);
-        Ok(if from == wanted { Plan::Leave(wanted) } else { Plan::Update { from, to: wanted } })
+        Ok(if from == wanted {
+            Plan::Leave(wanted)
+        } else {
+            Plan::Update { from: Box::new(from), to: wanted }
+        })
     }
 
     /// Does it, unless somebody else changed the resource since it was read.
@@ -136,7 +140,7 @@ impl Plan {
     /// Why the cluster would refuse it. Definitions that this program does not understand are the cluster's to judge.
     fn refusals(&self) -> Vec<String> {
         let Plan::Update { from, to } = self else { return Vec::new() };
-        let (Ok(from), Ok(changed)) = (definition(from.clone()), definition(to.clone())) else {
+        let (Ok(from), Ok(changed)) = (definition(Resource::clone(from)), definition(to.clone())) else {
             return Vec::new();
         };
         let violations = from.check_change(&changed).err().unwrap_or_default();

@@ -1,9 +1,11 @@
 //! A resource as JSON. Field names are those of the API; durations are in seconds.
 
 use serde_json::{Value, json};
-use tollgate_client::v1::{Anchor, Concurrency, FixedWindow, Limit, Resource, Scope, limit::Kind};
+use tollgate_client::v1::{
+    Anchor, Concurrency, FixedWindow, KeyStatus, Limit, Pause, Resource, Scope, limit::Kind,
+};
 
-use super::super::output::wire_seconds;
+use super::{super::output::wire_seconds, availability::state_name};
 
 pub fn resource(resource: &Resource) -> Value {
     json!({
@@ -11,9 +13,25 @@ pub fn resource(resource: &Resource) -> Value {
         "description": resource.description,
         "generation": resource.generation,
         "keys": resource.keys,
+        "pause": resource.pause.as_ref().map(pause),
+        "key_statuses": resource.key_statuses.iter().map(key_status).collect::<Vec<_>>(),
         "dispatch_tolerance_seconds": wire_seconds(resource.dispatch_tolerance),
         "settle_within_seconds": wire_seconds(resource.settle_within),
         "limits": resource.limits.iter().map(limit).collect::<Vec<_>>(),
+    })
+}
+
+/// A pause that is in force.
+pub fn pause(pause: &Pause) -> Value {
+    json!({ "left_seconds": wire_seconds(pause.left), "reason": pause.reason })
+}
+
+/// What was ordered about a key.
+pub fn key_status(status: &KeyStatus) -> Value {
+    json!({
+        "key": status.key,
+        "state": state_name(status.state()),
+        "pause": status.pause.as_ref().map(pause),
     })
 }
 

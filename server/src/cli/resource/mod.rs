@@ -1,6 +1,7 @@
 //! `tollgate resource`.
 
 mod apply;
+mod availability;
 mod diff;
 mod json;
 mod usage;
@@ -41,7 +42,13 @@ pub enum Command {
         #[arg(long, default_value_t = 0, hide_default_value = true)]
         generation: u64,
     },
-    /// Shows what is used and what is left of each limit, and who holds which slot.
+    /// Grants nothing on a resource, or with one of its keys, for a while. What was granted before goes on.
+    Pause(availability::Pausing),
+    /// Ends the pause of a resource or of one of its keys.
+    Resume(availability::Resumption),
+    /// Takes a key out of use, or back into it.
+    Key(availability::KeyChange),
+    /// Shows what is used and what is left of each limit, who holds which slot, and what is paused.
     Usage(usage::Args),
 }
 
@@ -61,13 +68,19 @@ pub async fn run(client: &Client, output: Output, command: Command) -> Result<Ex
             client.resources().delete(&name, generation).await?;
             output.print(|| format!("deleted {name}"), || json!({ "deleted": name }))?;
         }
+        Command::Pause(args) => availability::pause(client, output, args).await?,
+        Command::Resume(args) => availability::resume(client, output, args).await?,
+        Command::Key(args) => availability::key(client, output, args).await?,
         Command::Usage(args) => usage::run(client, output, args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn definition_text(resource: &Resource) -> String {
-    format!("# generation {}\n{}", resource.generation, resource_file::write(slice::from_ref(resource)))
+    let definition = resource_file::write(slice::from_ref(resource));
+    let orders: String =
+        availability::lines(resource).into_iter().map(|line| format!("# {line}\n")).collect();
+    format!("# generation {}\n{orders}{definition}", resource.generation)
 }
 
 fn list_text(resources: &[Resource]) -> String {

@@ -6,10 +6,13 @@ use tollgate_client::{
     v1::{CounterFigures, GetResourceUsageRequest, GetResourceUsageResponse, HeldSlot, LimitFigures},
 };
 
-use super::super::{
-    Failure, Output, duration,
-    output::wire_seconds,
-    table::{table, thousands},
+use super::{
+    super::{
+        Failure, Output, duration,
+        output::wire_seconds,
+        table::{table, thousands},
+    },
+    availability, json as definition,
 };
 
 #[derive(Debug, clap::Args)]
@@ -50,7 +53,8 @@ fn text(name: &str, usage: &GetResourceUsageResponse) -> String {
         })
         .collect();
     let headings = ["LIMIT", "SCOPE", "USED", "AVAILABLE", "AMOUNT", "FRESH IN"];
-    let mut text = format!("{name}\n\n{}", table(headings, &counters));
+    let orders = usage.resource.iter().flat_map(availability::lines).map(|line| format!("\n  {line}"));
+    let mut text = format!("{name}{}\n\n{}", orders.collect::<String>(), table(headings, &counters));
     for limit in usage.limits.iter().filter(|limit| limit.scope_values > limit.counters.len() as u64) {
         let others = limit.scope_values - limit.counters.len() as u64;
         text += &format!("\n{}: {} others with more left", limit.limit, thousands(others));
@@ -82,8 +86,12 @@ fn held_text(held: &[HeldSlot]) -> String {
 }
 
 fn json(name: &str, usage: &GetResourceUsageResponse) -> Value {
+    let resource = usage.resource.as_ref();
+    let keys = resource.into_iter().flat_map(|resource| &resource.key_statuses);
     json!({
         "name": name,
+        "pause": resource.and_then(|resource| resource.pause.as_ref()).map(definition::pause),
+        "key_statuses": keys.map(definition::key_status).collect::<Vec<_>>(),
         "limits": usage.limits.iter().map(limit_json).collect::<Vec<_>>(),
         "held": usage.held.iter().map(held_json).collect::<Vec<_>>(),
         "settleable_permits": usage.settleable_permits,

@@ -1,9 +1,9 @@
 //! What the limiter decided on permits, for the wire.
 
-use tollgate_limiter::{Denial, ExhaustedLimit, Grant, LimitUsage, Outcome, Slot};
+use tollgate_limiter::{Denial, DenialReason, ExhaustedLimit, Grant, LimitUsage, Outcome, Slot};
 use tollgate_proto::v1;
 
-use super::{duration, permit::permit_id};
+use super::{availability::pause, duration, permit::permit_id};
 use crate::{
     grpc::status::Failure,
     raft::call::{Refusal, Reply},
@@ -71,11 +71,19 @@ fn usage(usage: LimitUsage) -> v1::LimitUsage {
 }
 
 fn denied(denial: Denial) -> v1::DeniedPermit {
+    let (reason, paused) = match denial.reason {
+        DenialReason::LimitExhausted => (v1::DenialReason::LimitExhausted, None),
+        DenialReason::Paused { key, pause } => (v1::DenialReason::Paused, Some((key, pause))),
+        DenialReason::KeyUnavailable => (v1::DenialReason::KeyUnavailable, None),
+    };
+    let (paused_key, pause) = paused.map(|(key, stop)| (key.to_string(), pause(stop))).unzip();
     v1::DeniedPermit {
-        reason: v1::DenialReason::LimitExhausted.into(),
-        limit: denial.limit.to_string(),
+        reason: reason.into(),
+        limit: denial.limit.map(|limit| limit.to_string()).unwrap_or_default(),
         exhausted: denial.exhausted.into_iter().map(exhausted).collect(),
-        retry_after: Some(duration(denial.retry_after)),
+        retry_after: denial.retry_after.map(duration),
+        pause,
+        paused_key: paused_key.unwrap_or_default(),
     }
 }
 

@@ -94,13 +94,13 @@ prop_compose! {
             dispatch_tolerance: dispatch_tolerance.flatten(),
             settle_within: settle_within.flatten(),
             description,
-            generation: 0,
+            ..Default::default()
         }
     }
 }
 
 fn spelt_out(resource_defined: &Resource) -> v1::Resource {
-    resource(StoredResource { resource: resource_defined.clone(), generation: 0 })
+    resource(StoredResource::new(resource_defined.clone(), 0))
 }
 
 proptest! {

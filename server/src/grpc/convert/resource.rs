@@ -5,7 +5,11 @@ use tollgate_limiter::{
 };
 use tollgate_proto::v1;
 
-use super::{Fields, Invalid, duration};
+use super::{
+    Fields, Invalid,
+    availability::{key_status, pause},
+    duration,
+};
 use crate::raft::call::Query;
 
 const PAGE_SIZE: u32 = 100;
@@ -38,9 +42,9 @@ pub fn page(request: &v1::ListResourcesRequest) -> Result<Query, Invalid> {
     fields.finish(Some(Query::Resources { after, prefix: request.prefix.clone(), max }))
 }
 
-/// The definition with all its defaults spelt out.
+/// The definition with all its defaults spelt out, and what operators ordered.
 pub fn resource(stored: StoredResource) -> v1::Resource {
-    let StoredResource { resource, generation } = stored;
+    let StoredResource { resource, generation, pause: paused, keys } = stored;
     v1::Resource {
         name: resource.name.to_string(),
         limits: resource.limits.into_iter().map(limit).collect(),
@@ -49,6 +53,8 @@ pub fn resource(stored: StoredResource) -> v1::Resource {
         settle_within: Some(duration(resource.settle_within)),
         description: resource.description.to_string(),
         generation,
+        pause: paused.map(pause),
+        key_statuses: keys.into_iter().map(key_status).collect(),
     }
 }
 

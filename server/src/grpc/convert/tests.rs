@@ -125,7 +125,7 @@ fn a_definition_survives_the_wire() {
         },
     ]);
     let first = definition(wire).unwrap();
-    let spelt_out = resource(StoredResource { resource: first.clone(), generation: 4 });
+    let spelt_out = resource(StoredResource::new(first.clone(), 4));
     assert_eq!(spelt_out.generation, 4);
     assert_eq!(definition(spelt_out), Ok(first));
 }
@@ -309,7 +309,7 @@ fn figures_stay_small_enough_to_be_read() {
         held_for: Span(1),
         lease_left: Span(1),
     };
-    let stored = StoredResource { resource: defined(sliding(seconds(1))), generation: 1 };
+    let stored = StoredResource::new(defined(sliding(seconds(1))), 1);
     let usage = tollgate_limiter::ResourceUsage {
         stored,
         limits: vec![],

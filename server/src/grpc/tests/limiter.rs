@@ -32,7 +32,7 @@ lease_max = "60s"
 "#;
 
 /// A replica of one, whose time goes on by a millisecond with each call.
-fn limiter() -> impl FnMut(&Call) -> Played + Send + 'static {
+pub(super) fn limiter() -> impl FnMut(&Call) -> Played + Send + 'static {
     let mut limiter = Limiter::default();
     let mut stamp = Stamp::default();
     move |call| {
@@ -43,9 +43,9 @@ fn limiter() -> impl FnMut(&Call) -> Played + Send + 'static {
                 limiter.apply(stamp, std::slice::from_ref(command), &mut answers);
                 Reply::Answer(answers.remove(0))
             }
-            Call::Query(Query::Resource(name)) => Reply::Resource(limiter.resource(name)),
+            Call::Query(Query::Resource(name)) => Reply::Resource(limiter.resource(stamp, name)),
             Call::Query(Query::Resources { after, prefix, max }) => {
-                let (page, more) = limiter.resources(after.as_ref(), prefix, *max as usize);
+                let (page, more) = limiter.resources(stamp, after.as_ref(), prefix, *max as usize);
                 Reply::Resources { page, more }
             }
             Call::Query(Query::Usage { name, scope_value, max_scope_values }) => {

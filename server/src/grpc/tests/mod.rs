@@ -1,6 +1,7 @@
 //! The services over a real connection, before a replica that is played by a function.
 
 mod answers;
+mod availability;
 mod health;
 mod input;
 mod limiter;
@@ -13,7 +14,9 @@ use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tollgate_limiter::{Command, Denial, Grant, Label, LimitName, Outcome, PermitId, Rejection, Span};
+use tollgate_limiter::{
+    Command, Denial, DenialReason, Grant, Label, LimitName, Outcome, PermitId, Rejection, Span,
+};
 use tollgate_proto::v1;
 use tonic::transport::{Channel, Endpoint, Server};
 
@@ -140,9 +143,10 @@ fn by_cost(call: &Call) -> Played {
             replayed: false,
         })),
         100 => Ok(Outcome::Denied(Denial {
-            limit: LimitName::new("daily").unwrap(),
+            limit: LimitName::new("daily").ok(),
             exhausted: vec![],
-            retry_after: Span::from_millis(1500),
+            retry_after: Some(Span::from_millis(1500)),
+            reason: DenialReason::LimitExhausted,
         })),
         _ => Err(Rejection::ResourceNotFound),
     };

@@ -3,10 +3,10 @@
 use std::{sync::Arc, thread};
 
 use tokio::sync::{mpsc::UnboundedSender, watch};
-use tollgate_limiter::{Answer, CallOutcome, Outcome, PermitId};
+use tollgate_limiter::{Answer, CallOutcome, DenialReason, Outcome, PermitId};
 
 use crate::{
-    metrics::{LimitLabels, Metrics, OutcomeLabels, ResourceLabels},
+    metrics::{DenialLabels, Metrics, OutcomeLabels, ResourceLabels},
     storage::snapshot_file::{SnapshotFiles, seal},
 };
 
@@ -135,8 +135,9 @@ impl Effects {
                 self.metrics.grants.get_or_create(&ResourceLabels { resource }).inc();
             }
             (Ok(Outcome::Denied(denial)), About::Acquire(resource)) => {
-                let (resource, limit) = (resource.to_string(), denial.limit.to_string());
-                self.metrics.denials.get_or_create(&LimitLabels { resource, limit }).inc();
+                let limit = denial.limit.as_ref().map(ToString::to_string).unwrap_or_default();
+                let (resource, reason) = (resource.to_string(), reason_label(&denial.reason));
+                self.metrics.denials.get_or_create(&DenialLabels { resource, limit, reason }).inc();
             }
             (Ok(Outcome::Released(_)), About::Release(outcome)) => {
                 let outcome = outcome_label(*outcome);
@@ -160,6 +161,14 @@ impl Effects {
         };
         let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(take);
         thread.map(drop).map_err(|source| Fatal::SnapshotWrite { path: "(its thread)".into(), source })
+    }
+}
+
+fn reason_label(reason: &DenialReason) -> &'static str {
+    match reason {
+        DenialReason::LimitExhausted => "limit_exhausted",
+        DenialReason::Paused { .. } => "paused",
+        DenialReason::KeyUnavailable => "key_unavailable",
     }
 }
 

@@ -110,9 +110,9 @@ impl<C> Replica<C> {
     fn answer_query(&self, query: Query, stamp: Stamp) -> Reply {
         let limiter = self.machine.limiter();
         match query {
-            Query::Resource(name) => Reply::Resource(limiter.resource(&name)),
+            Query::Resource(name) => Reply::Resource(limiter.resource(stamp, &name)),
             Query::Resources { after, prefix, max } => {
-                let (page, more) = limiter.resources(after.as_ref(), &prefix, max as usize);
+                let (page, more) = limiter.resources(stamp, after.as_ref(), &prefix, max as usize);
                 Reply::Resources { page, more }
             }
             Query::Usage { name, scope_value, max_scope_values } => {

@@ -48,7 +48,31 @@ pub(super) fn permit_command() -> impl Strategy<Value = Command> + Clone {
             Command::Release(Release { permit, outcome, cost, amounts })
         });
     let give_back = permit().prop_map(Command::GiveBack);
-    prop_oneof![8 => acquire().prop_map(Command::Acquire), 3 => renew, 2 => release, 1 => give_back]
+    prop_oneof![
+        16 => acquire().prop_map(Command::Acquire),
+        6 => renew,
+        4 => release,
+        2 => give_back,
+        2 => order(),
+    ]
+}
+
+/// Pauses and resumptions as often as one another, so that neither keeps everything closed.
+fn order() -> impl Strategy<Value = Command> + Clone {
+    let of = || (resource_name(), label(&["", "blue", "green"]));
+    let lasts = option::weighted(0.8, select(vec![1, 7, 900, 90_000]).prop_map(Span::from_millis));
+    let pause = (of(), lasts).prop_map(|((resource, key), left)| {
+        Command::PauseResource(PauseResource {
+            resource,
+            key,
+            pause: Pause { left, reason: Label::default() },
+        })
+    });
+    let resume = of().prop_map(|(resource, key)| Command::ResumeResource(ResumeResource { resource, key }));
+    let state = select(vec![KeyState::Active, KeyState::Active, KeyState::Draining, KeyState::Disabled]);
+    let key = (resource_name(), label(&["blue", "green"]), state)
+        .prop_map(|(resource, key, state)| Command::SetKeyState(SetKeyState { resource, key, state }));
+    prop_oneof![3 => pause, 3 => resume, 2 => key]
 }
 
 pub(super) fn acquire() -> impl Strategy<Value = Acquire> + Clone {

@@ -4,6 +4,7 @@
 
 mod generate;
 mod guarantees;
+mod orders;
 
 use std::collections::BTreeMap;
 
@@ -12,12 +13,16 @@ use proptest::prelude::*;
 use self::{
     generate::{Entry, acquire, any_command, log, permit_command},
     guarantees::Grants,
+    orders::{Orders, headroom},
 };
 use super::Limiter;
 use crate::model::*;
 
 /// Somewhere in March 2026, so that days of 23 hours are not far.
 const BIRTH: Stamp = Stamp { cluster: ClusterTime(0), wall: WallTime(1_772_900_000_000_000_000) };
+
+/// Longer than any limit needs and any pause with an end lasts.
+const YEARS: Span = Span::from_secs(10 * 365 * 86_400);
 
 /// The limiter after an entry, and what it answered.
 fn applied(limiter: &Limiter, stamp: Stamp, commands: &[Command]) -> (Limiter, Vec<Answer>) {
@@ -58,6 +63,24 @@ fn figures(limiter: &Limiter, stamp: Stamp, name: &ResourceName) -> BTreeMap<(Li
         .filter(|(_, counter)| !counter.full_in.is_zero())
         .map(|(limit, counter)| ((limit, counter.scope_value), (counter.used, counter.available)))
         .collect()
+}
+
+/// Of commands that renew, or that ask again under a request id that was granted.
+fn renewals_and_replays_are_the_same(
+    one: &Limiter,
+    other: &Limiter,
+    stamp: Stamp,
+    commands: &[Command],
+) -> Result<(), TestCaseError> {
+    for command in commands {
+        let answers = |limiter| applied(limiter, stamp, std::slice::from_ref(command)).1;
+        let expected = answers(one);
+        let replayed = matches!(&expected[0], Ok(Outcome::Granted(grant)) if grant.replayed);
+        if replayed || matches!(command, Command::Renew(_)) {
+            prop_assert_eq!(expected, answers(other));
+        }
+    }
+    Ok(())
 }
 
 proptest! {
@@ -139,7 +162,11 @@ proptest! {
     fn granted_exactly_at_retry_after_and_not_before(log in log(any_command(), 30)) {
         walk(&log, |before, stamp, command, answer, _| {
             let Ok(Outcome::Denied(denial)) = answer else { return Ok(()) };
-            let retry_after = denial.retry_after;
+            let Some(retry_after) = denial.retry_after else {
+                let (_, much_later) = applied(before, stamp.after(YEARS), std::slice::from_ref(command));
+                prop_assert!(matches!(&much_later[0], Ok(Outcome::Denied(_))), "{denial:?}, and yet {much_later:?}");
+                return Ok(());
+            };
             prop_assert!(!retry_after.is_zero());
             let (_, at) = applied(before, stamp.after(retry_after), std::slice::from_ref(command));
             prop_assert!(
@@ -154,11 +181,62 @@ proptest! {
     }
 
     #[test]
+    fn an_order_is_never_overtaken_and_touches_no_permit(log in log(permit_command(), 60)) {
+        let mut orders = Orders::default();
+        let mut repeatable: Vec<Command> = (0..12).map(|id| Command::Renew(Renew { permit: PermitId(id), lease: None })).collect();
+        walk(&log, |before, stamp, command, answer, after| {
+            match (command, answer) {
+                (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) if !grant.replayed => {
+                    prop_assert!(orders.allow(&acquire.resource, &grant.key, stamp.cluster), "{grant:?} in spite of {orders:?}");
+                    repeatable.extend(acquire.request_id.is_some().then(|| command.clone()));
+                }
+                (Command::PauseResource(_) | Command::ResumeResource(_) | Command::SetKeyState(_), Ok(_)) => {
+                    orders.given(command, stamp.cluster);
+                    let (idle, _) = applied(before, stamp, &[]);
+                    prop_assert!(idle.permits == after.permits && idle.request_ids == after.request_ids);
+                    for name in ["acme", "zeta"].map(|name| ResourceName::new(name).unwrap()) {
+                        prop_assert_eq!(figures(&idle, stamp, &name), figures(after, stamp, &name));
+                    }
+                    if !matches!(command, Command::SetKeyState(_)) {
+                        renewals_and_replays_are_the_same(&idle, after, stamp, &repeatable)?;
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn the_key_with_the_most_headroom_is_taken(log in log(permit_command(), 40)) {
+        walk(&log, |before, stamp, command, answer, _| {
+            let (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) = (command, answer) else { return Ok(()) };
+            if !acquire.key.is_empty() || grant.replayed {
+                return Ok(());
+            }
+            let resource = before.resource(stamp, &acquire.resource).unwrap().resource;
+            let rank = |key: &Label| resource.keys.iter().position(|other| other == key);
+            let (taken, whole) = headroom(before, stamp, &resource, acquire, &grant.key);
+            for key in resource.keys.iter().filter(|key| **key != grant.key) {
+                let pinned = Acquire { key: key.clone(), request_id: None, ..acquire.clone() };
+                let (_, answers) = applied(before, stamp, &[Command::Acquire(pinned)]);
+                if !matches!(answers[0], Ok(Outcome::Granted(_))) {
+                    continue;
+                }
+                let (other, of) = headroom(before, stamp, &resource, acquire, key);
+                let order = (other * whole).cmp(&(taken * of));
+                prop_assert!(order.is_lt() || order.is_eq() && rank(key) > rank(&grant.key), "{key} has more: {grant:?}");
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn a_grant_debits_every_limit_that_applies(log in log(permit_command(), 40)) {
         walk(&log, |before, stamp, command, answer, after| {
             let (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) = (command, answer) else { return Ok(()) };
             let (earlier, later) = (figures(before, stamp, &acquire.resource), figures(after, stamp, &acquire.resource));
-            let definition = before.resource(&acquire.resource).unwrap().resource;
+            let definition = before.resource(stamp, &acquire.resource).unwrap().resource;
             let used = |figures: &BTreeMap<(LimitName, Label), (u64, i64)>, limit: &LimitName| {
                 figures.iter().filter(|((name, _), _)| name == limit).map(|(_, (used, _))| *used).sum::<u64>()
             };
@@ -202,7 +280,7 @@ proptest! {
         walk(&log, |before, stamp, command, answer, _| {
             match (command, answer) {
                 (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) if !grant.replayed => {
-                    let resource = before.resource(&acquire.resource).unwrap().resource;
+                    let resource = before.resource(stamp, &acquire.resource).unwrap().resource;
                     grants.granted(&resource, acquire, grant, stamp);
                 }
                 (Command::Release(release), Ok(Outcome::Released(_))) => grants.settled(release.permit, Some(release)),
@@ -254,7 +332,7 @@ impl Holders {
         prop_assert_eq!(grant.lease.is_none(), grant.slots.is_empty());
         let Some(lease) = grant.lease else { return Ok(()) };
         prop_assert_eq!(self.lease_ends.insert(grant.permit, now + lease), None, "granted twice");
-        let definition = limiter.resource(&acquire.resource).unwrap().resource;
+        let definition = limiter.resource(limiter.now(), &acquire.resource).unwrap().resource;
         for slot in &grant.slots {
             let limit = definition.limits.iter().find(|limit| limit.name == slot.limit).unwrap();
             let value = match limit.scope {

@@ -1,0 +1,69 @@
+//! An independent model of what operators ordered, only from what they said; and of what makes a key the best.
+
+use std::collections::BTreeMap;
+
+use super::super::{Limiter, operations};
+use crate::model::*;
+
+/// By resource and key; empty: the resource as a whole.
+type Of = (ResourceName, Label);
+
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// Until when; none: until it is resumed.
+    pauses: BTreeMap<Of, Option<ClusterTime>>,
+    states: BTreeMap<Of, KeyState>,
+}
+
+impl Orders {
+    pub(super) fn given(&mut self, command: &Command, now: ClusterTime) {
+        match command.clone() {
+            Command::PauseResource(PauseResource { resource, key, pause }) => {
+                self.pauses.insert((resource, key), pause.left.map(|left| now + left));
+            }
+            Command::ResumeResource(ResumeResource { resource, key }) => {
+                self.pauses.remove(&(resource, key));
+            }
+            Command::SetKeyState(SetKeyState { resource, key, state }) => {
+                self.states.insert((resource, key), state);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn allow(&self, resource: &ResourceName, key: &Label, now: ClusterTime) -> bool {
+        let paused = |key: &Label| {
+            let until = self.pauses.get(&(resource.clone(), key.clone()));
+            until.is_some_and(|until| until.is_none_or(|until| now < until))
+        };
+        let state = self.states.get(&(resource.clone(), key.clone())).copied().unwrap_or_default();
+        !paused(&Label::default()) && !paused(key) && state == KeyState::Active
+    }
+}
+
+/// The smallest share that is left of any enforced limit that counts by key and applies: available, of how much.
+pub(super) fn headroom(
+    limiter: &Limiter,
+    stamp: Stamp,
+    resource: &Resource,
+    acquire: &Acquire,
+    key: &Label,
+) -> (u128, u128) {
+    let usage = limiter.usage(stamp, &resource.name, None, 1000, 0).unwrap();
+    let mut least = (1, 1);
+    for (limit, figures) in resource.limits.iter().zip(usage.limits) {
+        let applies = operations::applies(&limit.operations, &acquire.operation)
+            && limit.weight(acquire.cost, &acquire.amounts) > 0;
+        if limit.scope != Scope::Key || limit.shadow || !applies {
+            continue;
+        }
+        let counter = figures.counters.iter().find(|counter| counter.scope_value == *key);
+        let amount = limit.kind.amount();
+        let left = counter.map_or(amount, |counter| counter.available.max(0).cast_unsigned());
+        let share = (u128::from(left), u128::from(amount));
+        if share.0 * least.1 < least.0 * share.1 {
+            least = share;
+        }
+    }
+    least
+}

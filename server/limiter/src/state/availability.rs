@@ -1,0 +1,123 @@
+//! What operators have ordered about a resource and its keys.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use crate::model::{ClusterTime, KeyState, KeyStatus, Label, Pause, Resource, StoredResource};
+
+/// Pauses, and keys that are not active. A pause that is over stays until the next order, and counts for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Availability {
+    #[n(0)]
+    pause: Option<PausedUntil>,
+    /// Keys of the definition only. One that is not here is active and not paused.
+    #[n(1)]
+    keys: BTreeMap<Label, KeyAvailability>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+struct KeyAvailability {
+    #[n(0)]
+    state: KeyState,
+    #[n(1)]
+    pause: Option<PausedUntil>,
+}
+
+/// A pause in force before a moment; without one until it is resumed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+struct PausedUntil {
+    #[n(0)]
+    until: Option<ClusterTime>,
+    #[n(1)]
+    reason: Label,
+}
+
+/// Whether a key can be had, as far as orders go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Now.
+    Open,
+    /// When the pause ends. It is the key's, or of the whole resource where `key` is empty.
+    Paused { key: Label, pause: Pause },
+    /// Not before somebody orders otherwise: it is draining or disabled.
+    Unavailable,
+}
+
+impl Availability {
+    /// What stands before the key (empty: of a resource without keys). Of two pauses the one that ends last.
+    pub(crate) fn gate(&self, key: &Label, now: ClusterTime) -> Gate {
+        if self.state(key) != KeyState::Active {
+            return Gate::Unavailable;
+        }
+        let whole = left(&self.pause, now).map(|pause| (Label::default(), pause));
+        let own = self.keys.get(key).and_then(|own| left(&own.pause, now)).map(|pause| (key.clone(), pause));
+        let lasts_longer = |own: &Pause, whole: &Pause| match (own.left, whole.left) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(own), Some(whole)) => own > whole,
+        };
+        let last = match (whole, own) {
+            (Some(whole), Some(own)) if lasts_longer(&own.1, &whole.1) => Some(own),
+            (whole, own) => whole.or(own),
+        };
+        last.map_or(Gate::Open, |(key, pause)| Gate::Paused { key, pause })
+    }
+
+    /// What becomes of the key.
+    pub(crate) fn state(&self, key: &Label) -> KeyState {
+        self.keys.get(key).map_or(KeyState::Active, |own| own.state)
+    }
+
+    /// Pauses the key, or with an empty one the whole, from now on.
+    pub(crate) fn pause(&mut self, key: &Label, pause: &Pause, now: ClusterTime) {
+        let until = pause.left.map(|left| now + left);
+        self.set_pause(key, Some(PausedUntil { until, reason: pause.reason.clone() }));
+    }
+
+    /// Ends the pause of the key, or with an empty one of the whole, if there is one.
+    pub(crate) fn resume(&mut self, key: &Label) {
+        self.set_pause(key, None);
+    }
+
+    pub(crate) fn set_state(&mut self, key: &Label, state: KeyState) {
+        self.keys.entry(key.clone()).or_default().state = state;
+        self.drop_plain();
+    }
+
+    /// What was ordered about keys that are gone goes with them.
+    pub(crate) fn redefine(&mut self, definition: &Resource) {
+        self.keys.retain(|key, _| definition.keys.contains(key));
+    }
+
+    /// The definition together with the orders that are in force, keys in its order.
+    pub(crate) fn describe(&self, resource: Resource, generation: u64, now: ClusterTime) -> StoredResource {
+        let status = |key: &Label| {
+            let own = self.keys.get(key)?;
+            let (state, pause) = (own.state, left(&own.pause, now));
+            let plain = state == KeyState::Active && pause.is_none();
+            (!plain).then(|| KeyStatus { key: key.clone(), state, pause })
+        };
+        let keys = resource.keys.iter().filter_map(status).collect();
+        StoredResource { resource, generation, pause: left(&self.pause, now), keys }
+    }
+
+    fn set_pause(&mut self, key: &Label, pause: Option<PausedUntil>) {
+        match key.is_empty() {
+            true => self.pause = pause,
+            false => self.keys.entry(key.clone()).or_default().pause = pause,
+        }
+        self.drop_plain();
+    }
+
+    fn drop_plain(&mut self) {
+        self.keys.retain(|_, own| *own != KeyAvailability::default());
+    }
+}
+
+/// The pause, if it is in force, with what is left of it.
+fn left(pause: &Option<PausedUntil>, now: ClusterTime) -> Option<Pause> {
+    let PausedUntil { until, reason } = pause.as_ref()?;
+    let left = until.map(|until| until.since(now));
+    left.is_none_or(|left| !left.is_zero()).then(|| Pause { left, reason: reason.clone() })
+}
