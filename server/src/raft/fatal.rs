@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::storage::data_dir::DataDirError;
+
 use super::members::NodeId;
 
 /// Why the process stops.
@@ -20,6 +22,15 @@ pub enum Fatal {
         /// What is wrong with it.
         reason: String,
     },
+    /// The log was read, and is empty where it was not before.
+    #[error("the log in {path} is gone, and with it what this node acknowledged: remove this member and add it under a new id with an empty data_dir", path = path.display())]
+    LostLog {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The data directory cannot be written.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// The log was read, and makes no sense.
     #[error(
         "the log of this node is damaged: {0}; if it cannot be restored, remove this member and add it under a new id"

@@ -16,6 +16,8 @@ pub const FORMAT: u32 = 1;
 
 const IDENTITY: &str = "identity.toml";
 const LOCK: &str = "lock";
+/// Empty; there once the log has held something. A log that is empty beside it was lost.
+const BEGUN: &str = "begun";
 
 /// Why a directory cannot be used. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +135,17 @@ impl DataDir {
     /// Where snapshots are.
     pub fn snapshots_path(&self) -> PathBuf {
         self.path.join("snapshots")
+    }
+
+    /// Whether its log has ever held anything.
+    pub fn has_begun(&self) -> bool {
+        self.path.join(BEGUN).exists()
+    }
+
+    /// Its log holds something: from now on an empty one is a loss.
+    pub fn begin(&self) -> Result<(), DataDirError> {
+        let begun = self.path.join(BEGUN);
+        write_atomically(&begun, &[]).map_err(io_error(&begun))
     }
 
     /// The directory itself.

@@ -48,9 +48,11 @@ pub struct SnapshotFiles {
 }
 
 impl SnapshotFiles {
-    /// The snapshots in `path`, which is created when it does not exist.
+    /// The snapshots in `path`, which is created when it does not exist. What an interrupted write left behind goes.
     pub fn new(path: PathBuf) -> Result<SnapshotFiles, Fatal> {
-        create_private_dir(&path).map_err(|source| Fatal::SnapshotWrite { path: path.clone(), source })?;
+        create_private_dir(&path)
+            .and_then(|()| remove_interrupted(&path))
+            .map_err(|source| Fatal::SnapshotWrite { path: path.clone(), source })?;
         Ok(SnapshotFiles { path })
     }
 
@@ -74,8 +76,7 @@ impl SnapshotFiles {
         Ok(sealed.into())
     }
 
-    /// Deletes all files that are older than the snapshot at `index`, and what an interrupted write left behind. Younger
-    /// ones may be about to be recorded.
+    /// Deletes all files that are older than the snapshot at `index`. Younger ones may be about to be recorded.
     pub fn retain(&self, index: u64) -> Result<(), Fatal> {
         self.remove_older(&self.path(index))
             .map_err(|source| Fatal::SnapshotWrite { path: self.path.clone(), source })
@@ -93,12 +94,32 @@ impl SnapshotFiles {
     }
 }
 
+fn remove_interrupted(path: &Path) -> io::Result<()> {
+    for file in fs::read_dir(path)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|e| e == "tmp") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn files(dir: &tempfile::TempDir) -> SnapshotFiles {
         SnapshotFiles::new(dir.path().join("snapshots")).unwrap()
+    }
+
+    #[test]
+    fn what_an_interrupted_write_left_behind_goes_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        files(&dir).save(7, &seal(b"state")).unwrap();
+        let interrupted = files(&dir).path(9).with_extension("tmp");
+        fs::write(&interrupted, b"half").unwrap();
+        assert!(files(&dir).load(7).is_ok());
+        assert!(!interrupted.exists());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tollgate_server::{
         call::{Call, Refusal, Reply},
         door::{Door, door},
         driver::{self, Beginning, NodeConfig, Running},
+        fatal::Fatal,
         members::{Members, NodeId},
         peers::Peers,
     },
@@ -30,14 +31,18 @@ impl Peers for Nobody {
 }
 
 fn start(dir: &tempfile::TempDir, disk_reserve_bytes: u64) -> (Door, Running) {
+    try_to_start(dir, disk_reserve_bytes).unwrap()
+}
+
+fn try_to_start(dir: &tempfile::TempDir, disk_reserve_bytes: u64) -> Result<(Door, Running), Fatal> {
     let data_dir = DataDir::open(dir.path(), "test", 1).unwrap();
     let members = Members { by_id: [(1, member(1))].into(), ..Members::default() };
     let beginning = Beginning::Found(members);
     let config = NodeConfig { beginning, snapshot_log_bytes: 4 << 10, disk_reserve_bytes };
     let (door, inside) = door();
     let metrics = Metrics::new(&mut Registry::default());
-    let running = driver::start(config, data_dir, inside, Arc::new(Nobody), metrics).unwrap();
-    (door, running)
+    let running = driver::start(config, data_dir, inside, Arc::new(Nobody), metrics)?;
+    Ok((door, running))
 }
 
 /// Asks until the node leads.
@@ -70,6 +75,18 @@ async fn a_node_comes_back_with_everything_that_it_acknowledged() {
     assert_eq!(held, permits);
     assert!(std::fs::read_dir(dir.path().join("snapshots")).unwrap().count() >= 1);
     running.shut_down().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_node_whose_log_is_gone_does_not_begin_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (door, running) = start(&dir, 0);
+    ask(&door, create(1)).await;
+    running.shut_down().await.unwrap().unwrap();
+
+    std::fs::remove_dir_all(dir.path().join("log")).unwrap();
+    std::fs::remove_dir_all(dir.path().join("snapshots")).unwrap();
+    assert!(matches!(try_to_start(&dir, 0), Err(Fatal::LostLog { .. })));
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ pub fn start(
 ) -> Result<Running, Fatal> {
     let snapshots = SnapshotFiles::new(data_dir.snapshots_path())?;
     let mut store = EngineStore::open(&data_dir.log_path(), snapshots.clone())?;
-    let recovered = recover(&mut store, config.beginning)?;
+    let recovered = recover(&mut store, config.beginning, &data_dir)?;
     let replica_config = ReplicaConfig {
         id: data_dir.identity().node,
         incarnation: data_dir.identity().incarnation,
@@ -68,14 +68,21 @@ pub fn start(
     Ok(Running { task: tokio::spawn(driver.run()), shutdown })
 }
 
-/// Reads the log. A founder whose log is empty writes what all founders write.
-fn recover(store: &mut EngineStore, beginning: Beginning) -> Result<Recovered, Fatal> {
-    let recovered = store.load()?;
-    match beginning {
-        Beginning::Found(members) if recovered.is_fresh() => {
-            store.write(&[founding(members)])?;
-            store.load()
-        }
-        _ => Ok(recovered),
+/// Reads the log. A founder whose log is empty writes what all founders write, once: a log that is empty later was lost,
+/// and a node without it must not vote as if it had promised nothing.
+fn recover(store: &mut EngineStore, beginning: Beginning, data_dir: &DataDir) -> Result<Recovered, Fatal> {
+    let mut recovered = store.load()?;
+    if recovered.is_fresh() && data_dir.has_begun() {
+        return Err(Fatal::LostLog { path: data_dir.log_path() });
     }
+    if let Beginning::Found(members) = beginning
+        && recovered.is_fresh()
+    {
+        store.write(&[founding(members)])?;
+        recovered = store.load()?;
+    }
+    if !recovered.is_fresh() && !data_dir.has_begun() {
+        data_dir.begin()?;
+    }
+    Ok(recovered)
 }
