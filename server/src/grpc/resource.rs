@@ -191,7 +191,7 @@ impl Resources {
         request: v1::PauseResourceRequest,
         timeout: Duration,
     ) -> Result<v1::PauseResourceResponse, Failure> {
-        let resource = self.store(availability::pausing(&request)?, timeout).await?;
+        let resource = self.order(availability::pausing(&request)?, &request.name, timeout).await?;
         let v1::PauseResourceRequest { name, key, reason, .. } = request;
         info!(resource = name, key, reason, "paused");
         Ok(v1::PauseResourceResponse { resource: Some(resource) })
@@ -202,7 +202,7 @@ impl Resources {
         request: v1::ResumeResourceRequest,
         timeout: Duration,
     ) -> Result<v1::ResumeResourceResponse, Failure> {
-        let resource = self.store(availability::resumption(&request)?, timeout).await?;
+        let resource = self.order(availability::resumption(&request)?, &request.name, timeout).await?;
         info!(resource = request.name, key = request.key, "resumed");
         Ok(v1::ResumeResourceResponse { resource: Some(resource) })
     }
@@ -212,7 +212,7 @@ impl Resources {
         request: v1::SetKeyStateRequest,
         timeout: Duration,
     ) -> Result<v1::SetKeyStateResponse, Failure> {
-        let resource = self.store(availability::key_change(&request)?, timeout).await?;
+        let resource = self.order(availability::key_change(&request)?, &request.name, timeout).await?;
         let state = request.state().as_str_name();
         info!(resource = request.name, key = request.key, state, "key changed its state");
         Ok(v1::SetKeyStateResponse { resource: Some(resource) })
@@ -228,6 +228,10 @@ impl Resources {
             Reply::Usage(figures) => Ok(usage::figures(figures.ok_or_else(|| not_found(&request.name))?)),
             other => Err(Failure::mismatch(&other)),
         }
+    }
+
+    async fn order(&self, command: Command, name: &str, timeout: Duration) -> Result<v1::Resource, Failure> {
+        self.store(command, timeout).await.map_err(|failure| failure.naming(name))
     }
 
     async fn store(&self, command: Command, timeout: Duration) -> Result<v1::Resource, Failure> {

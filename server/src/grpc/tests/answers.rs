@@ -92,6 +92,13 @@ async fn what_is_not_there_is_named() {
     named(rig.permits().release_permit(release).await.map(drop), id);
     let deletion = v1::DeleteResourceRequest { name: resource.into(), ..Default::default() };
     named(rig.resources().delete_resource(deletion).await.map(drop), resource);
+    let pause = v1::PauseResourceRequest { name: resource.into(), ..Default::default() };
+    named(rig.resources().pause_resource(pause).await.map(drop), resource);
+    let resumption = v1::ResumeResourceRequest { name: resource.into(), ..Default::default() };
+    named(rig.resources().resume_resource(resumption).await.map(drop), resource);
+    let (name, state) = (resource.into(), v1::KeyState::Draining.into());
+    let key_change = v1::SetKeyStateRequest { name, key: "blue".into(), state };
+    named(rig.resources().set_key_state(key_change).await.map(drop), resource);
 }
 
 #[tokio::test]
