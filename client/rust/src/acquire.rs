@@ -136,7 +136,8 @@ impl Acquire {
     }
 
     /// On a denial, asks again until this much time has passed. Default: not at all. The client polls: it sleeps for the
-    /// denial's `retry_after` where it has one, but not over 1 s, plus a random bit. Who waits longest has therefore no precedence.
+    /// denial's `retry_after` where it has one, but not over 1 s, plus a random bit. Who waits longest has therefore no
+    /// precedence.
     pub fn wait_up_to(mut self, wait: Duration) -> Acquire {
         self.wait = wait;
         self

@@ -72,9 +72,9 @@ fn wait(state: &ResourceState, demand: &Demand, at: Stamp) -> Span {
     earliest.map_or(NEVER, |earliest| earliest.since(at.cluster))
 }
 
-/// The first moment, once the gate is open, at which all enforced limits have room together. The one that frees last may come too late for
-/// another (a window that has closed meanwhile), so the question is put again from there until all agree. Every answer
-/// is the earliest for its limit, so nothing is missed in between: the result is exact.
+/// The first moment, once the gate is open, at which all enforced limits have room together. The one that frees last may
+/// come too late for another (a window that has closed meanwhile), so the question is put again from there until all
+/// agree. Every answer is the earliest for its limit, so nothing is missed in between: the result is exact.
 fn retry_after(state: &ResourceState, demands: &[Demand], opens_in: Span, now: Stamp) -> Span {
     let enforced = |demand: &&Demand| !state.definition.limits[demand.limit].shadow;
     let mut after = opens_in;
