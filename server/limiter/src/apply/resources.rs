@@ -33,7 +33,7 @@ impl Limiter {
         check(update.resource.validate())?;
         check(state.definition.check_change(&update.resource))?;
         self.definitions_stored += 1;
-        state.redefine(update.resource.clone(), self.definitions_stored, self.now);
+        state.redefine(update.resource.clone(), self.definitions_stored, &self.permits, self.now);
         Ok(Outcome::Stored(state.stored(self.now.cluster)))
     }
 

@@ -1,6 +1,6 @@
 //! What operators have ordered about a resource and its keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 
@@ -11,7 +11,8 @@ use crate::model::{ClusterTime, KeyState, KeyStatus, Label, Pause, Resource, Sto
 pub(crate) struct Availability {
     #[n(0)]
     pause: Option<PausedUntil>,
-    /// Keys of the definition only. One that is not here is active and not paused.
+    /// Keys of the definition, and disabled ones that are gone while permits have them. One that is not here is active
+    /// and not paused.
     #[n(1)]
     keys: BTreeMap<Label, KeyAvailability>,
 }
@@ -85,9 +86,26 @@ impl Availability {
         self.drop_plain();
     }
 
-    /// What was ordered about keys that are gone goes with them.
-    pub(crate) fn redefine(&mut self, definition: &Resource) {
-        self.keys.retain(|key, _| definition.keys.contains(key));
+    /// What was ordered about keys that are gone goes with them. Only that a key is disabled stays while permits have it
+    /// (`held`, asked if need be), even if it is added again meanwhile: else they could be renewed after all.
+    pub(crate) fn redefine(
+        &mut self,
+        old: &Resource,
+        new: &Resource,
+        held: impl FnOnce() -> BTreeSet<Label>,
+    ) {
+        let (stay, gone) = std::mem::take(&mut self.keys)
+            .into_iter()
+            .partition(|(key, _)| old.keys.contains(key) && new.keys.contains(key));
+        self.keys = stay;
+        let mut disabled: BTreeMap<Label, KeyAvailability> = gone;
+        disabled.retain(|_, own| own.state == KeyState::Disabled);
+        if !disabled.is_empty() {
+            let held = held();
+            let still = disabled.into_keys().filter(|key| held.contains(key));
+            self.keys
+                .extend(still.map(|key| (key, KeyAvailability { state: KeyState::Disabled, pause: None })));
+        }
     }
 
     /// The definition together with the orders that are in force, keys in its order.

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Availability, CowMap, Scoped, Shared};
+use super::{Availability, CowMap, Permits, Scoped, Shared};
 use crate::{
     counter::{RateCounter, Slots, Terms},
     model::{ClusterTime, Label, Limit, LimitKind, PermitId, Resource, Scope, Stamp, StoredResource},
@@ -81,8 +81,9 @@ impl ResourceState {
     }
 
     /// Replaces the definition. The state of a limit that keeps its name is carried over, never refilled; the caller has
-    /// checked that it keeps its kind. Takes time in proportion to the counters of the limits that change.
-    pub(crate) fn redefine(&mut self, definition: Resource, generation: u64, now: Stamp) {
+    /// checked that it keeps its kind. Takes time in proportion to the counters of the limits that change, and where a
+    /// disabled key goes to the leases.
+    pub(crate) fn redefine(&mut self, definition: Resource, generation: u64, permits: &Permits, now: Stamp) {
         let old = std::mem::replace(&mut self.definition, Shared::new(definition));
         let new = self.definition.clone();
         let states = std::mem::take(&mut self.limits);
@@ -95,7 +96,9 @@ impl ResourceState {
             })
             .collect();
         self.generation = generation;
-        self.availability.redefine(&new);
+        let ResourceState { availability, leased, .. } = self;
+        let live = || leased.iter().filter_map(|(id, ())| permits.live(*id, now.cluster));
+        availability.redefine(&old, &new, || live().map(|permit| permit.key.clone()).collect());
     }
 
     pub(crate) fn stored(&self, now: ClusterTime) -> StoredResource {
