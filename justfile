@@ -27,4 +27,4 @@ ci:
 
 # Leaders killed with kill -9 under load by Python clients
 kill-leaders COUNT="10":
-    TOLLGATE_LEADER_KILLS={{ COUNT }} tests/python/run tests/python/test_leader_kill.py
+    TOLLGATE_LEADER_KILLS={{ COUNT }} tests/python/run test_leader_kill.py
