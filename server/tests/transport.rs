@@ -130,10 +130,12 @@ async fn messages_and_beats_reach_the_other_node() {
     one.transport.send(one.heartbeat(2));
     let message = two.next_message().await;
     assert_eq!((message.from, message.to, message.term), (1, 2, 3));
-    one.transport.beat(7, 0xfeed);
+    one.transport.beat(7, 0xfeed, true);
     let event = two.next_event().await;
-    let PeerEvent::Beat { from, wall, digest_index, digest } = event else { panic!("no beat: {event:?}") };
-    assert_eq!((from, digest_index, digest), (1, 7, 0xfeed));
+    let PeerEvent::Beat { from, wall, digest_index, digest, disk_is_low } = event else {
+        panic!("no beat: {event:?}")
+    };
+    assert_eq!((from, digest_index, digest, disk_is_low), (1, 7, 0xfeed, true));
     assert!(wall.0 > 0);
     assert_eq!(two.versions.of(1), one.versions.of(1));
 }

@@ -59,7 +59,7 @@ pub struct Settings {
     #[arg(long, env = "TOLLGATE_SNAPSHOT_LOG", value_name = "SIZE")]
     pub snapshot_log: Option<Size>,
 
-    /// Grant nothing more when the disk has less room than this [default: 64MiB].
+    /// Leave leading to others while the disk has less room than this; if no voter has more, grant nothing [default: 64MiB].
     #[arg(long, env = "TOLLGATE_DISK_RESERVE", value_name = "SIZE")]
     pub disk_reserve: Option<Size>,
 

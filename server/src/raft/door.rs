@@ -48,6 +48,8 @@ pub enum PeerEvent {
         digest_index: u64,
         /// …and its digest up to there.
         digest: u64,
+        /// Whether its disk has less room than its reserve.
+        disk_is_low: bool,
     },
     /// A peer cannot be reached: raft probes it instead of streaming.
     Unreachable(NodeId),
@@ -73,7 +75,8 @@ pub struct Status {
     pub commit_index: u64,
     /// Applied here.
     pub applied_index: u64,
-    /// Whether this node's disk has less room than its reserve: if it led, nothing would be granted.
+    /// Whether this node's disk has less room than its reserve: it leads only while no other voter has room, and then
+    /// grants nothing.
     pub disk_is_low: bool,
     /// Who belongs to the cluster.
     pub members: Arc<Members>,

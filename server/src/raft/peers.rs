@@ -16,7 +16,7 @@ pub trait Peers: Send + Sync {
     fn send_snapshot(&self, message: Message, data: PathBuf);
 
     /// Tells all peers about this node. The wall clock is read by the transport at the moment of sending.
-    fn beat(&self, digest_index: u64, digest: u64);
+    fn beat(&self, digest_index: u64, digest: u64, disk_is_low: bool);
 
     /// Who belongs to the cluster now: connect to the new, part with the gone.
     fn update(&self, this: NodeId, members: Arc<Members>);

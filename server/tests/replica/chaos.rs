@@ -7,6 +7,7 @@ use tollgate_limiter::{Command, Outcome, PermitId, Release};
 use tollgate_server::raft::{
     call::{Call, Refusal, Reply},
     members::NodeId,
+    replica::Event,
 };
 
 use crate::{
@@ -122,6 +123,10 @@ fn disturb(cluster: &mut Cluster, clients: &mut Clients, nodes: u64, seed: u64) 
             let error_ms = cluster.draw(7_200_000) as i64 - 3_600_000;
             cluster.set_wall_error(1, error_ms);
         }
+        15 => {
+            let low = cluster.draw(2) == 0;
+            cluster.inject(id, Event::DiskSpace { low });
+        }
         10..=13 => clients.release(cluster, id),
         _ => (0..4).for_each(|_| clients.acquire(cluster, id)),
     }
@@ -155,6 +160,7 @@ fn survives_chaos(seed: u64) -> (u64, u64) {
         .collect::<Vec<_>>()
         .into_iter()
         .for_each(|id| cluster.restart(id));
+    (1..=4).for_each(|id| cluster.inject(id, Event::DiskSpace { low: false }));
     cluster.run(10_000);
     clients.listen(&mut cluster, seed);
     clients.give_up();

@@ -370,10 +370,10 @@ impl Cluster {
                 self.plan(20, Planned::SnapshotSaved(process, machine.index()));
             }
             Effect::Reply { caller, result, .. } => self.deliver(id, caller, result),
-            Effect::Beat { index, digest } => {
+            Effect::Beat { index, digest, disk_is_low } => {
                 let wall = self.reading(id).wall;
                 for to in self.nodes.keys().copied().filter(|to| *to != id).collect::<Vec<_>>() {
-                    let beat = PeerEvent::Beat { from: id, wall, digest_index: index, digest };
+                    let beat = PeerEvent::Beat { from: id, wall, digest_index: index, digest, disk_is_low };
                     self.send(id, to, 1, beat);
                 }
             }

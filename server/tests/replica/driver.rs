@@ -26,7 +26,7 @@ struct Nobody;
 impl Peers for Nobody {
     fn send(&self, _: Message) {}
     fn send_snapshot(&self, _: Message, _: PathBuf) {}
-    fn beat(&self, _: u64, _: u64) {}
+    fn beat(&self, _: u64, _: u64, _: bool) {}
     fn update(&self, _: NodeId, _: Arc<Members>) {}
 }
 

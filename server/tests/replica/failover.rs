@@ -123,21 +123,6 @@ fn leadership_is_transferred_to_whom_it_was_asked_for() {
 }
 
 #[test]
-fn a_leader_with_a_full_disk_can_be_relieved() {
-    with_seeds(|seed| {
-        let mut cluster = Cluster::found(seed, 3);
-        cluster.ask(create(1));
-        let old = cluster.elect();
-        cluster.inject(old, Event::DiskSpace { low: true });
-        let refused = cluster.call(old, acquire(""));
-        assert_eq!(cluster.reply(refused), Some(&Err(Refusal::StorageFull)));
-        let transferred = cluster.ask(Call::TransferLeadership(0));
-        assert!(matches!(transferred, Reply::Changed(Ok(MemberChange::Transferred(_)))), "seed {seed}");
-        granted(&cluster.ask(acquire("")));
-    });
-}
-
-#[test]
 fn a_transfer_to_a_dead_node_ends_and_the_old_leader_goes_on() {
     with_seeds(|seed| {
         let mut cluster = Cluster::found(seed, 3);

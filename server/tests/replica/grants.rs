@@ -1,10 +1,7 @@
 //! What a healthy cluster answers.
 
 use tollgate_limiter::{Command, Release};
-use tollgate_server::raft::{
-    call::{Call, Query, Refusal, Reply},
-    replica::Event,
-};
+use tollgate_server::raft::call::{Call, Query, Refusal, Reply};
 
 use crate::{cluster::Cluster, with_seeds, words::*};
 
@@ -130,19 +127,6 @@ fn queries_see_what_was_acknowledged() {
         assert_eq!(view.members.len(), 3);
         assert!(view.members.iter().all(|member| member.voter && member.reachable));
     });
-}
-
-#[test]
-fn a_full_disk_stops_changes_but_not_queries() {
-    let mut cluster = Cluster::found(1, 3);
-    cluster.ask(create(1));
-    let leader = cluster.elect();
-    cluster.inject(leader, Event::DiskSpace { low: true });
-    let call = cluster.call(leader, acquire(""));
-    assert_eq!(cluster.reply(call), Some(&Err(Refusal::StorageFull)));
-    assert!(holders(&cluster.ask(usage())).is_empty());
-    cluster.inject(leader, Event::DiskSpace { low: false });
-    granted(&cluster.ask(acquire("")));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod cluster;
+mod disk_space;
 mod driver;
 mod durability;
 mod failover;

@@ -1,4 +1,5 @@
-//! Looks whether the disk has room, and tells when that changes: a leader without room grants nothing, and nothing else is wrong with it.
+//! Looks whether the disk has room, and tells when that changes: a leader without room hands over to a voter with room, or
+//! grants nothing while there is none. Nothing else is wrong with it.
 
 use std::path::Path;
 
@@ -23,7 +24,7 @@ impl Disk {
         let (reserve_bytes, dir) = (self.reserve_bytes, data_dir.display());
         match self.turned(free_bytes) {
             Some(true) => {
-                warn!(%dir, free_bytes, reserve_bytes, "the disk is low: while this node leads, nothing is granted");
+                warn!(%dir, free_bytes, reserve_bytes, "the disk is low: another node is to lead, and while none can, nothing is granted");
             }
             Some(false) => info!(%dir, free_bytes, reserve_bytes, "the disk has room again"),
             None => {}

@@ -75,7 +75,7 @@ impl Effects {
                 self.metrics.commands_per_entry.observe(commands as f64);
                 self.metrics.commit_seconds.observe(after.as_nanos() as f64 / 1e9);
             }
-            Effect::Beat { index, digest } => self.peers.beat(index, digest),
+            Effect::Beat { index, digest, disk_is_low } => self.peers.beat(index, digest, disk_is_low),
             Effect::Members(members) => self.peers.update(self.id, members),
             Effect::Stopped => return Ok(true),
         }

@@ -81,6 +81,8 @@ pub enum Effect<C> {
         index: u64,
         /// The digest at it.
         digest: u64,
+        /// Whether this node's disk has less room than its reserve.
+        disk_is_low: bool,
     },
     /// The members have changed.
     Members(Arc<Members>),

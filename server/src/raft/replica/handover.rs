@@ -1,10 +1,15 @@
-//! Leadership given away on purpose: because somebody asks, because the leader is to be removed, or because it shuts
-//! down.
+//! Leadership given away on purpose: because somebody asks, because the leader is to be removed, because its
+//! disk is low, or because it shuts down.
 //!
 //! First the leader proposes nothing new, until what it has proposed is applied and answered; then the other one, which has
 //! everything by now, is told to stand for election. What was asked meanwhile goes to the new leader.
+//!
+//! A node whose disk is low stands for election all the same: it may be the only one whose log has everything. It hands over
+//! once it has won. (Raft's priorities could keep it from winning, but voters that compare them before logs may elect
+//! nobody.)
 
 use raft::{INVALID_ID, StateRole};
+use tracing::{info, warn};
 
 use super::{
     super::{
@@ -20,6 +25,10 @@ const DRAIN_TICKS: u64 = ELECTION_TICKS as u64;
 /// Ticks for all of it; Raft gives up a transfer an election timeout after it began.
 const GIVE_UP_TICKS: u64 = DRAIN_TICKS + ELECTION_TICKS as u64 + 2;
 
+/// Ticks from one handover by a leader whose disk is low to its next: disks that are now low and now not, or a voter that
+/// cannot win, must not keep the cluster busy with elections.
+const RELIEF_TICKS: u64 = 10 * ELECTION_TICKS as u64;
+
 /// A handover under way.
 pub(super) struct Handover<C> {
     purpose: Purpose<C>,
@@ -32,11 +41,12 @@ pub(super) struct Handover<C> {
 enum Purpose<C> {
     Transfer(C),
     Removal(C),
+    LowDisk,
     ShutDown,
 }
 
 impl<C> Replica<C> {
-    /// Hands over to a voter; 0: to the one that is furthest along.
+    /// Hands over to a voter; 0: to the one that can lead best.
     pub(super) fn transfer_leadership(&mut self, to: NodeId, caller: C) {
         let target = match to {
             0 => self.best_voter().ok_or(MemberRefusal::LastVoter(self.config.id)),
@@ -61,6 +71,21 @@ impl<C> Replica<C> {
                 let refusal = MemberRefusal::LastVoter(self.config.id);
                 self.reply(caller, Ok(Reply::Changed(Err(refusal))));
             }
+        }
+    }
+
+    /// A leader without room would grant nothing. While no other voter has room, it stays: an election would not help.
+    pub(super) fn hand_over_if_disk_is_low(&mut self) {
+        let is_established = self.leadership.as_ref().is_some_and(|leadership| leadership.is_established);
+        let may_begin = self.handover.is_none() && !self.is_shutting_down && self.ticks >= self.next_relief;
+        if self.disk_is_low
+            && is_established
+            && may_begin
+            && let Some(to) = self.best_voter_with_room()
+        {
+            info!(to, "leadership is handed over, because the disk is low");
+            self.next_relief = self.ticks + RELIEF_TICKS;
+            self.begin_handover(Purpose::LowDisk, Some(to));
         }
     }
 
@@ -103,6 +128,7 @@ impl<C> Replica<C> {
             gives_up
                 || match handover.purpose {
                     Purpose::ShutDown => !leads || (handover.to.is_none() && is_idle),
+                    Purpose::LowDisk => !leads,
                     Purpose::Transfer(_) | Purpose::Removal(_) => !leads && leader != INVALID_ID,
                 }
         };
@@ -126,6 +152,10 @@ impl<C> Replica<C> {
                 let leader = self.known_leader();
                 self.reply(caller, Err(Refusal::NotLeader { leader }));
             }
+            Purpose::LowDisk if leads => {
+                warn!(to, "the disk is low, and leadership could not be handed over")
+            }
+            Purpose::LowDisk => {}
             Purpose::ShutDown => return self.stop(),
         }
         if self.is_shutting_down {
@@ -148,12 +178,25 @@ impl<C> Replica<C> {
         self.effects.push(Effect::Stopped);
     }
 
-    /// The other voter that lacks least, of those that were heard from.
+    /// The other voter that can lead best: heard from, with room on its disk, and lacking least, in this order.
     fn best_voter(&self) -> Option<NodeId> {
-        let others = self.machine.voters().iter().copied().filter(|id| *id != self.config.id);
-        others.max_by_key(|id| {
+        self.other_voters().max_by_key(|id| {
             let progress = self.node.raft.prs().get(*id);
-            progress.map(|progress| (progress.recent_active, progress.matched))
+            progress.map(|progress| (progress.recent_active, self.has_disk_room(*id), progress.matched))
         })
+    }
+
+    /// The other voter that lacks least, of those that said lately that their disks have room.
+    fn best_voter_with_room(&self) -> Option<NodeId> {
+        let with_room = self.other_voters().filter(|id| self.has_disk_room(*id));
+        with_room.max_by_key(|id| self.node.raft.prs().get(*id).map(|progress| progress.matched))
+    }
+
+    fn other_voters(&self) -> impl Iterator<Item = NodeId> {
+        self.machine.voters().iter().copied().filter(|id| *id != self.config.id)
+    }
+
+    fn has_disk_room(&self, id: NodeId) -> bool {
+        self.recently_heard(id).is_some_and(|heard| heard.has_room)
     }
 }

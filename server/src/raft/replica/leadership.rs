@@ -116,7 +116,7 @@ impl<C> Replica<C> {
         let Some(leadership) = &mut self.leadership else { return };
         match call {
             Call::Query(query) => leadership.reads.queue(query, caller),
-            // It writes nothing here, and is what helps when the disk is full.
+            // It writes nothing here, and helps when the disk is full.
             Call::TransferLeadership(to) => self.transfer_leadership(to, caller),
             _ if self.disk_is_low => self.reply(caller, Err(Refusal::StorageFull)),
             Call::Command { command, attempt } => {

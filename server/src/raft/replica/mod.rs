@@ -91,6 +91,15 @@ pub struct ReplicaConfig {
     pub seed: Option<u64>,
 }
 
+/// What is known of a peer by what it says.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    /// When it last said anything.
+    tick: u64,
+    /// Whether its disk had room at its last beat; before the first, that is not known, and not assumed.
+    has_room: bool,
+}
+
 /// One node's part of the group.
 pub struct Replica<C> {
     config: ReplicaConfig,
@@ -103,12 +112,13 @@ pub struct Replica<C> {
     writes: Writes,
     snapshots: Snapshots,
     ticks: u64,
-    // The tick at which each peer was last heard from.
-    heard: BTreeMap<NodeId, u64>,
+    heard: BTreeMap<NodeId, Heard>,
     // Up to here, entries were in the log before this process began, or were committed before they came here: applying
     // them says nothing about the present.
     last_of_the_past: u64,
     disk_is_low: bool,
+    // The tick before which leadership is not handed over once more because the disk is low.
+    next_relief: u64,
     is_shutting_down: bool,
     // The tick at which the configuration lost this node.
     removed_at: Option<u64>,
@@ -148,6 +158,7 @@ impl<C> Replica<C> {
             heard: BTreeMap::new(),
             last_of_the_past,
             disk_is_low: false,
+            next_relief: 0,
             is_shutting_down: false,
             removed_at: None,
             answers: Vec::new(),
@@ -164,7 +175,7 @@ impl<C> Replica<C> {
             Event::Persisted(number) => self.persisted(number),
             Event::SnapshotSaved(index) => self.snapshot_saved(index),
             Event::Undelivered(permit) => self.give_back(permit),
-            Event::DiskSpace { low } => self.disk_is_low = low,
+            Event::DiskSpace { low } => self.see_disk(low),
             Event::Tick => self.tick(now)?,
             Event::ShutDown => self.shut_down(),
         }
@@ -213,21 +224,34 @@ impl<C> Replica<C> {
         self.expire_if_due(now);
         self.promote_learners();
         self.give_up_lost_snapshots();
+        self.hand_over_if_disk_is_low();
         if self.ticks.is_multiple_of(BEAT_TICKS) {
-            let (index, digest) = self.digests.last();
-            self.effects.push(Effect::Beat { index, digest });
+            self.beat();
         }
         Ok(())
+    }
+
+    /// The peers hear of a change at once: a leader whose disk turns low at the same time should not hand over to this node.
+    fn see_disk(&mut self, is_low: bool) {
+        if self.disk_is_low != is_low {
+            self.disk_is_low = is_low;
+            self.beat();
+        }
+    }
+
+    fn beat(&mut self) {
+        let (index, digest) = self.digests.last();
+        self.effects.push(Effect::Beat { index, digest, disk_is_low: self.disk_is_low });
     }
 
     fn hear(&mut self, event: PeerEvent, now: Reading) -> Result<(), Fatal> {
         match event {
             PeerEvent::Message(message) => {
-                self.heard.insert(message.from, self.ticks);
+                self.heard.entry(message.from).or_default().tick = self.ticks;
                 self.step(*message)?;
             }
-            PeerEvent::Beat { from, wall, digest_index, digest } => {
-                self.heard.insert(from, self.ticks);
+            PeerEvent::Beat { from, wall, digest_index, digest, disk_is_low } => {
+                self.heard.insert(from, Heard { tick: self.ticks, has_room: !disk_is_low });
                 self.clock.hear(from, wall, now);
                 if from == self.node.raft.leader_id && digest_index > 0 {
                     self.digests.expect(from, digest_index, digest)?;

@@ -8,7 +8,7 @@ use super::{
         door::Status,
         members::NodeId,
     },
-    ELECTION_TICKS, Replica,
+    ELECTION_TICKS, Heard, Replica,
 };
 
 impl<C> Replica<C> {
@@ -55,14 +55,18 @@ impl<C> Replica<C> {
 
     pub(super) fn member_view(&self, id: NodeId) -> Option<MemberView> {
         let is_this = id == self.config.id;
-        let heard = self.heard.get(&id).is_some_and(|tick| self.ticks - tick <= ELECTION_TICKS as u64);
         let progress = self.node.raft.prs().get(id).filter(|_| self.leadership.is_some());
         Some(MemberView {
             member: self.machine.members().by_id.get(&id)?.clone(),
             voter: self.machine.voters().contains(&id),
-            reachable: is_this || heard,
+            reachable: is_this || self.recently_heard(id).is_some(),
             matched_index: progress.map_or(0, |progress| progress.matched),
         })
+    }
+
+    /// What is known of a peer that was heard from within an election timeout.
+    pub(super) fn recently_heard(&self, id: NodeId) -> Option<Heard> {
+        self.heard.get(&id).copied().filter(|heard| self.ticks - heard.tick <= ELECTION_TICKS as u64)
     }
 
     /// Who leads, if known; this node only once it answers.

@@ -30,6 +30,8 @@ pub enum Outgoing {
         digest_index: u64,
         /// …and its digest up to there.
         digest: u64,
+        /// Whether its disk has less room than its reserve.
+        disk_is_low: bool,
     },
 }
 
@@ -48,8 +50,8 @@ pub fn add(batch: &mut PeerBatch, outgoing: Outgoing) -> usize {
                 0
             }
         },
-        Outgoing::Beat { digest_index, digest } => {
-            batch.beat = Some(Beat { wall_unix_ns: clock::wall().0, digest_index, digest });
+        Outgoing::Beat { digest_index, digest, disk_is_low } => {
+            batch.beat = Some(Beat { wall_unix_ns: clock::wall().0, digest_index, digest, disk_is_low });
             size_of::<Beat>()
         }
     }
@@ -84,8 +86,9 @@ fn deliver(batch: PeerBatch, from: NodeId, this: NodeId, door: &Door) {
             Err(malformed) => warn!(from, %malformed, "a Raft message is dropped"),
         }
     }
-    if let Some(Beat { wall_unix_ns, digest_index, digest }) = batch.beat {
-        door.deliver(PeerEvent::Beat { from, wall: WallTime(wall_unix_ns), digest_index, digest });
+    if let Some(Beat { wall_unix_ns, digest_index, digest, disk_is_low }) = batch.beat {
+        let wall = WallTime(wall_unix_ns);
+        door.deliver(PeerEvent::Beat { from, wall, digest_index, digest, disk_is_low });
     }
 }
 

@@ -111,8 +111,8 @@ impl Peers for Transport {
         });
     }
 
-    fn beat(&self, digest_index: u64, digest: u64) {
-        self.shared.beat(digest_index, digest);
+    fn beat(&self, digest_index: u64, digest: u64, disk_is_low: bool) {
+        self.shared.beat(digest_index, digest, disk_is_low);
     }
 
     fn update(&self, _this: NodeId, members: Arc<Members>) {

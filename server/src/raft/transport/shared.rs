@@ -94,9 +94,9 @@ impl Shared {
     }
 
     /// Tells all that are connected.
-    pub(super) fn beat(&self, digest_index: u64, digest: u64) {
+    pub(super) fn beat(&self, digest_index: u64, digest: u64, disk_is_low: bool) {
         for linked in self.topology.lock().links.values() {
-            linked.link.send(Outgoing::Beat { digest_index, digest });
+            linked.link.send(Outgoing::Beat { digest_index, digest, disk_is_low });
         }
     }
 
