@@ -28,3 +28,7 @@ ci:
 # Leaders killed with kill -9 under load by Python clients
 kill-leaders COUNT="10":
     TOLLGATE_LEADER_KILLS={{ COUNT }} tests/python/run test_leader_kill.py
+
+# Random faults on simulated clusters, seed by seed; a failure names its seed
+faults FIRST="1" COUNT="1000":
+    TOLLGATE_SEED={{ FIRST }} TOLLGATE_SEEDS={{ COUNT }} cargo test --package tollgate-server --test replica whatever
