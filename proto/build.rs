@@ -4,8 +4,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PUBLIC: [&str; 3] =
-    ["tollgate/v1/permit.proto", "tollgate/v1/resource.proto", "tollgate/v1/cluster.proto"];
+const PUBLIC: [&str; 4] = [
+    "tollgate/v1/permit.proto",
+    "tollgate/v1/resource.proto",
+    "tollgate/v1/plan.proto",
+    "tollgate/v1/cluster.proto",
+];
 const PRIVATE: [&str; 1] = ["tollgate/peer/v1/peer.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {

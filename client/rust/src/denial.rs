@@ -32,6 +32,10 @@ pub enum DenialReason {
     Paused(Box<Pause>),
     /// The key that was asked for, or every key of the resource, is draining or disabled.
     KeyUnavailable,
+    /// The vendor's limits have room; the budgets of the resource do not let this consumer have it now.
+    BudgetExhausted,
+    /// Others of the same or a higher priority wait for the limit, and are to go first.
+    OthersWait,
     /// One that only a newer server knows.
     Other,
 }
@@ -76,6 +80,8 @@ impl From<v1::DeniedPermit> for Denial {
                 DenialReason::Paused(Box::new(Pause { key: denied.paused_key, left, reason: pause.reason }))
             }
             v1::DenialReason::KeyUnavailable => DenialReason::KeyUnavailable,
+            v1::DenialReason::BudgetExhausted => DenialReason::BudgetExhausted,
+            v1::DenialReason::OthersWait => DenialReason::OthersWait,
             v1::DenialReason::Unspecified => DenialReason::Other,
         };
         Denial {
@@ -106,6 +112,8 @@ impl fmt::Display for Denial {
             DenialReason::LimitExhausted => write!(f, "denied by limit {:?}", self.limit)?,
             DenialReason::Paused(pause) => write!(f, "denied: {pause}")?,
             DenialReason::KeyUnavailable => f.write_str("denied: no key is active")?,
+            DenialReason::BudgetExhausted => write!(f, "denied by the budgets of {:?}", self.limit)?,
+            DenialReason::OthersWait => write!(f, "denied: others wait for {:?} first", self.limit)?,
             DenialReason::Other => f.write_str("denied")?,
         }
         match self.retry_after {

@@ -37,6 +37,8 @@
 //!     dispatch_tolerance: Span::ZERO,
 //!     settle_within: Span::from_secs(60),
 //!     description: Description::default(),
+//!     budgets: vec![],
+//!     queueing: Queueing::default(),
 //! };
 //! let acquire = Command::Acquire(Acquire {
 //!     resource: name,

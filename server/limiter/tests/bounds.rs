@@ -31,6 +31,8 @@ impl Account {
             dispatch_tolerance: Span::ZERO,
             settle_within,
             description: Description::default(),
+            budgets: vec![],
+            queueing: Queueing::default(),
         };
         let mut account = Account { limiter: Limiter::default(), stamp: Stamp::default() };
         assert!(account.apply(&[Command::CreateResource(resource)])[0].is_ok());

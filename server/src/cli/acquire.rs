@@ -215,6 +215,8 @@ fn reason_text(denial: &Denial) -> String {
         DenialReason::LimitExhausted => format!("denied by {}", denial.limit),
         DenialReason::Paused(pause) => format!("denied: {pause}"),
         DenialReason::KeyUnavailable => "denied: no key is active".to_owned(),
+        DenialReason::BudgetExhausted => format!("denied by the budgets of {}", denial.limit),
+        DenialReason::OthersWait => format!("denied: others wait for {} first", denial.limit),
         _ => "denied".to_owned(),
     }
 }
@@ -231,6 +233,8 @@ fn denied_json(denial: &Denial) -> Value {
         DenialReason::LimitExhausted => ("limit_exhausted", None),
         DenialReason::Paused(pause) => ("paused", Some(pause)),
         DenialReason::KeyUnavailable => ("key_unavailable", None),
+        DenialReason::BudgetExhausted => ("budget_exhausted", None),
+        DenialReason::OthersWait => ("others_wait", None),
         _ => ("other", None),
     };
     json!({

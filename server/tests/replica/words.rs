@@ -33,6 +33,8 @@ pub fn create(slots: u32) -> Call {
         dispatch_tolerance: Span::ZERO,
         settle_within: Span::from_secs(60),
         description: Description::default(),
+        budgets: vec![],
+        queueing: Queueing::default(),
     }))
 }
 

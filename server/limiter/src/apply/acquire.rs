@@ -87,6 +87,7 @@ impl Limiter {
             slots: granted.slots.clone(),
             usage: Vec::new(),
             replayed: true,
+            alternative: 0,
         }
     }
 }
@@ -134,7 +135,9 @@ fn is_sooner(one: &Denial, other: &Denial) -> bool {
         let by = match denial.reason {
             DenialReason::LimitExhausted => 0,
             DenialReason::Paused { .. } => 1,
-            DenialReason::KeyUnavailable => 2,
+            DenialReason::BudgetExhausted { .. } => 2,
+            DenialReason::OthersWait => 3,
+            DenialReason::KeyUnavailable => 4,
         };
         (denial.retry_after.is_none(), denial.retry_after, by)
     };

@@ -45,6 +45,8 @@ fn fold_denial(digest: u64, denial: &Denial) -> u64 {
         DenialReason::LimitExhausted => digest,
         DenialReason::Paused { pause, .. } => fold_pause(fold(digest, 1), pause),
         DenialReason::KeyUnavailable => fold(digest, 2),
+        DenialReason::BudgetExhausted { .. } => fold(digest, 3),
+        DenialReason::OthersWait => fold(digest, 4),
     };
     denial.exhausted.iter().fold(digest, |digest, limit| {
         fold(fold(digest, limit.available.cast_unsigned()), limit.retry_after.0)

@@ -36,7 +36,7 @@ pub(super) fn evaluate(
         }
         Gate::Unavailable => (None, None, DenialReason::KeyUnavailable),
     };
-    Err(Denial { limit, exhausted, retry_after, reason })
+    Err(Denial { limit, exhausted, retry_after, reason, alternative: 0 })
 }
 
 /// How much of the limit's counter is left now.
@@ -99,6 +99,7 @@ fn describe(state: &ResourceState, demand: &Demand, wait: Span, now: Stamp) -> E
         available: available(state, demand, now),
         requested: demand.amount,
         retry_after: wait,
+        budget: None,
     }
 }
 

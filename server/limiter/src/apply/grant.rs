@@ -33,6 +33,7 @@ impl Limiter {
             slots: slots(state, &demands, &holds, id),
             usage: usage(state, &demands, now),
             replayed: false,
+            alternative: 0,
         };
 
         let settled_by = now.cluster + state.definition.settle_within;

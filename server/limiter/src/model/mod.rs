@@ -6,6 +6,7 @@
 //! understand each other.
 
 mod availability;
+mod budget;
 mod change;
 mod command;
 mod name;
@@ -16,6 +17,7 @@ mod usage;
 mod validate;
 
 pub use availability::*;
+pub use budget::*;
 pub use command::*;
 pub use name::*;
 pub use outcome::*;

@@ -2,7 +2,9 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{KeyStatus, Label, LimitName, Pause, PermitId, Resource, Span, Violation};
+use super::{
+    BudgetCause, BudgetName, KeyStatus, Label, LimitName, Pause, PermitId, Resource, Span, Violation,
+};
 
 /// The answer to one command: the outcome, or why the command could not be carried out. A rejection changes nothing.
 pub type Answer = Result<Outcome, Rejection>;
@@ -81,6 +83,9 @@ pub struct Grant {
     /// The request id was granted before: nothing was debited now.
     #[n(6)]
     pub replayed: bool,
+    /// Which of the resources it is for: 0 is the request's own, then its alternatives.
+    #[cbor(n(7), default)]
+    pub alternative: u32,
 }
 
 /// One place among N.
@@ -133,6 +138,10 @@ pub struct Denial {
     /// What stands in the way.
     #[cbor(n(3), default)]
     pub reason: DenialReason,
+    /// Which of the resources this is about, the one that could be had first: 0 is the request's own, then its
+    /// alternatives.
+    #[cbor(n(4), default)]
+    pub alternative: u32,
 }
 
 /// What stands in the way of a permit.
@@ -155,6 +164,16 @@ pub enum DenialReason {
     /// The key that was asked for, or every key that there is, is draining or disabled.
     #[n(2)]
     KeyUnavailable,
+    /// Budgets: the limits themselves have room.
+    #[n(3)]
+    BudgetExhausted {
+        /// The one that the consumer belongs to.
+        #[n(0)]
+        budget: Option<BudgetName>,
+    },
+    /// Others wait for the limit and are to go first. Never decided by the limiter, which knows nobody that waits.
+    #[n(4)]
+    OthersWait,
 }
 
 /// A limit without room.
@@ -178,6 +197,9 @@ pub struct ExhaustedLimit {
     /// Until it has room.
     #[n(5)]
     pub retry_after: Span,
+    /// The limit itself has room; this is what stands in the way.
+    #[n(6)]
+    pub budget: Option<BudgetCause>,
 }
 
 /// Why a command could not be carried out.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::{Description, Dimension, Label, LimitName, ResourceName, Span, TimeZoneName};
+use super::{Budget, Description, Dimension, Label, LimitName, Queueing, ResourceName, Span, TimeZoneName};
 
 /// One vendor account that is protected.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -28,6 +28,12 @@ pub struct Resource {
     /// For people.
     #[n(5)]
     pub description: Description,
+    /// Names distinct; a consumer belongs to the first that it matches.
+    #[cbor(n(6), default)]
+    pub budgets: Vec<Budget>,
+    /// How requests wait.
+    #[cbor(n(7), default)]
+    pub queueing: Queueing,
 }
 
 /// One constraint of a resource.

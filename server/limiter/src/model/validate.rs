@@ -210,7 +210,7 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Description, LimitName, ResourceName};
+    use crate::model::{Description, LimitName, Queueing, ResourceName};
 
     #[test]
     fn everything_wrong_is_listed_at_once() {
@@ -231,6 +231,8 @@ mod tests {
             dispatch_tolerance: HOUR + Span(1),
             settle_within: Span::ZERO,
             description: Description::default(),
+            budgets: vec![],
+            queueing: Queueing::default(),
         };
         let fields: Vec<_> =
             resource.validate().unwrap_err().into_iter().map(|violation| violation.field).collect();

@@ -171,7 +171,7 @@ fn carry(state: &LimitState, old: Terms, new: Terms, now: Stamp) -> LimitState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Description, ResourceName, Span};
+    use crate::model::{Description, Queueing, ResourceName, Span};
 
     #[test]
     fn a_state_from_before_there_were_orders_is_read() {
@@ -182,6 +182,8 @@ mod tests {
             dispatch_tolerance: Span::ZERO,
             settle_within: Span::ZERO,
             description: Description::default(),
+            budgets: vec![],
+            queueing: Queueing::default(),
         };
         let state = ResourceState::new(definition, 1, Stamp::default());
         let mut bytes = minicbor::to_vec(&state).unwrap();

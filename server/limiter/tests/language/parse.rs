@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, error::Error, fmt::Display, str::FromStr};
 use goldenscript::ArgumentConsumer;
 use tollgate_limiter::{
     Acquire, Anchor, CallOutcome, Concurrency, Description, Dimension, FixedWindow, KeyState, Label,
-    LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, RequestId, Resource,
+    LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, Queueing, RequestId, Resource,
     ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 
@@ -122,6 +122,8 @@ pub fn resource(args: &mut ArgumentConsumer) -> Parsed<Resource> {
         dispatch_tolerance: option(args, "dispatch_tolerance", span)?.unwrap_or_default(),
         settle_within: option(args, "settle_within", span)?.unwrap_or(Span::from_secs(60)),
         description: Description::default(),
+        budgets: vec![],
+        queueing: Queueing::default(),
     })
 }
 

@@ -50,6 +50,11 @@ fn denial(denial: &Denial) -> String {
         (DenialReason::Paused { key, pause: stop }, _) if key.is_empty() => pause(stop),
         (DenialReason::Paused { key, pause: stop }, _) => format!("key {key} {}", pause(stop)),
         (DenialReason::KeyUnavailable, _) => "no key in use".into(),
+        (DenialReason::BudgetExhausted { budget }, _) => match budget {
+            Some(budget) => format!("budget {budget}"),
+            None => "the budgets of others".into(),
+        },
+        (DenialReason::OthersWait, _) => "others that wait".into(),
     };
     let retry = match denial.retry_after {
         Some(retry_after) => format!("retry after {retry_after}"),

@@ -1,6 +1,6 @@
 //! What the limiter decided on permits, for the wire.
 
-use tollgate_limiter::{Denial, DenialReason, ExhaustedLimit, Grant, LimitUsage, Outcome, Slot};
+use tollgate_limiter::{BudgetCause, Denial, DenialReason, ExhaustedLimit, Grant, LimitUsage, Outcome, Slot};
 use tollgate_proto::v1;
 
 use super::{availability::pause, duration, permit::permit_id};
@@ -53,6 +53,7 @@ fn granted(grant: Grant) -> v1::GrantedPermit {
         slots: grant.slots.into_iter().map(slot).collect(),
         usage: grant.usage.into_iter().map(usage).collect(),
         replayed: grant.replayed,
+        ..v1::GrantedPermit::default()
     }
 }
 
@@ -75,6 +76,8 @@ fn denied(denial: Denial) -> v1::DeniedPermit {
         DenialReason::LimitExhausted => (v1::DenialReason::LimitExhausted, None),
         DenialReason::Paused { key, pause } => (v1::DenialReason::Paused, Some((key, pause))),
         DenialReason::KeyUnavailable => (v1::DenialReason::KeyUnavailable, None),
+        DenialReason::BudgetExhausted { .. } => (v1::DenialReason::BudgetExhausted, None),
+        DenialReason::OthersWait => (v1::DenialReason::OthersWait, None),
     };
     let (paused_key, pause) = paused.map(|(key, stop)| (key.to_string(), pause(stop))).unzip();
     v1::DeniedPermit {
@@ -84,6 +87,7 @@ fn denied(denial: Denial) -> v1::DeniedPermit {
         retry_after: denial.retry_after.map(duration),
         pause,
         paused_key: paused_key.unwrap_or_default(),
+        ..v1::DeniedPermit::default()
     }
 }
 
@@ -95,5 +99,15 @@ fn exhausted(limit: ExhaustedLimit) -> v1::ExhaustedLimit {
         available: limit.available,
         requested: limit.requested,
         retry_after: Some(duration(limit.retry_after)),
+        budget_cause: budget_cause(limit.budget).into(),
+    }
+}
+
+fn budget_cause(cause: Option<BudgetCause>) -> v1::BudgetCause {
+    match cause {
+        None => v1::BudgetCause::Unspecified,
+        Some(BudgetCause::Ceiling) => v1::BudgetCause::Ceiling,
+        Some(BudgetCause::Reserve) => v1::BudgetCause::Reserve,
+        Some(BudgetCause::Schedule) => v1::BudgetCause::Schedule,
     }
 }

@@ -3,7 +3,7 @@
 
 use tollgate_limiter::{
     Anchor, Concurrency, Description, Dimension, FixedWindow, Label, LeakyBucket, Limit, LimitKind,
-    LimitName, Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
+    LimitName, Queueing, Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 use tollgate_proto::v1;
 
@@ -47,6 +47,8 @@ fn read(fields: &mut Fields, wire: v1::Resource) -> Option<Resource> {
         limits: limits?,
         keys: keys?,
         description: description?,
+        budgets: Vec::new(),
+        queueing: Queueing::default(),
     })
 }
 

@@ -55,6 +55,7 @@ pub fn resource(stored: StoredResource) -> v1::Resource {
         generation,
         pause: paused.map(pause),
         key_statuses: keys.into_iter().map(key_status).collect(),
+        ..v1::Resource::default()
     }
 }
 

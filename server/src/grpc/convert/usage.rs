@@ -37,6 +37,7 @@ pub fn figures(usage: ResourceUsage) -> v1::GetResourceUsageResponse {
         limits: usage.limits.into_iter().map(limit).collect(),
         held: fitting(usage.held.into_iter().map(held)),
         settleable_permits: usage.settleable_permits,
+        ..v1::GetResourceUsageResponse::default()
     }
 }
 

@@ -141,12 +141,14 @@ fn by_cost(call: &Call) -> Played {
             slots: vec![],
             usage: vec![],
             replayed: false,
+            alternative: 0,
         })),
         100 => Ok(Outcome::Denied(Denial {
             limit: LimitName::new("daily").ok(),
             exhausted: vec![],
             retry_after: Some(Span::from_millis(1500)),
             reason: DenialReason::LimitExhausted,
+            alternative: 0,
         })),
         _ => Err(Rejection::ResourceNotFound),
     };

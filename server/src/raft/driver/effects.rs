@@ -169,6 +169,8 @@ fn reason_label(reason: &DenialReason) -> &'static str {
         DenialReason::LimitExhausted => "limit_exhausted",
         DenialReason::Paused { .. } => "paused",
         DenialReason::KeyUnavailable => "key_unavailable",
+        DenialReason::BudgetExhausted { .. } => "budget_exhausted",
+        DenialReason::OthersWait => "others_wait",
     }
 }
 

@@ -108,6 +108,8 @@ fn resource() -> impl Strategy<Value = Resource> + Clone {
         dispatch_tolerance,
         settle_within,
         description: Description::default(),
+        budgets: vec![],
+        queueing: Queueing::default(),
     })
 }
 
