@@ -179,6 +179,7 @@ mod tests {
             priority: Priority::Medium,
             lease: None,
             request_id: request_id.map(|id| RequestId::new(id).unwrap()),
+            alternatives: vec![],
         });
         Call::Command { command, attempt: 0 }
     }

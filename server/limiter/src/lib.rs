@@ -51,6 +51,7 @@
 //!     priority: Priority::Medium,
 //!     lease: None,
 //!     request_id: None,
+//!     alternatives: vec![],
 //! });
 //!
 //! let (mut limiter, mut answers) = (Limiter::default(), vec![]);

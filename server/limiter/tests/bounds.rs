@@ -73,6 +73,7 @@ fn acquire() -> Command {
         priority: Priority::Medium,
         lease: None,
         request_id: None,
+        alternatives: vec![],
     })
 }
 

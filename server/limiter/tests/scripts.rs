@@ -31,6 +31,10 @@ scripts! {
     a_refusal_says_what_the_log_would
     a_stale_generation_is_refused
     all_limits_or_none
+    alternatives_are_taken_in_order
+    alternatives_are_checked_before_any_is_taken
+    alternatives_deny_with_the_soonest
+    alternatives_replay_the_one_that_was_taken
     an_update_does_not_stop_releases
     another_body_under_a_request_id_is_refused
     cost_above_what_could_ever_be_granted_is_invalid

@@ -97,12 +97,12 @@ pub(super) async fn acquire(
     timeout: Duration,
 ) -> Result<v1::AcquirePermitResponse, Failure> {
     let arrived = clock::monotonic();
-    let resource = request.resource.clone();
+    let resources = acquire::resources(&request);
     let call = acquire::call(request)?;
-    let response = decision::acquired(node.router.call(call, timeout).await);
+    let response = decision::acquired(node.router.call(call, timeout).await, &resources);
     let nanos = clock::monotonic().0.saturating_sub(arrived.0);
     node.metrics.acquire_seconds.observe(Duration::from_nanos(nanos).as_secs_f64());
-    response.map_err(|failure| failure.naming(&resource))
+    response.map_err(|failure| failure.naming(&resources[0]))
 }
 
 /// Decides a batch. The requests are handed on in their order, and wait together.

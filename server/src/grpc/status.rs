@@ -145,7 +145,9 @@ impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Failure {
         let failure = |code, reason| Failure::new(code, reason, &rejection);
         match &rejection {
-            Rejection::ResourceNotFound => failure(Code::NotFound, "RESOURCE_NOT_FOUND"),
+            Rejection::ResourceNotFound | Rejection::AlternativeNotFound { .. } => {
+                failure(Code::NotFound, "RESOURCE_NOT_FOUND")
+            }
             Rejection::ResourceExists => failure(Code::AlreadyExists, "RESOURCE_EXISTS"),
             Rejection::StaleGeneration { .. } => failure(Code::Aborted, "STALE_GENERATION"),
             Rejection::TooManyResources { .. } => failure(Code::ResourceExhausted, "TOO_MANY_RESOURCES")

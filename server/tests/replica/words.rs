@@ -55,6 +55,7 @@ pub fn acquire_attempt(request_id: &str, attempt: u32) -> Call {
         priority: Priority::default(),
         lease: None,
         request_id: RequestId::new(request_id).ok(),
+        alternatives: vec![],
     });
     Call::Command { command, attempt }
 }

@@ -1,5 +1,7 @@
 //! Asking for a permit: the decision, which changes nothing. `grant.rs` carries it out.
 
+use std::ops::RangeInclusive;
+
 use super::{
     Limiter,
     evaluate::evaluate,
@@ -8,8 +10,7 @@ use super::{
 };
 use crate::{
     model::{
-        Acquire, Answer, Denial, DenialReason, Grant, Label, Outcome, Rejection, Resource, Scope, Span,
-        Stamp, Violation,
+        Acquire, Answer, Denial, DenialReason, Grant, Label, Outcome, Rejection, Resource, Scope, Span, Stamp,
     },
     state::{Fingerprint, Gate, Remembered, ResourceState},
 };
@@ -26,13 +27,16 @@ pub(super) enum Decision {
 
 /// What a grant will debit.
 pub(super) struct Plan {
+    /// Of which of the request's resources.
+    pub alternative: u32,
     pub key: Label,
     pub demands: Vec<Demand>,
 }
 
 impl Limiter {
-    pub(super) fn acquire(&mut self, acquire: &Acquire) -> Answer {
-        match self.decide(acquire, self.now)? {
+    /// Puts the request to those of its resources that are `among` the choices.
+    pub(super) fn acquire(&mut self, acquire: &Acquire, among: RangeInclusive<u32>) -> Answer {
+        match self.decide(acquire, among.clone(), self.now)? {
             Decision::Replay(grant) => {
                 if let Some(id) = &acquire.request_id {
                     self.request_ids.note_replay(id);
@@ -40,7 +44,17 @@ impl Limiter {
                 Ok(Outcome::Granted(grant))
             }
             Decision::Deny(denial) => Ok(Outcome::Denied(denial)),
-            Decision::Grant(plan) => self.grant(acquire, plan),
+            Decision::Grant(plan) => {
+                let after = plan.alternative + 1..=*among.end();
+                match self.grant(acquire, plan) {
+                    // Found out only here: that resource counts as many values as it may. Another may have room.
+                    Err(full) if !after.is_empty() => match self.acquire(acquire, after) {
+                        granted @ Ok(Outcome::Granted(_)) => granted,
+                        _ => Err(full),
+                    },
+                    answer => answer,
+                }
+            }
         }
     }
 
@@ -48,8 +62,13 @@ impl Limiter {
     /// this node still leads, and that what it says of the lease is still true; and the permit must not be given back any
     /// more. That a scoped limit is full is found out at the grant, because idle counters go then; so that rejection
     /// comes from the log too.
-    pub(super) fn refuse_acquire(&self, acquire: &Acquire, now: Stamp) -> Option<Answer> {
-        match self.decide(acquire, now) {
+    pub(super) fn refuse_acquire(
+        &self,
+        acquire: &Acquire,
+        among: RangeInclusive<u32>,
+        now: Stamp,
+    ) -> Option<Answer> {
+        match self.decide(acquire, among, now) {
             Ok(Decision::Replay(_) | Decision::Grant(_)) => None,
             Ok(Decision::Deny(denial)) => Some(Ok(Outcome::Denied(denial))),
             Err(rejection) => Some(Err(rejection)),
@@ -57,7 +76,12 @@ impl Limiter {
     }
 
     /// Request ids come first: a retry gets its permit even if the resource has changed or gone since.
-    fn decide(&self, acquire: &Acquire, now: Stamp) -> Result<Decision, Rejection> {
+    fn decide(
+        &self,
+        acquire: &Acquire,
+        among: RangeInclusive<u32>,
+        now: Stamp,
+    ) -> Result<Decision, Rejection> {
         if let Some(granted) =
             acquire.request_id.as_ref().and_then(|id| self.request_ids.get(id, now.cluster))
         {
@@ -66,8 +90,10 @@ impl Limiter {
                 false => Err(Rejection::RequestIdReused),
             };
         }
-        let state = self.resources.get(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
-        choose_key(state, acquire, now).map_err(Rejection::Invalid)
+        Ok(match self.choose(acquire, among, now)? {
+            Ok(plan) => Decision::Grant(plan),
+            Err(denial) => Decision::Deny(denial),
+        })
     }
 
     fn replay(&self, granted: &Remembered, now: Stamp) -> Grant {
@@ -87,16 +113,15 @@ impl Limiter {
             slots: granted.slots.clone(),
             usage: Vec::new(),
             replayed: true,
-            alternative: 0,
+            alternative: granted.alternative,
         }
     }
 }
 
 /// Of the keys with which everything fits, the one with the most headroom, and of several such the first in the
 /// resource's order; if there is none, the denial of the key that can be had first.
-fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<Decision, Violation> {
+pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<Plan, Denial> {
     let resource = &state.definition;
-    request::check(resource, acquire)?;
     let mut best: Option<(Headroom, Plan)> = None;
     let mut soonest: Option<Denial> = None;
     for key in candidates(resource, acquire) {
@@ -110,7 +135,7 @@ fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<De
             Ok(()) => {
                 let headroom = Headroom::of(state, &demands, now);
                 if best.as_ref().is_none_or(|(most, _)| headroom.exceeds(*most)) {
-                    best = Some((headroom, Plan { key, demands }));
+                    best = Some((headroom, Plan { alternative: 0, key, demands }));
                 }
             }
             Err(denial) => {
@@ -125,12 +150,12 @@ fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<De
     }
     let denied =
         || soonest.expect("there is a candidate at least, and each that does not fit leaves a denial");
-    Ok(best.map_or_else(|| Decision::Deny(denied()), |(_, plan)| Decision::Grant(plan)))
+    best.map(|(_, plan)| plan).ok_or_else(denied)
 }
 
 /// What ends at a moment comes before what ends by an order, and of two that end together what limits deny: there the
 /// pause of another key makes no difference. Of those that end by an order a pause, which is meant to end, comes first.
-fn is_sooner(one: &Denial, other: &Denial) -> bool {
+pub(super) fn is_sooner(one: &Denial, other: &Denial) -> bool {
     let rank = |denial: &Denial| {
         let by = match denial.reason {
             DenialReason::LimitExhausted => 0,

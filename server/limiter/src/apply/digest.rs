@@ -35,12 +35,14 @@ pub(super) fn fold_answer(digest: u64, answer: &Answer) -> u64 {
 fn fold_grant(digest: u64, grant: &Grant) -> u64 {
     let lease = grant.lease.unwrap_or_default().0;
     let digest = fold(fold(digest, grant.permit.0), lease ^ u64::from(grant.replayed));
+    let digest = fold_alternative(digest, grant.alternative);
     let digest = grant.slots.iter().fold(digest, |digest, slot| fold(digest, u64::from(slot.index)));
     grant.usage.iter().fold(digest, |digest, usage| fold(digest, usage.available.cast_unsigned()))
 }
 
 fn fold_denial(digest: u64, denial: &Denial) -> u64 {
     let digest = fold(digest, denial.retry_after.map_or(u64::MAX, |retry_after| retry_after.0));
+    let digest = fold_alternative(digest, denial.alternative);
     let digest = match &denial.reason {
         DenialReason::LimitExhausted => digest,
         DenialReason::Paused { pause, .. } => fold_pause(fold(digest, 1), pause),
@@ -51,6 +53,11 @@ fn fold_denial(digest: u64, denial: &Denial) -> u64 {
     denial.exhausted.iter().fold(digest, |digest, limit| {
         fold(fold(digest, limit.available.cast_unsigned()), limit.retry_after.0)
     })
+}
+
+/// Nothing for the request's own resource, so that nodes that know no alternatives agree.
+fn fold_alternative(digest: u64, alternative: u32) -> u64 {
+    if alternative == 0 { digest } else { fold(digest, u64::from(alternative)) }
 }
 
 fn fold_stored(digest: u64, stored: &StoredResource) -> u64 {
@@ -78,5 +85,6 @@ fn kind(rejection: &Rejection) -> u64 {
         Rejection::PermitEnded => 8,
         Rejection::PermitWithoutLease => 9,
         Rejection::KeyDisabled => 10,
+        Rejection::AlternativeNotFound { .. } => 11,
     }
 }

@@ -13,8 +13,9 @@ use crate::{
 };
 
 impl Limiter {
-    pub(super) fn grant(&mut self, acquire: &Acquire, plan: Plan) -> Answer {
+    pub(super) fn grant(&mut self, whole: &Acquire, plan: Plan) -> Answer {
         let now = self.now;
+        let acquire = whole.choice(plan.alternative).ok_or(Rejection::ResourceNotFound)?;
         let state = self.resources.get_mut(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
         let mut demands = plan.demands;
         make_room(state, &mut demands, now)?;
@@ -33,7 +34,7 @@ impl Limiter {
             slots: slots(state, &demands, &holds, id),
             usage: usage(state, &demands, now),
             replayed: false,
-            alternative: 0,
+            alternative: plan.alternative,
         };
 
         let settled_by = now.cluster + state.definition.settle_within;
@@ -54,7 +55,7 @@ impl Limiter {
                 request_id: acquire.request_id.clone(),
             },
         );
-        self.remember_request(acquire, &grant);
+        self.remember_request(whole, &grant);
         Ok(Outcome::Granted(grant))
     }
 
@@ -69,6 +70,7 @@ impl Limiter {
             use_within: grant.use_within,
             ended: false,
             replayed: false,
+            alternative: grant.alternative,
         };
         self.request_ids.insert(request_id.clone(), granted, self.now.cluster);
     }

@@ -1,13 +1,14 @@
 //! How a command changes the state.
 //!
-//! An acquire goes: `acquire.rs` (is it a replay, is it valid) → `request.rs` (which limits apply, and what it weighs
-//! there) → `evaluate.rs` (does it fit, or when would it) → `headroom.rs` (which key has the most room) → `grant.rs` (debit
-//! everything). The leader's cheap refusal
-//! ([`Limiter::refuse`]) goes the same way up to the evaluation, so the two can never disagree.
+//! An acquire goes: `acquire.rs` (is it a replay) → `alternatives.rs` (of several resources, which) → `request.rs` (is it
+//! valid there, which limits apply, and what it weighs) → `evaluate.rs` (does it fit, or when would it) → `headroom.rs`
+//! (which key has the most room) → `grant.rs` (debit everything). The leader's cheap refusal ([`Limiter::refuse`]) goes the
+//! same way up to the evaluation, so the two can never disagree.
 //!
 //! Limits apply to the operations that their patterns match (`operations.rs`).
 
 mod acquire;
+mod alternatives;
 mod availability;
 mod digest;
 mod evaluate;
@@ -89,8 +90,14 @@ impl Limiter {
     /// What can be answered without the log, because it would change nothing: a denial, or a rejection of an acquire.
     /// `None`: propose it. Never call it for a retry, nor before the leader has applied an entry of its own term.
     pub fn refuse(&self, stamp: Stamp, command: &Command) -> Option<Answer> {
-        let Command::Acquire(acquire) = command else { return None };
-        self.refuse_acquire(acquire, self.now.max(stamp))
+        let now = self.now.max(stamp);
+        match command {
+            Command::Acquire(acquire) => self.refuse_acquire(acquire, acquire.choices(), now),
+            Command::AcquireFrom { acquire, alternative } => {
+                self.refuse_acquire(acquire, *alternative..=*alternative, now)
+            }
+            _ => None,
+        }
     }
 
     /// When the next lease runs out: an entry stamped then or later frees it.
@@ -168,7 +175,10 @@ impl Limiter {
 
     fn carry_out(&mut self, command: &Command) -> Answer {
         match command {
-            Command::Acquire(acquire) => self.acquire(acquire),
+            Command::Acquire(acquire) => self.acquire(acquire, acquire.choices()),
+            Command::AcquireFrom { acquire, alternative } => {
+                self.acquire(acquire, *alternative..=*alternative)
+            }
             Command::Renew(renew) => self.renew(renew),
             Command::Release(release) => self.release(release),
             Command::CreateResource(resource) => self.create_resource(resource),

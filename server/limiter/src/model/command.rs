@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use super::{
-    Dimension, Label, PauseResource, RequestId, Resource, ResourceName, ResumeResource, SetKeyState, Span,
+    Alternative, Dimension, Label, PauseResource, RequestId, Resource, ResourceName, ResumeResource,
+    SetKeyState, Span,
 };
 
 /// A change, as the log carries it. Everything in it was checked as far as it can be without the state.
@@ -41,6 +42,17 @@ pub enum Command {
     /// Take a key out of use, or back into it.
     #[n(9)]
     SetKeyState(#[n(0)] SetKeyState),
+    /// Ask for a permit of one of the request's resources alone. Only the leader says it, which knows whose turn it is
+    /// where. A retry is known by the whole request, whichever of its resources it is put to.
+    #[n(10)]
+    AcquireFrom {
+        /// The whole request.
+        #[n(0)]
+        acquire: Acquire,
+        /// Which of its resources: 0 is its own, then its alternatives.
+        #[n(1)]
+        alternative: u32,
+    },
 }
 
 /// Ask for a permit: all limits that apply are debited, or none.
@@ -76,6 +88,10 @@ pub struct Acquire {
     /// Makes retries safe.
     #[n(9)]
     pub request_id: Option<RequestId>,
+    /// Other resources that would do as well, in the order of preference; at most [`super::MAX_ALTERNATIVES`]. Nothing is
+    /// written where there are none: the encoding of such a request is what it was before there were alternatives.
+    #[cbor(n(10), skip_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
 }
 
 /// How urgent a request is; the greater first.

@@ -5,6 +5,7 @@
 //! never used again, and a new field is optional or has a default, so that the versions of a rolling upgrade
 //! understand each other.
 
+mod alternative;
 mod availability;
 mod budget;
 mod change;
@@ -16,6 +17,7 @@ mod time;
 mod usage;
 mod validate;
 
+pub use alternative::*;
 pub use availability::*;
 pub use budget::*;
 pub use command::*;

@@ -3,7 +3,8 @@
 use minicbor::{Decode, Encode};
 
 use super::{
-    BudgetCause, BudgetName, KeyStatus, Label, LimitName, Pause, PermitId, Resource, Span, Violation,
+    BudgetCause, BudgetName, KeyStatus, Label, LimitName, Pause, PermitId, Resource, ResourceName, Span,
+    Violation,
 };
 
 /// The answer to one command: the outcome, or why the command could not be carried out. A rejection changes nothing.
@@ -266,4 +267,15 @@ pub enum Rejection {
     #[error("the permit's key is disabled: stop using it")]
     #[n(10)]
     KeyDisabled,
+    /// No resource of the name of one of the alternatives.
+    #[error("alternatives[{position}] is {resource}, and there is no resource of that name")]
+    #[n(11)]
+    AlternativeNotFound {
+        /// Which of them, counted from 0.
+        #[n(0)]
+        position: u32,
+        /// What it names.
+        #[n(1)]
+        resource: ResourceName,
+    },
 }

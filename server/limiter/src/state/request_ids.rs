@@ -37,6 +37,9 @@ pub(crate) struct Remembered {
     /// A retry was answered with it.
     #[n(7)]
     pub replayed: bool,
+    /// Which of the request's resources the permit is for.
+    #[cbor(n(8), default)]
+    pub alternative: u32,
 }
 
 /// The ids of one group, over all its resources.
@@ -146,6 +149,7 @@ impl minicbor::encode::Write for Fnv1a {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Alternative, Priority, ResourceName};
 
     fn id(number: u64) -> RequestId {
         RequestId::new(&format!("request-{number}")).unwrap()
@@ -161,7 +165,41 @@ mod tests {
             use_within: None,
             ended: false,
             replayed: false,
+            alternative: 0,
         }
+    }
+
+    /// As it was before there were alternatives, so that a newer node knows the retry of a request that an older one
+    /// granted.
+    #[test]
+    fn a_request_without_alternatives_is_encoded_as_ever() {
+        let label = |text: &str| Label::new(text).unwrap();
+        let mut acquire = Acquire {
+            resource: ResourceName::new("acme").unwrap(),
+            operation: label("search"),
+            cost: 3,
+            amounts: Default::default(),
+            consumer: label("sync"),
+            subject: label(""),
+            key: label("blue"),
+            priority: Priority::High,
+            lease: Some(Span::from_secs(5)),
+            request_id: Some(id(1)),
+            alternatives: vec![],
+        };
+        let before = Fingerprint::of(&acquire);
+        let bytes = b"\x8a\x64acme\x66search\x03\xa0\x64sync\x60\x64blue\x82\x02\x80\x1b\0\0\0\x01\x2a\x05\xf2\x00\x69request-1";
+        assert_eq!(minicbor::to_vec(&acquire).unwrap(), bytes);
+        acquire.alternatives.push(Alternative {
+            resource: ResourceName::new("zeta").unwrap(),
+            operation: label(""),
+            cost: 1,
+            amounts: Default::default(),
+            key: label(""),
+        });
+        assert_ne!(Fingerprint::of(&acquire), before);
+        let decoded: Acquire = minicbor::decode(&minicbor::to_vec(&acquire).unwrap()).unwrap();
+        assert_eq!(decoded, acquire);
     }
 
     #[test]

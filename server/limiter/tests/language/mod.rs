@@ -5,7 +5,8 @@
 //! | `create RESOURCE "LIMIT"… [settings]`         | adds a resource; see `parse.rs` for limits and settings   |
 //! | `update RESOURCE "LIMIT"… [settings]`         | replaces it, as it was read (or with `generation=`)       |
 //! | `delete RESOURCE [generation=N]`              | removes it                                                |
-//! | `acquire RESOURCE [operation=…] [cost=…]…`    | asks for a permit                                         |
+//! | `acquire RESOURCE [operation=…] [cost=…]…`    | asks for a permit; `or="…"` names other resources         |
+//! | `acquire_from N RESOURCE or="…"…`            | the same of one of its resources alone; 0: the request's own |
 //! | `refuse RESOURCE …`                           | what the leader answers without the log                   |
 //! | `renew p1 [lease=…]`                          | extends a lease                                           |
 //! | `release p1 [outcome=…] [cost=…] [amounts=…]` | ends a permit                                             |
@@ -59,6 +60,11 @@ impl Runner for Script {
             "acquire" => {
                 let acquire = parse::acquire(&mut args)?;
                 self.apply(Change::Acquire(acquire))
+            }
+            "acquire_from" => {
+                let alternative = required(args.next_pos(), "which of the resources")?.parse()?;
+                let acquire = parse::acquire(&mut args)?;
+                self.apply(Change::AcquireFrom { acquire, alternative })
             }
             "refuse" => {
                 let change = Change::Acquire(parse::acquire(&mut args)?);

@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, error::Error, fmt::Display, str::FromStr};
 
 use goldenscript::ArgumentConsumer;
 use tollgate_limiter::{
-    Acquire, Anchor, CallOutcome, Concurrency, Description, Dimension, FixedWindow, KeyState, Label,
-    LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, Queueing, RequestId, Resource,
-    ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
+    Acquire, Alternative, Anchor, CallOutcome, Concurrency, Description, Dimension, FixedWindow, KeyState,
+    Label, LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, Queueing, RequestId,
+    Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 
 type Parsed<T> = Result<T, Box<dyn Error>>;
@@ -108,7 +108,28 @@ pub fn acquire(args: &mut ArgumentConsumer) -> Parsed<Acquire> {
         priority: Default::default(),
         lease: option(args, "lease", span)?,
         request_id: option(args, "id", |text| Ok(RequestId::new(text)?))?,
+        alternatives: option(args, "or", alternatives)?.unwrap_or_default(),
     })
+}
+
+/// `beta cost=2; gamma operation=search key=blue`.
+fn alternatives(text: &str) -> Parsed<Vec<Alternative>> {
+    text.split(';').map(alternative).collect()
+}
+
+fn alternative(text: &str) -> Parsed<Alternative> {
+    let mut words = text.split(' ').filter(|word| !word.is_empty());
+    let resource = ResourceName::new(required(words.next(), "the alternative's resource")?)?;
+    let mut fields = Fields(words.map(|word| word.split_once('=').unwrap_or((word, ""))).collect());
+    let alternative = Alternative {
+        resource,
+        operation: fields.optional("operation", label)?.unwrap_or_default(),
+        cost: fields.optional("cost", |n| Ok(n.parse()?))?.unwrap_or(1),
+        amounts: fields.optional("amounts", amounts)?.unwrap_or_default(),
+        key: fields.optional("key", label)?.unwrap_or_default(),
+    };
+    fields.finish("an alternative")?;
+    Ok(alternative)
 }
 
 pub fn resource(args: &mut ArgumentConsumer) -> Parsed<Resource> {
@@ -144,10 +165,8 @@ fn limit(text: &str) -> Parsed<Limit> {
         shadow: fields.0.remove("shadow").is_some(),
         kind: limit_kind(kind, &mut fields)?,
     };
-    match fields.0.first_key_value() {
-        Some((unknown, _)) => Err(format!("{kind} has no {unknown}").into()),
-        None => Ok(limit),
-    }
+    fields.finish(kind)?;
+    Ok(limit)
 }
 
 fn scope(text: &str) -> Parsed<Scope> {
@@ -219,6 +238,14 @@ impl<'a> Fields<'a> {
     /// Zero without it.
     fn span(&mut self, key: &str) -> Parsed<Span> {
         Ok(self.optional(key, span)?.unwrap_or_default())
+    }
+
+    /// All of them were read.
+    fn finish(&self, of: &str) -> Parsed<()> {
+        match self.0.first_key_value() {
+            Some((unknown, _)) => Err(format!("{of} has no {unknown}").into()),
+            None => Ok(()),
+        }
     }
 
     /// `5/1s`.

@@ -24,6 +24,9 @@ pub fn answer(answer: &Answer) -> String {
 fn grant(grant: &Grant) -> String {
     let verb = if grant.replayed { "replayed" } else { "granted" };
     let mut parts = vec![format!("{verb} p{}", grant.permit.0)];
+    if grant.alternative > 0 {
+        parts[0].push_str(&format!(" (alternative {})", grant.alternative));
+    }
     if !grant.key.is_empty() {
         parts.push(format!("key {}", grant.key));
     }
@@ -60,7 +63,9 @@ fn denial(denial: &Denial) -> String {
         Some(retry_after) => format!("retry after {retry_after}"),
         None => "no time to retry".into(),
     };
-    let mut parts = vec![format!("denied by {by}, {retry}")];
+    let of =
+        if denial.alternative > 0 { format!(" (alternative {})", denial.alternative) } else { String::new() };
+    let mut parts = vec![format!("denied by {by}{of}, {retry}")];
     for limit in &denial.exhausted {
         let of =
             if limit.scope_value.is_empty() { String::new() } else { format!(" of {}", limit.scope_value) };

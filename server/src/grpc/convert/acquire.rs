@@ -7,7 +7,7 @@ use tollgate_limiter::{
 };
 use tollgate_proto::v1;
 
-use super::{Fields, Invalid};
+use super::{Fields, Invalid, alternatives::alternatives};
 use crate::raft::call::Call;
 
 /// Entries of `amounts`.
@@ -21,6 +21,12 @@ const PRIORITIES: &str = "PRIORITY_HIGH, PRIORITY_MEDIUM or PRIORITY_LOW";
 pub fn call(request: v1::AcquirePermitRequest) -> Result<Call, Invalid> {
     let attempt = request.attempt;
     Ok(Call::Command { command: tollgate_limiter::Command::Acquire(acquire(request)?), attempt })
+}
+
+/// The resources that the request names: its own, then its alternatives.
+pub fn resources(request: &v1::AcquirePermitRequest) -> Vec<String> {
+    let others = request.alternatives.iter().map(|other| other.resource.clone());
+    std::iter::once(request.resource.clone()).chain(others).collect()
 }
 
 fn acquire(request: v1::AcquirePermitRequest) -> Result<Acquire, Invalid> {
@@ -45,6 +51,7 @@ fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquir
         "" => None,
         id => Some(fields.name("request_id", RequestId::new(id))?),
     };
+    let alternatives = alternatives(fields, &request.resource, request.alternatives);
     Some(Acquire {
         resource: resource?,
         operation: operation?,
@@ -56,6 +63,7 @@ fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquir
         priority: priority?,
         lease,
         request_id,
+        alternatives: alternatives?,
     })
 }
 

@@ -9,12 +9,21 @@ use crate::{
     raft::call::{Refusal, Reply},
 };
 
-/// The decision on an acquire.
-pub fn acquired(reply: Result<Reply, Refusal>) -> Result<v1::AcquirePermitResponse, Failure> {
+/// The decision on an acquire that named these resources.
+pub fn acquired(
+    reply: Result<Reply, Refusal>,
+    resources: &[String],
+) -> Result<v1::AcquirePermitResponse, Failure> {
     use v1::acquire_permit_response::Decision;
     let decision = match outcome(reply)? {
-        Outcome::Granted(grant) => Decision::Granted(granted(grant)),
-        Outcome::Denied(denial) => Decision::Denied(denied(denial)),
+        Outcome::Granted(grant) => {
+            let resource = named(resources, grant.alternative);
+            Decision::Granted(v1::GrantedPermit { resource, ..granted(grant) })
+        }
+        Outcome::Denied(denial) => {
+            let resource = named(resources, denial.alternative);
+            Decision::Denied(v1::DeniedPermit { resource, ..denied(denial) })
+        }
         other => return Err(Failure::mismatch(&other)),
     };
     Ok(v1::AcquirePermitResponse { decision: Some(decision) })
@@ -42,6 +51,12 @@ pub fn outcome(reply: Result<Reply, Refusal>) -> Result<Outcome, Failure> {
         Reply::Answer(answer) => Ok(answer?),
         other => Err(Failure::mismatch(&other)),
     }
+}
+
+/// The resource that the decision is about.
+fn named(resources: &[String], alternative: u32) -> String {
+    let position = usize::try_from(alternative).ok();
+    position.and_then(|position| resources.get(position)).cloned().unwrap_or_default()
 }
 
 fn granted(grant: Grant) -> v1::GrantedPermit {

@@ -41,6 +41,16 @@ impl Fields {
         }
     }
 
+    /// Reads a message within the message: what is wrong there is recorded under its path.
+    pub fn nested<T>(&mut self, path: &str, read: impl FnOnce(&mut Fields) -> T) -> T {
+        let mut inner = Fields::default();
+        let result = read(&mut inner);
+        for Violation { field, problem } in inner.0 {
+            self.reject(format!("{path}.{field}"), problem);
+        }
+        result
+    }
+
     /// Something with a rule of its own.
     pub fn name<T>(&mut self, field: &str, parsed: Result<T, BadName>) -> Option<T> {
         parsed.map_err(|problem| self.reject(field, problem)).ok()

@@ -2,6 +2,7 @@
 //! here, as the `.proto` files state them: behind this door nothing is invalid, and nothing is optional without reason.
 
 pub mod acquire;
+mod alternatives;
 pub mod availability;
 pub mod cluster;
 pub mod decision;

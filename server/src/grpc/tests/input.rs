@@ -26,6 +26,10 @@ fn seconds(seconds: i64) -> Option<Duration> {
     Some(Duration { seconds, nanos: 0 })
 }
 
+fn other(resource: &str) -> v1::Alternative {
+    v1::Alternative { resource: resource.into(), ..Default::default() }
+}
+
 #[tokio::test]
 async fn a_wrong_acquire_names_its_field() {
     let rig = Rig::leading(by_cost).await;
@@ -54,6 +58,21 @@ async fn a_wrong_acquire_names_its_field() {
         (edited(|r| r.lease = seconds(0)), "lease"),
         (edited(|r| r.lease = seconds(10 * 365 * 86_400)), "lease"),
         (edited(|r| r.request_id = "i".repeat(129)), "request_id"),
+        (edited(|r| r.alternatives = vec![v1::Alternative::default()]), "alternatives[0].resource"),
+        (edited(|r| r.alternatives = vec![other("a"), other("a")]), "alternatives[1].resource"),
+        (edited(|r| r.alternatives = vec![other(&r.resource)]), "alternatives[0].resource"),
+        (edited(|r| r.alternatives = (0..9).map(|n| other(&format!("r{n}"))).collect()), "alternatives"),
+        (
+            edited(|r| r.alternatives = vec![other("a"), v1::Alternative { cost: Some(0), ..other("b") }]),
+            "alternatives[1].cost",
+        ),
+        (
+            edited(|r| {
+                let amounts = [("tokens".into(), u64::MAX)].into();
+                r.alternatives = vec![v1::Alternative { amounts, ..other("a") }];
+            }),
+            "alternatives[0].amounts[\"tokens\"]",
+        ),
         (edited(|r| r.request_id = "i".repeat(70_000)), "(message)"),
     ];
     for (request, field) in cases {

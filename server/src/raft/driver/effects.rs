@@ -130,11 +130,13 @@ impl Effects {
             (Ok(Outcome::Granted(grant)), _) if grant.replayed => {
                 self.metrics.replays.inc();
             }
-            (Ok(Outcome::Granted(_)), About::Acquire(resource)) => {
+            (Ok(Outcome::Granted(grant)), _) => {
+                let Some(resource) = about.resource(grant.alternative) else { return };
                 let resource = resource.to_string();
                 self.metrics.grants.get_or_create(&ResourceLabels { resource }).inc();
             }
-            (Ok(Outcome::Denied(denial)), About::Acquire(resource)) => {
+            (Ok(Outcome::Denied(denial)), _) => {
+                let Some(resource) = about.resource(denial.alternative) else { return };
                 let limit = denial.limit.as_ref().map(ToString::to_string).unwrap_or_default();
                 let (resource, reason) = (resource.to_string(), reason_label(&denial.reason));
                 self.metrics.denials.get_or_create(&DenialLabels { resource, limit, reason }).inc();

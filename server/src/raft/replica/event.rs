@@ -93,8 +93,8 @@ pub enum Effect<C> {
 /// What a call was about, as far as metrics tell calls apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    /// A permit of this resource.
-    Acquire(ResourceName),
+    /// A permit of this resource, or of one of these instead.
+    Acquire(ResourceName, Vec<ResourceName>),
     /// The end of a permit.
     Release(CallOutcome),
     /// Anything else.
@@ -102,10 +102,19 @@ pub enum About {
 }
 
 impl About {
+    /// The resource that an answer is about: 0 is the request's own, then its alternatives.
+    pub fn resource(&self, alternative: u32) -> Option<&ResourceName> {
+        let About::Acquire(resource, others) = self else { return None };
+        std::iter::once(resource).chain(others).nth(usize::try_from(alternative).ok()?)
+    }
+
     /// What this command is about.
     pub(super) fn of(command: &Command) -> About {
         match command {
-            Command::Acquire(acquire) => About::Acquire(acquire.resource.clone()),
+            Command::Acquire(acquire) | Command::AcquireFrom { acquire, .. } => {
+                let others = acquire.alternatives.iter().map(|other| other.resource.clone());
+                About::Acquire(acquire.resource.clone(), others.collect())
+            }
             Command::Release(release) => About::Release(release.outcome),
             _ => About::Other,
         }

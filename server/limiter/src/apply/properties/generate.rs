@@ -50,6 +50,7 @@ pub(super) fn permit_command() -> impl Strategy<Value = Command> + Clone {
     let give_back = permit().prop_map(Command::GiveBack);
     prop_oneof![
         16 => acquire().prop_map(Command::Acquire),
+        2 => (acquire(), 0u32..3).prop_map(|(acquire, alternative)| Command::AcquireFrom { acquire, alternative }),
         6 => renew,
         4 => release,
         2 => give_back,
@@ -79,20 +80,42 @@ pub(super) fn acquire() -> impl Strategy<Value = Acquire> + Clone {
     let request_id = select(vec!["r1", "r2", "r3"]).prop_map(|id| RequestId::new(id).unwrap());
     let who = (label(&["", "search", "batch/x"]), label(&["sync", "export"]), label(&["jane", "joe"]));
     let how = (option::weighted(0.3, lease()), option::weighted(0.2, request_id), label(&["", "", "blue"]));
-    (resource_name(), 1u64..5, amounts(), who, how).prop_map(
-        |(resource, cost, amounts, (operation, consumer, subject), (lease, request_id, key))| Acquire {
-            resource,
-            operation,
-            cost,
-            amounts,
-            consumer,
-            subject,
-            key,
-            priority: Priority::Medium,
-            lease,
-            request_id,
+    let alternative = option::weighted(0.3, (1u64..5, amounts(), label(&["", "search"])));
+    (resource_name(), 1u64..5, amounts(), who, how, alternative).prop_map(
+        |(resource, cost, amounts, (operation, consumer, subject), (lease, request_id, key), alternative)| {
+            Acquire {
+                alternatives: alternative
+                    .map(|alternative| other_resource(&resource, alternative))
+                    .into_iter()
+                    .collect(),
+                resource,
+                operation,
+                cost,
+                amounts,
+                consumer,
+                subject,
+                key,
+                priority: Priority::Medium,
+                lease,
+                request_id,
+            }
         },
     )
+}
+
+/// There are two resources: the one that the request does not name.
+fn other_resource(
+    resource: &ResourceName,
+    (cost, amounts, operation): (u64, BTreeMap<Dimension, u64>, Label),
+) -> Alternative {
+    let other = if resource.as_str() == "acme" { "zeta" } else { "acme" };
+    Alternative {
+        resource: ResourceName::new(other).unwrap(),
+        operation,
+        cost,
+        amounts,
+        key: Label::default(),
+    }
 }
 
 fn resource() -> impl Strategy<Value = Resource> + Clone {

@@ -2,6 +2,7 @@
 //!
 //! `PROPTEST_CASES=10000 cargo test` looks further.
 
+mod alternatives;
 mod generate;
 mod guarantees;
 mod orders;
@@ -63,6 +64,25 @@ fn figures(limiter: &Limiter, stamp: Stamp, name: &ResourceName) -> BTreeMap<(Li
         .filter(|(_, counter)| !counter.full_in.is_zero())
         .map(|(limit, counter)| ((limit, counter.scope_value), (counter.used, counter.available)))
         .collect()
+}
+
+/// The request, if the command asks for a permit.
+fn asked(command: &Command) -> Option<&Acquire> {
+    match command {
+        Command::Acquire(acquire) | Command::AcquireFrom { acquire, .. } => Some(acquire),
+        _ => None,
+    }
+}
+
+/// A grant that was not given before, and the request as it was put to the resource that granted it.
+fn granted_anew<'a>(command: &Command, answer: &'a Answer) -> Option<(Acquire, &'a Grant)> {
+    match answer {
+        Ok(Outcome::Granted(grant)) if !grant.replayed => {
+            let acquire = asked(command)?.choice(grant.alternative)?.into_owned();
+            Some((Acquire { alternatives: vec![], ..acquire }, grant))
+        }
+        _ => None,
+    }
 }
 
 /// Of commands that renew, or that ask again under a request id that was granted.
@@ -148,7 +168,7 @@ proptest! {
         walk(&log, |before, stamp, command, answer, _| {
             match before.refuse(stamp, command) {
                 Some(refused) => prop_assert_eq!(&refused, answer),
-                None if matches!(command, Command::Acquire(_)) => prop_assert!(
+                None if asked(command).is_some() => prop_assert!(
                     matches!(answer, Ok(Outcome::Granted(_)) | Err(Rejection::TooManyScopeValues { .. })),
                     "not refused, and yet {:?}", answer
                 ),
@@ -185,11 +205,11 @@ proptest! {
         let mut orders = Orders::default();
         let mut repeatable: Vec<Command> = (0..12).map(|id| Command::Renew(Renew { permit: PermitId(id), lease: None })).collect();
         walk(&log, |before, stamp, command, answer, after| {
-            match (command, answer) {
-                (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) if !grant.replayed => {
+            if let Some((acquire, grant)) = granted_anew(command, answer) {
                     prop_assert!(orders.allow(&acquire.resource, &grant.key, stamp.cluster), "{grant:?} in spite of {orders:?}");
                     repeatable.extend(acquire.request_id.is_some().then(|| command.clone()));
-                }
+            }
+            match (command, answer) {
                 (Command::PauseResource(_) | Command::ResumeResource(_) | Command::SetKeyState(_), Ok(_)) => {
                     orders.given(command, stamp.cluster);
                     let (idle, _) = applied(before, stamp, &[]);
@@ -210,20 +230,20 @@ proptest! {
     #[test]
     fn the_key_with_the_most_headroom_is_taken(log in log(permit_command(), 40)) {
         walk(&log, |before, stamp, command, answer, _| {
-            let (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) = (command, answer) else { return Ok(()) };
-            if !acquire.key.is_empty() || grant.replayed {
+            let Some((acquire, grant)) = granted_anew(command, answer) else { return Ok(()) };
+            if !acquire.key.is_empty() {
                 return Ok(());
             }
             let resource = before.resource(stamp, &acquire.resource).unwrap().resource;
             let rank = |key: &Label| resource.keys.iter().position(|other| other == key);
-            let (taken, whole) = headroom(before, stamp, &resource, acquire, &grant.key);
+            let (taken, whole) = headroom(before, stamp, &resource, &acquire, &grant.key);
             for key in resource.keys.iter().filter(|key| **key != grant.key) {
                 let pinned = Acquire { key: key.clone(), request_id: None, ..acquire.clone() };
                 let (_, answers) = applied(before, stamp, &[Command::Acquire(pinned)]);
                 if !matches!(answers[0], Ok(Outcome::Granted(_))) {
                     continue;
                 }
-                let (other, of) = headroom(before, stamp, &resource, acquire, key);
+                let (other, of) = headroom(before, stamp, &resource, &acquire, key);
                 let order = (other * whole).cmp(&(taken * of));
                 prop_assert!(order.is_lt() || order.is_eq() && rank(key) > rank(&grant.key), "{key} has more: {grant:?}");
             }
@@ -234,7 +254,7 @@ proptest! {
     #[test]
     fn a_grant_debits_every_limit_that_applies(log in log(permit_command(), 40)) {
         walk(&log, |before, stamp, command, answer, after| {
-            let (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) = (command, answer) else { return Ok(()) };
+            let Some((acquire, grant)) = granted_anew(command, answer) else { return Ok(()) };
             let (earlier, later) = (figures(before, stamp, &acquire.resource), figures(after, stamp, &acquire.resource));
             let definition = before.resource(stamp, &acquire.resource).unwrap().resource;
             let used = |figures: &BTreeMap<(LimitName, Label), (u64, i64)>, limit: &LimitName| {
@@ -253,9 +273,10 @@ proptest! {
     #[test]
     fn not_sent_leaves_what_was_before(log in log(permit_command(), 20), acquire in acquire(), later in 0u64..2_000_000_000) {
         let limiter = walk(&log, |_, _, _, _, _| Ok(()))?;
-        let (stamp, name) = (limiter.now(), acquire.resource.clone());
-        let (granted, answers) = applied(&limiter, stamp, &[Command::Acquire(acquire)]);
-        let Ok(Outcome::Granted(Grant { permit, replayed: false, .. })) = answers[0] else { return Ok(()) };
+        let stamp = limiter.now();
+        let command = Command::Acquire(acquire);
+        let (granted, answers) = applied(&limiter, stamp, std::slice::from_ref(&command));
+        let Some((Acquire { resource: name, .. }, &Grant { permit, .. })) = granted_anew(&command, &answers[0]) else { return Ok(()) };
         let give_back = [Command::GiveBack(permit)];
 
         let (at_once, answers) = applied(&granted, stamp, &give_back);
@@ -278,11 +299,11 @@ proptest! {
     fn every_limit_keeps_what_it_promises(log in log(permit_command(), 60)) {
         let mut grants = Grants::default();
         walk(&log, |before, stamp, command, answer, _| {
+            if let Some((acquire, grant)) = granted_anew(command, answer) {
+                let resource = before.resource(stamp, &acquire.resource).unwrap().resource;
+                grants.granted(&resource, &acquire, grant, stamp);
+            }
             match (command, answer) {
-                (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) if !grant.replayed => {
-                    let resource = before.resource(stamp, &acquire.resource).unwrap().resource;
-                    grants.granted(&resource, acquire, grant, stamp);
-                }
                 (Command::Release(release), Ok(Outcome::Released(_))) => grants.settled(release.permit, Some(release)),
                 (Command::GiveBack(permit), Ok(Outcome::Released(_))) => grants.settled(*permit, None),
                 _ => {}
@@ -296,10 +317,10 @@ proptest! {
     fn slots_are_held_once_and_generations_rise(log in log(permit_command(), 60)) {
         let mut holders = Holders::default();
         walk(&log, |before, stamp, command, answer, _| {
+            if let Some((acquire, grant)) = granted_anew(command, answer) {
+                holders.granted(before, &acquire, grant, stamp.cluster)?;
+            }
             match (command, answer) {
-                (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) if !grant.replayed => {
-                    holders.granted(before, acquire, grant, stamp.cluster)?;
-                }
                 (Command::Renew(renew), Ok(Outcome::Renewed(lease))) => holders.renewed(renew.permit, stamp.cluster, *lease)?,
                 (Command::Release(release), Ok(Outcome::Released(_))) => holders.released(release.permit),
                 (Command::GiveBack(permit), Ok(Outcome::Released(_))) => holders.released(*permit),
