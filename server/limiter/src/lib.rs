@@ -71,5 +71,5 @@ pub mod counter;
 pub mod model;
 pub mod state;
 
-pub use apply::Limiter;
+pub use apply::{Freed, Limiter, Line, Obstacle, Passage, Signature};
 pub use model::*;

@@ -76,7 +76,7 @@ impl Limiter {
     }
 
     /// Request ids come first: a retry gets its permit even if the resource has changed or gone since.
-    fn decide(
+    pub(super) fn decide(
         &self,
         acquire: &Acquire,
         among: RangeInclusive<u32>,

@@ -3,7 +3,8 @@
 //! An acquire goes: `acquire.rs` (is it a replay) → `alternatives.rs` (of several resources, which) → `request.rs` (is it
 //! valid there, which limits apply, and what it weighs) → `evaluate.rs` (does it fit, or when would it) → `headroom.rs`
 //! (which key has the most room) → `grant.rs` (debit everything). The leader's cheap refusal ([`Limiter::refuse`]) goes the
-//! same way up to the evaluation, so the two can never disagree.
+//! same way up to the evaluation, so the two can never disagree; and so does what those who wait
+//! are told to wait for (`outlook.rs`).
 //!
 //! Limits apply to the operations that their patterns match (`operations.rs`).
 
@@ -16,6 +17,7 @@ mod expire;
 mod grant;
 mod headroom;
 mod operations;
+mod outlook;
 mod release;
 mod renew;
 mod request;
@@ -27,6 +29,7 @@ mod properties;
 
 use minicbor::{Decode, Encode};
 
+pub use self::outlook::{Freed, Line, Obstacle, Passage, Signature};
 use crate::{
     model::{Answer, ClusterTime, Command, PermitId, ResourceName, Stamp, StoredResource},
     state::{CowMap, Permits, RequestIds, ResourceState, Shared},

@@ -101,6 +101,19 @@ impl ResourceState {
         availability.redefine(&old, &new, || live().map(|permit| permit.key.clone()).collect());
     }
 
+    /// The definition, what is counted and what is ordered, but not whom it was granted to.
+    pub(crate) fn without_permits(&self) -> ResourceState {
+        ResourceState {
+            definition: self.definition.clone(),
+            generation: self.generation,
+            limits: self.limits.clone(),
+            leased: CowMap::default(),
+            settleable: CowMap::default(),
+            limits_added: self.limits_added,
+            availability: self.availability.clone(),
+        }
+    }
+
     pub(crate) fn stored(&self, now: ClusterTime) -> StoredResource {
         self.availability.describe(Resource::clone(&self.definition), self.generation, now)
     }

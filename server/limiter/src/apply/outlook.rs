@@ -1,0 +1,247 @@
+//! What lies before a request that waits: what holds it up, what it would take, and whom a release lets go.
+//!
+//! Nothing here changes the state. The waiting queue of the leader (crate `tollgate-waiting`) asks it whom to propose next;
+//! what is decided is decided at apply, of the same counters and by the same evaluation.
+//!
+//! A request that pins no key may go with any, so what holds it is not one key's counter: for limits that count by key
+//! it stands in a line of its own, whose scope value is empty.
+
+use super::{Limiter, acquire::Decision, operations, request::Demand};
+use crate::{
+    model::{
+        Acquire, Answer, BudgetCause, BudgetName, CallOutcome, Command, Denial, DenialReason, ExhaustedLimit,
+        Label, LimitName, PermitId, Queueing, Rejection, Resource, ResourceName, Scope, Span, Stamp,
+    },
+    state::{CowMap, Shared},
+};
+
+/// What waiters of one resource stand in line for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    /// The end of a pause, a key that comes back into use, or the opening hours of a budget. Nothing is taken from it, so
+    /// those who stand here hold nobody else up.
+    Gate {
+        /// The key that the request pins; empty when any would do.
+        key: Label,
+        /// Whose hours.
+        budget: Option<BudgetName>,
+    },
+    /// Room in a counter, or in a budget's share of it.
+    Limit {
+        /// Of which limit.
+        limit: LimitName,
+        /// Of which scope value; empty for the whole resource, and for limits by key when any key would do.
+        scope_value: Label,
+        /// Whose share; absent: the limit itself.
+        budget: Option<BudgetName>,
+    },
+}
+
+/// A line that a request passes when it goes, and what it takes there in the limit's own unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Which.
+    pub line: Line,
+    /// At least 1.
+    pub amount: u64,
+}
+
+/// What holds a denied request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Where it stands.
+    pub line: Line,
+    /// When it frees, if nobody else acquires, releases or orders anything: exact. Absent where only an order frees it.
+    pub frees_in: Option<Span>,
+}
+
+/// What a request draws on whenever it is put to the same definition: the key that it pins, and the counters of the limits
+/// that apply. Requests of one signature are held by the same things.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signature {
+    key: Label,
+    /// By position of the limit; the value is empty for the whole resource, and by key when any would do.
+    counters: Box<[(u16, Label)]>,
+}
+
+/// What the end of a permit frees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freed {
+    /// Of which resource.
+    pub resource: ResourceName,
+    /// The limits and scope values of the lines that may move now.
+    pub counters: Vec<(LimitName, Label)>,
+}
+
+impl Limiter {
+    /// What a request that is put to one of its resources (0: its own, then its alternatives) comes to if it is decided at
+    /// `stamp`: the lines that it passes when it is granted, or the denial. Replays pass no line.
+    ///
+    /// # Errors
+    ///
+    /// As the request would be rejected.
+    pub fn prospect(
+        &self,
+        stamp: Stamp,
+        acquire: &Acquire,
+        alternative: u32,
+    ) -> Result<Result<Vec<Passage>, Denial>, Rejection> {
+        let passages = |demands| {
+            let choice = acquire.choice(alternative);
+            let resource = choice.as_ref().and_then(|choice| self.definition(&choice.resource));
+            resource.map_or_else(Vec::new, |resource| passages(resource, demands))
+        };
+        Ok(match self.decide(acquire, alternative..=alternative, self.now.max(stamp))? {
+            Decision::Deny(denial) => Err(denial),
+            Decision::Replay(_) => Ok(Vec::new()),
+            Decision::Grant(plan) => Ok(passages(&plan.demands)),
+        })
+    }
+
+    /// Where a request stands that this limiter has denied.
+    pub fn obstacle(&self, denial: &Denial, acquire: &Acquire) -> Obstacle {
+        let choice = acquire.choice(denial.alternative);
+        let acquire = choice.as_deref().unwrap_or(acquire);
+        let key = acquire.key.clone();
+        let binding = denial.limit.as_ref().and_then(|limit| {
+            let exhausted = denial.exhausted.iter().filter(|exhausted| exhausted.limit == *limit);
+            exhausted.max_by_key(|exhausted| exhausted.retry_after)
+        });
+        match (&denial.reason, binding) {
+            (DenialReason::Paused { pause, .. }, _) => {
+                Obstacle { line: Line::Gate { key, budget: None }, frees_in: pause.left }
+            }
+            (DenialReason::BudgetExhausted { budget }, Some(exhausted)) => match exhausted.budget {
+                Some(BudgetCause::Schedule) => Obstacle {
+                    line: Line::Gate { key, budget: budget.clone() },
+                    frees_in: denial.retry_after,
+                },
+                Some(BudgetCause::Ceiling) => self.before(acquire, exhausted, budget.clone()),
+                Some(BudgetCause::Reserve) | None => self.before(acquire, exhausted, None),
+            },
+            (_, Some(exhausted)) => self.before(acquire, exhausted, None),
+            (_, None) => Obstacle { line: Line::Gate { key, budget: None }, frees_in: denial.retry_after },
+        }
+    }
+
+    /// What decides which requests of a consumer queue up behind one another. Of a resource that is not there, nothing.
+    pub fn signature(&self, acquire: &Acquire, alternative: u32) -> Signature {
+        let Some(acquire) = acquire.choice(alternative) else { return Signature::default() };
+        let Some(resource) = self.definition(&acquire.resource) else { return Signature::default() };
+        let counters = (0..).zip(&resource.limits).filter_map(|(position, limit)| {
+            let value = match limit.scope {
+                Scope::Resource => Label::default(),
+                Scope::Key => acquire.key.clone(),
+                Scope::Consumer => acquire.consumer.clone(),
+                Scope::Subject => acquire.subject.clone(),
+            };
+            let counts = limit.weight(acquire.cost, &acquire.amounts) > 0;
+            let applies = operations::applies(&limit.operations, &acquire.operation);
+            (counts && applies && !limit.shadow).then_some((position, value))
+        });
+        Signature { key: acquire.key.clone(), counters: counters.collect() }
+    }
+
+    /// What the command, which is about to be applied, is going to free. With a key's counter, all lines move in which
+    /// requests stand that any key would do: the limit that holds them is that of the key they could have had first.
+    pub fn freed_by(&self, command: &Command) -> Option<Freed> {
+        let (permit, is_settled) = match command {
+            Command::GiveBack(permit) => (*permit, true),
+            Command::Release(release) => {
+                let differs = release.cost.is_some() || !release.amounts.is_empty();
+                (release.permit, differs || release.outcome == CallOutcome::NotSent)
+            }
+            _ => return None,
+        };
+        self.freed_with(permit, is_settled)
+    }
+
+    /// The state of one resource alone, to try out on it what to propose: nothing else of the state is in it, and no permit
+    /// or request id from before. Cheap: counters are copied when they are changed.
+    pub fn rehearse(&self, name: &ResourceName) -> Option<Limiter> {
+        let state = self.resources.get(name)?;
+        let alone = Shared::new(state.without_permits());
+        let resources: CowMap<_, _> = std::iter::once((name.clone(), alone)).collect();
+        let (now, permits_granted) = (self.now, self.permits_granted);
+        Some(Limiter { now, permits_granted, resources, ..Limiter::default() })
+    }
+
+    /// Decides a request on a rehearsal, as [`apply`](Self::apply) would at `stamp`.
+    pub fn rehearse_acquire(&mut self, stamp: Stamp, acquire: &Acquire, alternative: u32) -> Answer {
+        self.now = self.now.max(stamp);
+        self.acquire(acquire, alternative..=alternative)
+    }
+
+    /// See [`Limiter::refuse`].
+    pub fn refusal(&self, stamp: Stamp, acquire: &Acquire) -> Option<Answer> {
+        self.refuse_acquire(acquire, acquire.choices(), self.now.max(stamp))
+    }
+
+    /// How requests wait for the resource, and the generation of the definition that says so.
+    pub fn queueing(&self, name: &ResourceName) -> Option<(Queueing, u64)> {
+        let state = self.resources.get(name)?;
+        Some((state.definition.queueing, state.generation))
+    }
+
+    /// The consumer's weight among those that wait: 1 to 1,000.
+    pub fn weight(&self, _name: &ResourceName, _consumer: &Label) -> u32 {
+        1
+    }
+
+    fn definition(&self, name: &ResourceName) -> Option<&Resource> {
+        self.resources.get(name).map(|state| &*state.definition)
+    }
+
+    fn before(&self, acquire: &Acquire, exhausted: &ExhaustedLimit, budget: Option<BudgetName>) -> Obstacle {
+        let resource = self.definition(&acquire.resource);
+        let is_by_key = resource.is_some_and(|resource| {
+            resource.limits.iter().any(|limit| limit.name == exhausted.limit && limit.scope == Scope::Key)
+        });
+        let any_key = is_by_key && acquire.key.is_empty();
+        let scope_value = if any_key { Label::default() } else { exhausted.scope_value.clone() };
+        let line = Line::Limit { limit: exhausted.limit.clone(), scope_value, budget };
+        Obstacle { line, frees_in: Some(exhausted.retry_after) }
+    }
+
+    fn freed_with(&self, permit: PermitId, is_settled: bool) -> Option<Freed> {
+        let permit = self.permits.get(permit)?;
+        let state = self.resources.get(&permit.resource)?;
+        let holds = permit.holds.iter().map(|hold| (hold.limit, &hold.scope_value));
+        let debits = permit.debits.iter().filter(|_| is_settled);
+        let debits = debits.map(|debited| (debited.limit, &debited.scope_value));
+        let mut counters = Vec::new();
+        let mut is_by_key = false;
+        for (limit, value) in holds.chain(debits) {
+            let Some(position) = state.position(limit) else { continue };
+            let limit = &state.definition.limits[position];
+            is_by_key |= limit.scope == Scope::Key;
+            counters.push((limit.name.clone(), value.clone()));
+        }
+        if is_by_key {
+            let by_key = state.definition.limits.iter().filter(|limit| limit.scope == Scope::Key);
+            counters.extend(by_key.map(|limit| (limit.name.clone(), Label::default())));
+        }
+        Some(Freed { resource: permit.resource.clone(), counters })
+    }
+}
+
+/// The lines of all enforced limits that are debited. Where a limit counts by key, both those who want this key and those
+/// who take any stand before it.
+fn passages(resource: &Resource, demands: &[Demand]) -> Vec<Passage> {
+    let mut passages = Vec::with_capacity(demands.len());
+    for Demand { limit, scope_value, amount, .. } in demands {
+        let limit = &resource.limits[*limit];
+        if limit.shadow {
+            continue;
+        }
+        let mut pass = |scope_value| {
+            let line = Line::Limit { limit: limit.name.clone(), scope_value, budget: None };
+            passages.push(Passage { line, amount: *amount });
+        };
+        pass(scope_value.clone());
+        if limit.scope == Scope::Key {
+            pass(Label::default());
+        }
+    }
+    passages
+}
