@@ -41,6 +41,7 @@ impl<C> Replica<C> {
     /// A new leader's first entry, or a change of the configuration that Raft made void.
     fn apply_nothing(&mut self, position: (u64, u64)) {
         self.machine.skip(position);
+        self.testify(position, None, &[]);
         self.void_change(position.0);
     }
 
@@ -51,6 +52,7 @@ impl<C> Replica<C> {
         let mut answers = std::mem::take(&mut self.answers);
         let mut registered = Vec::new();
         self.machine.apply(position, &entry, &mut answers, &mut registered);
+        self.testify(position, Some(&entry), &answers);
         let (index, term) = position;
         // A leader that lives has stamped it, and its clock runs: tell time from here.
         let is_present = index > self.last_of_the_past && term == self.node.raft.term;
@@ -103,6 +105,7 @@ impl<C> Replica<C> {
         let conf_state = self.node.apply_conf_change(&raft_change)?;
         let was_member = self.machine.has_node(self.config.id);
         self.machine.reconfigure(position, change, &conf_state);
+        self.testify(position, None, &[]);
         if was_member && !self.machine.has_node(self.config.id) {
             // The answer to whoever asked for it may pass through here: the links stay until the end.
             self.removed_at = Some(self.ticks);

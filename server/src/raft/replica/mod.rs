@@ -13,6 +13,7 @@
 //! * [`snapshots`]: taken here, or received from the leader.
 //! * [`admit`]: what a message must satisfy before Raft sees it.
 //! * [`view`]: what others may know.
+//! * [`witness`]: what a simulation may see of the entries that are applied.
 //!
 //! **Invariant:** a definite refusal ([`Refusal::NotLeader`] and the like) is given only for what cannot take effect.
 //! **Invariant:** a leader answers nothing before it has applied the first entry of its own term.
@@ -27,6 +28,7 @@ mod reads;
 mod ready;
 mod snapshots;
 mod view;
+mod witness;
 
 use std::collections::BTreeMap;
 
@@ -38,7 +40,10 @@ use crate::{
     storage::{Recovered, WriteBatch, snapshot_file},
 };
 
-pub use self::event::{About, Effect, Event};
+pub use self::{
+    event::{About, Effect, Event},
+    witness::{Applied, Witness},
+};
 use self::{handover::Handover, leadership::Leadership, ready::Writes, snapshots::Snapshots};
 use super::{
     call::{Refusal, Reply},
@@ -125,6 +130,7 @@ pub struct Replica<C> {
     // Kept to be used again.
     answers: Vec<Answer>,
     effects: Vec<Effect<C>>,
+    witness: Option<Witness>,
 }
 
 impl<C> Replica<C> {
@@ -162,6 +168,7 @@ impl<C> Replica<C> {
             is_shutting_down: false,
             removed_at: None,
             answers: Vec::new(),
+            witness: None,
         };
         replica.fix_election_timeout();
         Ok(replica)
