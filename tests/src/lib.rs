@@ -1,4 +1,5 @@
 //! What the tests of whole nodes share.
 
 pub mod cluster;
+pub mod history;
 pub mod samples;

@@ -1,0 +1,283 @@
+//! What happened in a run, as its clients and its nodes saw it: what simulations and real clusters record, and what the
+//! checkers judge ([`crate::check`]).
+//!
+//! Two kinds of evidence, kept apart so that neither can blind the other. *Events* are what clients see from outside: they
+//! ask, are answered, or are gone. *Applications* are what nodes make of the log, which only a simulation can look at. All
+//! times are of one clock that is right: the simulator's, or the monotonic one of the process that records.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tollgate_limiter::{Answer, Command, Label, LimitName, PermitId, ResourceName, Span, Stamp};
+use tollgate_server::raft::{call, members::NodeId};
+
+/// Names one try of one request.
+pub type OpId = u64;
+
+/// Names who asks.
+pub type ClientId = u64;
+
+/// A recorded run.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// By how much any node's or client's monotonic clock may run fast or slow: the ρ of the guarantees.
+    pub drift_ppm: u64,
+    /// What clients saw, in the order in which it happened.
+    pub events: Vec<Event>,
+    /// What nodes applied, in the order in which it happened; empty where nobody can look inside.
+    pub applied: Vec<Applied>,
+    /// Where nodes stood when they took a state over from a snapshot.
+    pub restored: Vec<Standing>,
+    /// How it ended; absent if it broke off.
+    pub ending: Option<Ending>,
+    operations: u64,
+    latest: BTreeMap<u64, Arc<Entry>>,
+}
+
+/// One thing that a client saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Real time since the beginning of the run.
+    pub at: Span,
+    /// Of which operation.
+    pub op: OpId,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// The life of an operation: an invocation, and at most one end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A client asks.
+    Invoke {
+        /// Who.
+        client: ClientId,
+        /// What.
+        call: Call,
+    },
+    /// A node took the call in. Only a simulation can tell; an operation that is handed on arrives more than once.
+    Arrive {
+        /// Which.
+        node: NodeId,
+    },
+    /// The client is answered.
+    Reply(Reply),
+    /// The client has crashed, or does not want the answer any more.
+    Gone,
+}
+
+/// What is asked, beside who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What to do.
+    pub command: Command,
+    /// 0 or 1 for the first try; retries carry the same request id.
+    pub attempt: u32,
+    /// How long it may wait for its turn.
+    pub max_wait: Span,
+}
+
+impl Call {
+    /// A first try that does not wait.
+    pub fn new(command: Command) -> Call {
+        Call { command, attempt: 1, max_wait: Span::ZERO }
+    }
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The limiter's answer. Recorders of real clusters fill in what the wire tells; what is left is empty.
+    Answer(Answer),
+    /// A definite failure: nothing was done, and nothing will be.
+    NotDone,
+    /// It may have been done, or may yet be.
+    Unknown,
+}
+
+impl Reply {
+    /// A replica's answer to a command; none for what is no answer to a command.
+    pub fn of(result: &Result<call::Reply, call::Refusal>) -> Option<Reply> {
+        use call::Refusal;
+        match result {
+            Ok(call::Reply::Answer(answer)) => Some(Reply::Answer(answer.clone())),
+            Ok(_) => None,
+            Err(Refusal::OutcomeUnknown | Refusal::DeadlineExceeded) => Some(Reply::Unknown),
+            Err(_) => Some(Reply::NotDone),
+        }
+    }
+}
+
+/// A log entry, and what came of it. Entries that carry no commands (a new leader's first, a change of the members)
+/// have an empty list and the stamp of the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the log.
+    pub index: u64,
+    /// The term of the leader that proposed it.
+    pub term: u64,
+    /// When it was proposed, in cluster and wall time.
+    pub stamp: Stamp,
+    /// What it carries.
+    pub commands: Vec<Command>,
+    /// One a command.
+    pub answers: Vec<Answer>,
+    /// Of the state after it.
+    pub digest: u64,
+}
+
+/// A node applied an entry. After a restart it applies again what its snapshot does not contain.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Real time.
+    pub at: Span,
+    /// Which node.
+    pub node: NodeId,
+    /// What.
+    pub entry: Arc<Entry>,
+}
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Real time.
+    pub at: Span,
+    /// Which node.
+    pub node: NodeId,
+    /// The last entry that its state contains.
+    pub index: u64,
+    /// Of the state.
+    pub digest: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// When.
+    pub at: Span,
+    /// Since when nothing failed any more; absent when faults went on to the end.
+    pub healed_at: Option<Span>,
+    /// All slots whose lease had not run out, as the cluster said at the end.
+    pub held: Vec<Held>,
+    /// Every member at the end; empty where nobody can look inside.
+    pub nodes: Vec<Standing>,
+}
+
+/// A slot that is held.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// Of which resource.
+    pub resource: ResourceName,
+    /// Of which limit.
+    pub limit: LimitName,
+    /// Of which scope value; empty for the whole resource.
+    pub scope_value: Label,
+    /// Which place.
+    pub index: u32,
+    /// By which permit.
+    pub permit: PermitId,
+}
+
+/// Recording. Times must not go backwards from call to call.
+impl History {
+    /// Of clocks that run fast or slow by so many millionths at most.
+    pub fn new(drift_ppm: u64) -> History {
+        History { drift_ppm, ..History::default() }
+    }
+
+    /// A client asks.
+    pub fn invoke(&mut self, at: Span, client: ClientId, call: Call) -> OpId {
+        self.operations += 1;
+        self.note(at, self.operations, EventKind::Invoke { client, call });
+        self.operations
+    }
+
+    /// A node took the call in.
+    pub fn arrive(&mut self, at: Span, op: OpId, node: NodeId) {
+        self.note(at, op, EventKind::Arrive { node });
+    }
+
+    /// The client is answered.
+    pub fn reply(&mut self, at: Span, op: OpId, reply: Reply) {
+        self.note(at, op, EventKind::Reply(reply));
+    }
+
+    /// The client has crashed, or does not want the answer any more.
+    pub fn gone(&mut self, at: Span, op: OpId) {
+        self.note(at, op, EventKind::Gone);
+    }
+
+    /// A node applied an entry. Equal entries are kept once.
+    pub fn apply(&mut self, at: Span, node: NodeId, entry: Entry) {
+        let known = self.latest.get(&entry.index).filter(|known| ***known == entry).cloned();
+        let entry = known.unwrap_or_else(|| Arc::new(entry));
+        self.latest.insert(entry.index, entry.clone());
+        self.applied.push(Applied { at, node, entry });
+    }
+
+    /// A node's state is that of a snapshot from now on.
+    pub fn restore(&mut self, standing: Standing) {
+        self.restored.push(standing);
+    }
+
+    fn note(&mut self, at: Span, op: OpId, kind: EventKind) {
+        self.events.push(Event { at, op, kind });
+    }
+}
+
+/// Reading.
+impl History {
+    /// The log as it was known last, in order.
+    pub fn log(&self) -> impl Iterator<Item = &Entry> {
+        self.latest.values().map(|entry| &**entry)
+    }
+
+    /// All operations, by their invocation.
+    pub fn operations(&self) -> Vec<Operation<'_>> {
+        let mut operations = Vec::<Operation>::new();
+        let mut position = BTreeMap::new();
+        for event in &self.events {
+            if let EventKind::Invoke { client, call } = &event.kind {
+                position.insert(event.op, operations.len());
+                let (op, client, invoked_at) = (event.op, *client, event.at);
+                operations.push(Operation { op, client, invoked_at, call, arrivals: vec![], end: None });
+                continue;
+            }
+            let Some(operation) = position.get(&event.op).and_then(|at| operations.get_mut(*at)) else {
+                continue;
+            };
+            match &event.kind {
+                EventKind::Arrive { node } => operation.arrivals.push((event.at, *node)),
+                EventKind::Reply(reply) => operation.end = Some((event.at, Some(reply))),
+                _ => operation.end = Some((event.at, None)),
+            }
+        }
+        operations
+    }
+}
+
+/// One operation as its client saw it.
+#[derive(Clone, Debug)]
+pub struct Operation<'a> {
+    /// Which.
+    pub op: OpId,
+    /// Who asked.
+    pub client: ClientId,
+    /// When.
+    pub invoked_at: Span,
+    /// What.
+    pub call: &'a Call,
+    /// When which node took it in.
+    pub arrivals: Vec<(Span, NodeId)>,
+    /// The reply and when it came; no reply when the client was gone by then; absent when neither came to pass.
+    pub end: Option<(Span, Option<&'a Reply>)>,
+}
+
+impl<'a> Operation<'a> {
+    /// The limiter's answer and when it came.
+    pub fn answer(&self) -> Option<(Span, &'a Answer)> {
+        match self.end {
+            Some((at, Some(Reply::Answer(answer)))) => Some((at, answer)),
+            _ => None,
+        }
+    }
+}
