@@ -35,6 +35,11 @@ pub fn wall() -> WallTime {
     WallTime(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
 }
 
+/// Sleeps until [`monotonic`] shows this; not at all if it does already.
+pub async fn sleep_until(moment: Span) {
+    tokio::time::sleep(Duration::from_nanos(moment.saturating_sub(monotonic()).0)).await;
+}
+
 /// The moment by which an answer is due. Follows tokio's clock, so that tests can pause it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(tokio::time::Instant);

@@ -19,8 +19,9 @@ use crate::config::Listen;
 /// that vanished would be kept for ever.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// Calls that one connection may have open; the client queues the others.
-const STREAMS_PER_CONNECTION_MAX: u32 = 2_048;
+/// Calls that one connection may have open; the client queues the others. Most of them may wait for their turn
+/// ([`crate::grpc`] bounds those), and a thousand others still have room.
+const STREAMS_PER_CONNECTION_MAX: u32 = 16_384;
 
 /// All headers of a call together.
 const HEADER_BYTES_MAX: u32 = 16 << 10;

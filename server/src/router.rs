@@ -3,10 +3,14 @@
 //! The router hides the search for the leader. It follows hints, waits for an election to end, and asks again by
 //! itself whenever that cannot do harm: when nothing was done, or when the call is safe to repeat. What it cannot hide
 //! it names: [`Refusal::OutcomeUnknown`] when a call that is not safe to repeat was handed to a leader that went away.
+//!
+//! A request that waits is likely to see leaders go. It is asked again with the time that it has waited, so that it keeps
+//! its turn; and if the client gave it no id, it is given one here, so that it can always be asked again.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tollgate_limiter::{RequestId, Span};
 
 use crate::{
     clock::Deadline,
@@ -18,7 +22,7 @@ use crate::{
 };
 
 /// How long after its arrival a call may still wait for a leader, or try another one. A cluster without a quorum answers
-/// within this time, whatever the deadline.
+/// within this time, whatever the deadline. For a request that waits it begins anew when a leader that had it is lost.
 pub const LEADERLESS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two tries: long enough that two nodes that name each other do not spin, short beside an election.
@@ -61,12 +65,15 @@ impl Router {
     /// leader has the call, [`Refusal::OutcomeUnknown`] when the leader was lost and the call is not safe to repeat.
     pub async fn call(&self, mut call: Call, timeout: Duration) -> Result<Reply, Refusal> {
         let deadline = Deadline::after(timeout);
-        let patience = Deadline::after(timeout.min(LEADERLESS_PATIENCE));
+        let mut patience = Deadline::after(timeout.min(LEADERLESS_PATIENCE));
+        let wait = call.wait();
+        call.name_if_waiting(random_id);
         let mut hint = None;
         let mut when_out_of_patience = Refusal::NoLeader;
         loop {
             let Some(leader) = self.leader(hint, patience).await else { return Err(when_out_of_patience) };
             hint = None;
+            let left = deadline.left();
             match self.ask(leader, call.clone(), deadline).await {
                 Err(Refusal::NotLeader { leader: other }) => hint = other.filter(|other| *other != leader),
                 Err(Refusal::NoLeader) => {}
@@ -76,12 +83,23 @@ impl Router {
                     call.count_attempt();
                 }
                 // They say that nothing was done now; what an earlier try did is as unknown as before.
-                Err(Refusal::Overloaded { .. } | Refusal::StorageFull | Refusal::ShuttingDown)
-                    if when_out_of_patience == Refusal::OutcomeUnknown =>
-                {
+                Err(
+                    Refusal::Overloaded { .. }
+                    | Refusal::StorageFull
+                    | Refusal::ShuttingDown
+                    | Refusal::QueueFull { .. },
+                ) if when_out_of_patience == Refusal::OutcomeUnknown => {
                     return Err(Refusal::OutcomeUnknown);
                 }
                 answer => return answer,
+            }
+            if let Some(wait) = wait {
+                let since = timeout.saturating_sub(deadline.left());
+                call.has_waited(wait, Span(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)));
+                // It had the call for a while: it was no node that cannot be reached.
+                if left.saturating_sub(deadline.left()) > PAUSE {
+                    patience = Deadline::after(deadline.left().min(LEADERLESS_PATIENCE));
+                }
             }
             if patience.bound(tokio::time::sleep(PAUSE)).await.is_none() {
                 return Err(when_out_of_patience);
@@ -115,6 +133,12 @@ impl Router {
         };
         reply.unwrap_or(Err(Refusal::DeadlineExceeded))
     }
+}
+
+/// 128 random bits: no two requests have the same.
+fn random_id() -> RequestId {
+    let id = format!("{:032x}", rand::random::<u128>());
+    RequestId::new(&id).expect("32 hexadecimal digits are a request id")
 }
 
 #[cfg(test)]
@@ -181,7 +205,7 @@ mod tests {
             request_id: request_id.map(|id| RequestId::new(id).unwrap()),
             alternatives: vec![],
         });
-        Call::Command { command, attempt: 0 }
+        command.into()
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -247,7 +271,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outcome_once_unknown_stays_unknown_when_the_next_leader_refuses() {
-        let overloaded = Refusal::Overloaded { retry_after: tollgate_limiter::Span::from_millis(50) };
+        let overloaded = Refusal::Overloaded { retry_after: Span::from_millis(50) };
         for refusal in [overloaded, Refusal::StorageFull] {
             let (router, _, _inside) = router(Some(2), [Err(Refusal::OutcomeUnknown), Err(refusal.clone())]);
             assert_eq!(

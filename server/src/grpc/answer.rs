@@ -10,7 +10,7 @@ use tonic::{
 use super::status::{Failure, code_name};
 use crate::{metrics::CallLabels, node::Node};
 
-/// The deadline of a call that comes without one.
+/// The deadline of a call that comes without one; what it may wait comes on top.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// The longest deadline that is honoured; nothing is worth a longer wait.
@@ -22,15 +22,30 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 const MARGIN_MIN: Duration = Duration::from_millis(5);
 const MARGIN_MAX: Duration = Duration::from_millis(100);
 
+/// The wait for a turn ends before the answer is due, by a tenth of the time within these bounds: the denial, which says
+/// what was waited for, is still to be made on the leader and may have to come from another node.
+const DENIAL_MARGIN_MIN: Duration = Duration::from_millis(10);
+const DENIAL_MARGIN_MAX: Duration = Duration::from_millis(250);
+
 const LEADER: &str = "tollgate-leader";
 const LEADER_ID: &str = "tollgate-leader-id";
 
-/// How long the caller waits, by the call's `grpc-timeout`.
+/// How long the caller of a call that is decided at once waits, by its `grpc-timeout`.
 pub fn timeout(metadata: &MetadataMap) -> Duration {
+    timeout_waiting(metadata, Duration::ZERO)
+}
+
+/// How long the caller waits, by the call's `grpc-timeout`, when what it asks for may wait for `max_wait`.
+pub fn timeout_waiting(metadata: &MetadataMap, max_wait: Duration) -> Duration {
     let asked = metadata.get("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
-    let timeout = asked.unwrap_or(TIMEOUT_DEFAULT).min(TIMEOUT_MAX);
+    let timeout = asked.map_or(TIMEOUT_DEFAULT + max_wait, |asked| asked.min(TIMEOUT_MAX));
     // A very short deadline leaves half of its time for the decision.
     timeout - (timeout / 10).clamp(MARGIN_MIN, MARGIN_MAX).min(timeout / 2)
+}
+
+/// How long a request may wait for its turn, so that a denial is answered within `timeout`.
+pub fn patience(timeout: Duration) -> Duration {
+    timeout - (timeout / 10).clamp(DENIAL_MARGIN_MIN, DENIAL_MARGIN_MAX).min(timeout / 2)
 }
 
 /// At most 8 digits and a unit, as the gRPC specification has it.

@@ -9,6 +9,7 @@ mod permit;
 mod resource;
 pub mod status;
 mod stream;
+mod waiting_room;
 
 #[cfg(test)]
 mod tests;

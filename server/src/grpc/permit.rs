@@ -8,12 +8,22 @@ use tollgate_proto::v1::{self, permit_service_server::PermitService};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    answer::{answer, timeout},
-    convert::{Invalid, acquire, decision, permit},
+    answer::{answer, patience, timeout, timeout_waiting},
+    convert::{
+        Invalid, acquire,
+        decision::{self, Asked},
+        permit,
+    },
     status::Failure,
     stream::{self, Answers},
+    waiting_room::WaitingRoom,
 };
-use crate::{clock, metrics::FeedbackLabels, node::Node, raft::call::Refusal};
+use crate::{
+    clock,
+    metrics::FeedbackLabels,
+    node::Node,
+    raft::call::{Call, Refusal, Reply},
+};
 
 /// Requests in a batch, and calls in a message of a stream.
 pub const CALLS_MAX: usize = 1_000;
@@ -24,12 +34,13 @@ pub const UNARY_BYTES_MAX: usize = 64 << 10;
 /// The service.
 pub struct Permits {
     node: Node,
+    waiting_room: WaitingRoom,
 }
 
 impl Permits {
     /// The service of a node.
     pub fn new(node: Node) -> Permits {
-        Permits { node }
+        Permits { node, waiting_room: WaitingRoom::default() }
     }
 }
 
@@ -39,10 +50,13 @@ impl PermitService for Permits {
         &self,
         request: Request<v1::AcquirePermitRequest>,
     ) -> Result<Response<v1::AcquirePermitResponse>, Status> {
-        let timeout = timeout(request.metadata());
-        let result = match fits(request.get_ref()) {
-            Ok(()) => acquire(&self.node, request.into_inner(), timeout).await,
-            Err(invalid) => Err(invalid.into()),
+        let max_wait = acquire::max_wait(request.get_ref());
+        let timeout = timeout_waiting(request.metadata(), max_wait);
+        let result = match (fits(request.get_ref()), self.waiting_room.enter(request.remote_addr(), max_wait))
+        {
+            (Ok(()), Ok(_place)) => acquire(&self.node, request.into_inner(), timeout).await,
+            (Err(invalid), _) => Err(invalid.into()),
+            (_, Err(full)) => Err(full),
         };
         answer(&self.node, "AcquirePermit", result)
     }
@@ -51,8 +65,12 @@ impl PermitService for Permits {
         &self,
         request: Request<v1::AcquirePermitsRequest>,
     ) -> Result<Response<v1::AcquirePermitsResponse>, Status> {
-        let timeout = timeout(request.metadata());
-        let result = acquire_all(&self.node, request.into_inner().requests, timeout).await;
+        let max_wait = request.get_ref().requests.iter().map(acquire::max_wait).max().unwrap_or_default();
+        let timeout = timeout_waiting(request.metadata(), max_wait);
+        let result = match self.waiting_room.enter(request.remote_addr(), max_wait) {
+            Ok(_place) => acquire_all(&self.node, request.into_inner().requests, timeout).await,
+            Err(full) => Err(full),
+        };
         answer(&self.node, "AcquirePermits", result)
     }
 
@@ -97,12 +115,24 @@ pub(super) async fn acquire(
     timeout: Duration,
 ) -> Result<v1::AcquirePermitResponse, Failure> {
     let arrived = clock::monotonic();
-    let resources = acquire::resources(&request);
-    let call = acquire::call(request)?;
-    let response = decision::acquired(node.router.call(call, timeout).await, &resources);
+    let asked = Asked::of(&request);
+    let call = acquire::call(request, patience(timeout))?;
+    let response = decision::acquired(&asked, decide(node, &asked, call, timeout).await);
     let nanos = clock::monotonic().0.saturating_sub(arrived.0);
     node.metrics.acquire_seconds.observe(Duration::from_nanos(nanos).as_secs_f64());
-    response.map_err(|failure| failure.naming(&resources[0]))
+    response.map_err(|failure| failure.naming(asked.resource()))
+}
+
+/// Asks whoever leads. A request that waits does not keep a node from shutting down.
+async fn decide(node: &Node, asked: &Asked, call: Call, timeout: Duration) -> Result<Reply, Refusal> {
+    let may_wait = call.wait().is_some();
+    let decision = node.router.call(call, timeout);
+    if !may_wait {
+        return decision.await;
+    }
+    let decision = node.stopping.run_until_cancelled(decision).await;
+    // Given up, what is granted goes back. A client that asks again under the same id may still be told of that grant.
+    decision.unwrap_or(Err(if asked.has_id() { Refusal::OutcomeUnknown } else { Refusal::ShuttingDown }))
 }
 
 /// Decides a batch. The requests are handed on in their order, and wait together.

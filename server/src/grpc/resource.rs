@@ -242,7 +242,7 @@ impl Resources {
     }
 
     async fn command(&self, command: Command, timeout: Duration) -> Result<Outcome, Failure> {
-        decision::outcome(self.node.router.call(Call::Command { command, attempt: 0 }, timeout).await)
+        decision::outcome(self.node.router.call(command.into(), timeout).await)
     }
 }
 

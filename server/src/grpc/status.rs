@@ -9,7 +9,10 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
 
 use super::convert::{Invalid, duration};
-use crate::raft::call::{MemberRefusal, Refusal};
+use crate::raft::{
+    call::{FullQueue, MemberRefusal, Refusal},
+    door::OVERLOADED_RETRY_AFTER,
+};
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "tollgate";
@@ -40,6 +43,8 @@ enum Detail {
     RetryAfter(Span),
     /// What there is too much of.
     Quota(String),
+    /// What too many wait for, and when to try again.
+    Queue(String, Span),
 }
 
 impl Failure {
@@ -78,6 +83,10 @@ impl Failure {
             Detail::RetryAfter(span) => {
                 details.set_retry_info(Some(Duration::from_nanos(jittered(span).0)));
             }
+            Detail::Queue(subject, span) => {
+                details.set_retry_info(Some(Duration::from_nanos(jittered(span).0)));
+                details.set_quota_failure(vec![QuotaViolation::new(clip(&subject), clip(&self.message))]);
+            }
             Detail::Quota(subject) => {
                 details.set_quota_failure(vec![QuotaViolation::new(subject, clip(&self.message))]);
             }
@@ -89,7 +98,7 @@ impl Failure {
     pub fn into_call_error(self) -> v1::CallError {
         let (field, retry_after) = match self.detail {
             Detail::Fields(violations) => (violations.first().map(|wrong| clip(&wrong.field)), None),
-            Detail::RetryAfter(span) => (None, Some(duration(jittered(span)))),
+            Detail::RetryAfter(span) | Detail::Queue(_, span) => (None, Some(duration(jittered(span)))),
             Detail::None | Detail::Quota(_) => (None, None),
         };
         v1::CallError {
@@ -99,6 +108,15 @@ impl Failure {
             field: field.unwrap_or_default(),
             retry_after,
         }
+    }
+
+    /// Too many calls of one connection or stream wait; more would keep its other calls out.
+    pub fn too_many_wait(place: &str, max: usize) -> Failure {
+        let problem = format_args!(
+            "{max} requests of this {place} wait, which is the most: wait for some of them, or open another {place}"
+        );
+        Failure::new(Code::ResourceExhausted, "OVERLOADED", problem)
+            .with(Detail::RetryAfter(OVERLOADED_RETRY_AFTER))
     }
 
     /// The code, as metrics name it.
@@ -137,6 +155,14 @@ impl From<Refusal> for Failure {
             Refusal::ShuttingDown => failure(Code::Unavailable, "SHUTTING_DOWN"),
             Refusal::StorageFull => failure(Code::Unavailable, "STORAGE_FULL"),
             Refusal::DeadlineExceeded => failure(Code::DeadlineExceeded, OUTCOME_UNKNOWN),
+            Refusal::QueueFull { ref queue, retry_after, .. } => {
+                let subject = match queue {
+                    FullQueue::Resource(name) => format!("resource:{name}"),
+                    FullQueue::Consumer(name) => format!("consumer:{name}"),
+                    FullQueue::Cluster => "cluster".to_owned(),
+                };
+                failure(Code::ResourceExhausted, "QUEUE_FULL").with(Detail::Queue(subject, retry_after))
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     answer::{TIMEOUT_DEFAULT, TIMEOUT_MAX},
-    convert::{Fields, Invalid},
+    convert::{Fields, Invalid, acquire::max_wait},
     permit::{CALLS_MAX, acquire, check_count, release, renew},
     status::Failure,
 };
@@ -26,16 +26,20 @@ use crate::{node::Node, raft::call::Refusal};
 /// The answers to a stream.
 pub type Answers = Pin<Box<dyn Stream<Item = Result<v1::StreamPermitsResponse, Status>> + Send>>;
 
-/// Calls that one stream can have open; no more are read until some are answered.
+/// Calls that one stream can have open, besides those that may wait; no more are read until some are answered.
 const OPEN_MAX: usize = 10_000;
+
+/// Acquires that may wait which one stream can have open. More are refused, not left unread: behind them may be the
+/// releases that they wait for.
+const WAITING_MAX: usize = 10_000;
 
 /// The answers to the calls of a client.
 pub fn answers(node: Node, calls: Streaming<v1::StreamPermitsRequest>) -> Answers {
     let (node, stopping) = (Arc::new(node.clone()), node.stopping);
-    let decide = move |call| decide(node.clone(), call);
+    let decide = move |call, may_wait| decide(node.clone(), call, may_wait);
     let open = FuturesUnordered::new();
     let conversation =
-        Conversation { decide, stopping, calls, open, reading: true, ended: false, told: false };
+        Conversation { decide, stopping, calls, open, waiting: 0, reading: true, ended: false, told: false };
     Box::pin(unfold(conversation, async |mut conversation| {
         let message = conversation.next().await?;
         Some((message, conversation))
@@ -47,6 +51,8 @@ struct Conversation<D, F> {
     stopping: CancellationToken,
     calls: Streaming<v1::StreamPermitsRequest>,
     open: FuturesUnordered<F>,
+    /// How many of them may wait.
+    waiting: usize,
     /// More calls may come.
     reading: bool,
     /// No more answers come.
@@ -57,14 +63,14 @@ struct Conversation<D, F> {
 
 impl<D, F> Conversation<D, F>
 where
-    D: Fn(v1::StreamCall) -> F,
-    F: Future<Output = v1::StreamAnswer>,
+    D: Fn(v1::StreamCall, Patience) -> F,
+    F: Future<Output = (v1::StreamAnswer, Patience)>,
 {
     /// The next message to the client.
     async fn next(&mut self) -> Option<Result<v1::StreamPermitsResponse, Status>> {
         while !self.ended {
             tokio::select! {
-                message = self.calls.message(), if self.reading && self.open.len() <= OPEN_MAX - CALLS_MAX => {
+                message = self.calls.message(), if self.reading && self.has_room() => {
                     if let Err(status) = self.read(message) {
                         (self.ended, self.told) = (true, true);
                         return Some(Err(status));
@@ -80,6 +86,11 @@ where
         stopping.then(|| Err(Failure::from(Refusal::ShuttingDown).into_status()))
     }
 
+    /// Whether another message may be read.
+    fn has_room(&self) -> bool {
+        self.open.len() - self.waiting <= OPEN_MAX - CALLS_MAX
+    }
+
     /// Opens the calls of a message; at the client's end, just stops reading.
     fn read(&mut self, message: Result<Option<v1::StreamPermitsRequest>, Status>) -> Result<(), Status> {
         let Some(message) = message.map_err(oversize)? else {
@@ -88,34 +99,66 @@ where
         };
         check_count("calls", message.calls.len()).map_err(|invalid| Failure::from(invalid).into_status())?;
         for call in message.calls {
-            self.open.push((self.decide)(call));
+            let patience = self.patience(&call);
+            self.waiting += usize::from(patience == Patience::Waits);
+            self.open.push((self.decide)(call, patience));
         }
         Ok(())
     }
 
+    fn patience(&self, call: &v1::StreamCall) -> Patience {
+        match &call.call {
+            Some(stream_call::Call::Acquire(request)) if !max_wait(request).is_zero() => {
+                if self.waiting < WAITING_MAX { Patience::Waits } else { Patience::Refused }
+            }
+            _ => Patience::None,
+        }
+    }
+
+    fn note(&mut self, (answer, patience): (v1::StreamAnswer, Patience)) -> v1::StreamAnswer {
+        self.waiting -= usize::from(patience == Patience::Waits);
+        answer
+    }
+
     /// A message of this answer and of all others that are there already.
-    fn collect(&mut self, first: v1::StreamAnswer) -> v1::StreamPermitsResponse {
-        let mut answers = vec![first];
+    fn collect(&mut self, first: (v1::StreamAnswer, Patience)) -> v1::StreamPermitsResponse {
+        let mut answers = vec![self.note(first)];
         while answers.len() < CALLS_MAX
             && let Some(Some(answer)) = self.open.next().now_or_never()
         {
-            answers.push(answer);
+            answers.push(self.note(answer));
         }
         v1::StreamPermitsResponse { answers }
     }
 }
 
-async fn decide(node: Arc<Node>, call: v1::StreamCall) -> v1::StreamAnswer {
+/// What becomes of a call's wish to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// It has none.
+    None,
+    /// It may wait for its turn.
+    Waits,
+    /// Too many wait already.
+    Refused,
+}
+
+async fn decide(node: Arc<Node>, call: v1::StreamCall, patience: Patience) -> (v1::StreamAnswer, Patience) {
     let id = call.id;
-    let answer = answer(&node, call).await;
-    v1::StreamAnswer {
-        id,
-        answer: Some(answer.unwrap_or_else(|failure| Answer::Error(failure.into_call_error()))),
-    }
+    let answer = match patience {
+        Patience::Refused => Err(Failure::too_many_wait("stream", WAITING_MAX)),
+        _ => answer(&node, call).await,
+    };
+    let answer = answer.unwrap_or_else(|failure| Answer::Error(failure.into_call_error()));
+    (v1::StreamAnswer { id, answer: Some(answer) }, patience)
 }
 
 async fn answer(node: &Node, call: v1::StreamCall) -> Result<Answer, Failure> {
-    let timeout = timeout(call.timeout)?;
+    let max_wait = match &call.call {
+        Some(stream_call::Call::Acquire(request)) => max_wait(request),
+        _ => Duration::ZERO,
+    };
+    let timeout = timeout(call.timeout, max_wait)?;
     match call.call {
         Some(stream_call::Call::Acquire(request)) => {
             acquire(node, request, timeout).await.map(Answer::Acquired)
@@ -128,11 +171,11 @@ async fn answer(node: &Node, call: v1::StreamCall) -> Result<Answer, Failure> {
     }
 }
 
-fn timeout(given: Option<prost_types::Duration>) -> Result<Duration, Invalid> {
+fn timeout(given: Option<prost_types::Duration>, max_wait: Duration) -> Result<Duration, Invalid> {
     let mut fields = Fields::default();
     let longest = Span::from_secs(TIMEOUT_MAX.as_secs());
     let span = fields.span_within("timeout", given, Span(1)..=longest);
-    fields.finish(Some(span.map_or(TIMEOUT_DEFAULT, |span| Duration::from_nanos(span.0))))
+    fields.finish(Some(span.map_or(TIMEOUT_DEFAULT + max_wait, |span| Duration::from_nanos(span.0))))
 }
 
 /// The transport calls a message over its limit out of range; the API calls it invalid.

@@ -3,10 +3,14 @@
 
 use minicbor::{Decode, Encode};
 use tollgate_limiter::{
-    Answer, ClusterTime, Command, Label, Outcome, PermitId, ResourceName, ResourceUsage, Span, StoredResource,
+    Answer, ClusterTime, Command, Label, Outcome, PermitId, RequestId, ResourceName, ResourceUsage, Span,
+    StoredResource,
 };
 
 use super::members::{Member, NodeId};
+
+/// Names a call at the door of the node that decides it. Never used twice in the life of a process.
+pub type CallNumber = u64;
 
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -20,6 +24,9 @@ pub enum Call {
         /// 0 or 1 for the first try of a request. A retry always goes through the log.
         #[n(1)]
         attempt: u32,
+        /// For an acquire: that it may wait for its turn, and how long. None: it is decided at once.
+        #[n(2)]
+        wait: Option<Wait>,
     },
     /// Read, linearizably.
     #[n(1)]
@@ -45,7 +52,45 @@ pub enum Call {
     },
 }
 
+/// How long a request may wait for its turn. Patience is counted from the first try, whoever led then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Wait {
+    /// From the first try on; never beyond the call's deadline.
+    #[n(0)]
+    pub max_wait: Span,
+    /// What of it had passed when this try began. No more than `max_wait` is believed.
+    #[n(1)]
+    pub waited_for: Span,
+}
+
+impl Wait {
+    /// How long it had waited before, as far as that is believed.
+    pub fn before(self) -> Span {
+        self.waited_for.min(self.max_wait)
+    }
+
+    /// How long it may wait from now on.
+    pub fn left(self) -> Span {
+        self.max_wait.saturating_sub(self.waited_for)
+    }
+}
+
+/// A command that is decided at once.
+impl From<Command> for Call {
+    fn from(command: Command) -> Call {
+        Call::Command { command, attempt: 0, wait: None }
+    }
+}
+
 impl Call {
+    /// How long it may wait, if it may.
+    pub fn wait(&self) -> Option<Wait> {
+        match self {
+            Call::Command { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+
     /// Whether asking twice does no more than asking once, so that a call whose outcome is unknown may be asked again.
     pub fn is_repeatable(&self) -> bool {
         match self {
@@ -61,6 +106,21 @@ impl Call {
     pub fn count_attempt(&mut self) {
         if let Call::Command { attempt, .. } = self {
             *attempt = attempt.saturating_add(1).max(2);
+        }
+    }
+
+    /// A try that began so long after the first one of this call ended without an answer: the next one takes its place.
+    pub fn has_waited(&mut self, first: Wait, since: Span) {
+        if let Call::Command { wait: Some(wait), .. } = self {
+            wait.waited_for = first.before() + since;
+        }
+    }
+
+    /// Gives a request that may wait an id, unless it has one: a call that is open for long is likely to meet a leader that
+    /// goes away, and can be asked again safely then.
+    pub fn name_if_waiting(&mut self, id: impl FnOnce() -> RequestId) {
+        if let Call::Command { command: Command::Acquire(acquire), wait: Some(_), .. } = self {
+            acquire.request_id.get_or_insert_with(id);
         }
     }
 }
@@ -110,7 +170,14 @@ pub enum Query {
 pub enum Reply {
     /// To a command: what the limiter said when it was applied (or, for a denial, before).
     #[n(0)]
-    Answer(#[n(0)] Answer),
+    Answer {
+        /// What it said.
+        #[n(0)]
+        answer: Answer,
+        /// How long the request waited for its turn, at earlier tries too; zero if it was decided at once.
+        #[cbor(n(1), default)]
+        waited: Span,
+    },
     /// To [`Query::Resource`].
     #[n(1)]
     Resource(#[n(0)] Option<StoredResource>),
@@ -135,12 +202,21 @@ pub enum Reply {
     Changed(#[n(0)] Result<MemberChange, MemberRefusal>),
 }
 
+/// The answer to what was decided at once.
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Reply {
+        Reply::Answer { answer, waited: Span::ZERO }
+    }
+}
+
 impl Reply {
     /// The permit that must be given back if this reply reaches nobody. Not that of a replay: another try of the same
     /// request may have delivered it.
     pub fn permit_to_give_back(&self) -> Option<PermitId> {
         match self {
-            Reply::Answer(Ok(Outcome::Granted(grant))) if !grant.replayed => Some(grant.permit),
+            Reply::Answer { answer: Ok(Outcome::Granted(grant)), .. } if !grant.replayed => {
+                Some(grant.permit)
+            }
             _ => None,
         }
     }
@@ -294,4 +370,35 @@ pub enum Refusal {
     #[error("the deadline passed before the answer: it may have taken effect; {REPEAT}")]
     #[n(6)]
     DeadlineExceeded,
+    /// Nothing was done; as many requests wait as may.
+    #[error("as many requests wait for {queue} as may ({max}); try again in {retry_after}")]
+    #[n(7)]
+    QueueFull {
+        /// Which queue.
+        #[n(0)]
+        queue: FullQueue,
+        /// How many it holds.
+        #[n(1)]
+        max: u64,
+        /// When to try again, at the earliest.
+        #[n(2)]
+        retry_after: Span,
+    },
+}
+
+/// What has as many waiting requests as it may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+pub enum FullQueue {
+    /// The resource: [`tollgate_limiter::Queueing::max_waiters`].
+    #[error("resource {0}")]
+    #[n(0)]
+    Resource(#[n(0)] ResourceName),
+    /// The consumer, at one resource: [`tollgate_limiter::Queueing::max_waiters_per_consumer`].
+    #[error("consumer {0:?} at this resource")]
+    #[n(1)]
+    Consumer(#[n(0)] Label),
+    /// All resources of the cluster together.
+    #[error("all resources together")]
+    #[n(2)]
+    Cluster,
 }

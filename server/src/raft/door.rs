@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -11,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tollgate_limiter::{Command, Span, WallTime};
 
 use super::{
-    call::{Call, Refusal, Reply},
+    call::{Call, CallNumber, Refusal, Reply},
     members::{Members, NodeId},
 };
 
@@ -27,6 +30,8 @@ pub const OVERLOADED_RETRY_AFTER: Span = Span::from_millis(50);
 /// A call and who waits for its reply. When the receiver is gone (the client cancelled, or its deadline passed) nobody
 /// is left to receive a grant.
 pub struct Ticket {
+    /// Names it in [`Inside::cancelled`].
+    pub number: CallNumber,
     /// What is asked.
     pub call: Call,
     /// Where the reply goes.
@@ -86,6 +91,8 @@ pub struct Status {
 #[derive(Clone)]
 pub struct Door {
     calls: mpsc::Sender<Ticket>,
+    numbers: Arc<AtomicU64>,
+    cancelled: mpsc::UnboundedSender<CallNumber>,
     peer_events: mpsc::Sender<PeerEvent>,
     status: watch::Receiver<Status>,
 }
@@ -94,6 +101,8 @@ pub struct Door {
 pub struct Inside {
     /// What is asked.
     pub calls: mpsc::Receiver<Ticket>,
+    /// Calls that may wait, and that nobody waits for any more. Without a bound of its own, for no call is cancelled twice.
+    pub cancelled: mpsc::UnboundedReceiver<CallNumber>,
     /// What the network says.
     pub peer_events: mpsc::Receiver<PeerEvent>,
     /// What the others may know.
@@ -103,24 +112,28 @@ pub struct Inside {
 /// A new door, and its inside for the driver.
 pub fn door() -> (Door, Inside) {
     let (calls, calls_in) = mpsc::channel(CALLS_QUEUED_MAX);
+    let (cancelled, cancelled_in) = mpsc::unbounded_channel();
     let (peer_events, peer_events_in) = mpsc::channel(PEER_EVENTS_QUEUED_MAX);
     let (status_out, status) = watch::channel(Status::default());
     (
-        Door { calls, peer_events, status },
-        Inside { calls: calls_in, peer_events: peer_events_in, status: status_out },
+        Door { calls, numbers: Arc::default(), cancelled, peer_events, status },
+        Inside { calls: calls_in, cancelled: cancelled_in, peer_events: peer_events_in, status: status_out },
     )
 }
 
 impl Door {
     /// Asks this node's replica, and waits for the reply. Only the leader's replica answers. Dropping the future cancels
-    /// the call: a grant that nobody is left to receive is given back.
+    /// the call: it leaves the queue at once, and a grant that nobody is left to receive is given back.
     pub async fn call(&self, call: Call) -> Result<Reply, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.calls.try_send(Ticket { call, reply }).map_err(|refused| match refused {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let may_wait = call.wait().is_some();
+        self.calls.try_send(Ticket { number, call, reply }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER },
             mpsc::error::TrySendError::Closed(_) => Refusal::ShuttingDown,
         })?;
-        Waiting { answer, calls: self.calls.clone() }.await
+        let cancelled = may_wait.then(|| (number, self.cancelled.clone()));
+        Waiting { answer, calls: self.calls.clone(), cancelled }.await
     }
 
     /// Hands the replica what the network said. Drops it when the queue is full: raft repeats itself.
@@ -145,6 +158,8 @@ impl Door {
 struct Waiting {
     answer: oneshot::Receiver<Result<Reply, Refusal>>,
     calls: mpsc::Sender<Ticket>,
+    // Whom to tell when nobody waits any more; none once it is answered, and for calls that are decided at once.
+    cancelled: Option<(CallNumber, mpsc::UnboundedSender<CallNumber>)>,
 }
 
 impl Future for Waiting {
@@ -152,6 +167,9 @@ impl Future for Waiting {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.answer).poll(context);
+        if answer.is_ready() {
+            self.cancelled = None;
+        }
         // The driver answers every ticket; it drops one only when the node stops in the middle.
         answer.map(|answer| answer.unwrap_or(Err(Refusal::OutcomeUnknown)))
     }
@@ -159,12 +177,18 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        // Closed first: a ticket that the driver has not taken yet is then seen to be nobody's.
         self.answer.close();
-        let Ok(Ok(undelivered)) = self.answer.try_recv() else { return };
-        let Some(permit) = undelivered.permit_to_give_back() else { return };
-        let call = Call::Command { command: Command::GiveBack(permit), attempt: 0 };
-        // Nobody waits for the answer. If the queue is full, the permit's lease ends it.
-        let _ = self.calls.try_send(Ticket { call, reply: oneshot::channel().0 });
+        if let Ok(Ok(undelivered)) = self.answer.try_recv() {
+            let Some(permit) = undelivered.permit_to_give_back() else { return };
+            let call = Call::from(Command::GiveBack(permit));
+            // Nobody waits for the answer, nor cancels it. If the queue is full, the permit's lease ends it.
+            let _ =
+                self.calls.try_send(Ticket { number: CallNumber::MAX, call, reply: oneshot::channel().0 });
+        } else if let Some((number, cancelled)) = self.cancelled.take() {
+            // If nobody listens, the replica has ended.
+            let _ = cancelled.send(number);
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl Clients {
                 unreachable!("filtered above")
             };
             match (asked, result) {
-                (Asked::Acquire(_), Ok(Reply::Answer(Ok(Outcome::Granted(grant))))) => {
+                (Asked::Acquire(_), Ok(Reply::Answer { answer: Ok(Outcome::Granted(grant)), .. })) => {
                     let is_new = self.held.insert(grant.permit) && !self.released.contains(&grant.permit);
                     assert!(is_new, "seed {seed}: {:?} was granted twice", grant.permit);
                 }
@@ -172,7 +172,8 @@ fn survives_chaos(seed: u64) -> (u64, u64) {
     // Whoever is in doubt asks again, and gets the permit that is there, or none. Others have no effect.
     let mut known: BTreeSet<_> = clients.held.union(&clients.fading).copied().collect();
     for id in &clients.in_doubt {
-        if let Reply::Answer(Ok(Outcome::Granted(grant))) = cluster.ask(acquire_attempt(id, 2)) {
+        if let Reply::Answer { answer: Ok(Outcome::Granted(grant)), .. } = cluster.ask(acquire_attempt(id, 2))
+        {
             known.insert(grant.permit);
         }
     }

@@ -169,7 +169,7 @@ impl Cluster {
     pub fn call(&mut self, id: NodeId, call: Call) -> CallNumber {
         self.calls += 1;
         let number = self.calls;
-        self.handle(id, Event::Call { call, caller: number });
+        self.handle(id, Event::Call { number, call, caller: number });
         number
     }
 

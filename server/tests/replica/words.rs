@@ -57,11 +57,11 @@ pub fn acquire_attempt(request_id: &str, attempt: u32) -> Call {
         request_id: RequestId::new(request_id).ok(),
         alternatives: vec![],
     });
-    Call::Command { command, attempt }
+    Call::Command { command, attempt, wait: None }
 }
 
 pub fn command(command: Command) -> Call {
-    Call::Command { command, attempt: 1 }
+    command.into()
 }
 
 pub fn resource() -> ResourceName {
@@ -74,13 +74,13 @@ pub fn usage() -> Call {
 
 pub fn granted(reply: &Reply) -> &Grant {
     match reply {
-        Reply::Answer(Ok(Outcome::Granted(grant))) => grant,
+        Reply::Answer { answer: Ok(Outcome::Granted(grant)), .. } => grant,
         other => panic!("not granted: {other:?}"),
     }
 }
 
 pub fn is_denied(reply: &Reply) -> bool {
-    matches!(reply, Reply::Answer(Ok(Outcome::Denied(_))))
+    matches!(reply, Reply::Answer { answer: Ok(Outcome::Denied(_)), .. })
 }
 
 /// The permits that hold slots.

@@ -31,6 +31,11 @@ impl Span {
         Span(secs.saturating_mul(NANOS_PER_SECOND))
     }
 
+    /// What is left of it after `other`; zero if that is longer.
+    pub const fn saturating_sub(self, other: Span) -> Span {
+        Span(self.0.saturating_sub(other.0))
+    }
+
     /// Its nanoseconds.
     pub const fn as_nanos(self) -> u64 {
         self.0

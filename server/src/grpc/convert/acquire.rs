@@ -1,6 +1,6 @@
 //! A request for a permit, from the wire.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tollgate_limiter::{
     Acquire, Dimension, LEASE_MAX, LEASE_MIN, Label, MAX_AMOUNT, Priority, RequestId, ResourceName, Span,
@@ -8,7 +8,7 @@ use tollgate_limiter::{
 use tollgate_proto::v1;
 
 use super::{Fields, Invalid, alternatives::alternatives};
-use crate::raft::call::Call;
+use crate::raft::call::{Call, Wait};
 
 /// Entries of `amounts`.
 const AMOUNTS_MAX: usize = 16;
@@ -17,24 +17,29 @@ const MAX_WAIT: Span = Span::from_secs(3600);
 
 const PRIORITIES: &str = "PRIORITY_HIGH, PRIORITY_MEDIUM or PRIORITY_LOW";
 
-/// Reads and checks a request, as the call that decides it.
-pub fn call(request: v1::AcquirePermitRequest) -> Result<Call, Invalid> {
-    let attempt = request.attempt;
-    Ok(Call::Command { command: tollgate_limiter::Command::Acquire(acquire(request)?), attempt })
-}
-
-/// The resources that the request names: its own, then its alternatives.
-pub fn resources(request: &v1::AcquirePermitRequest) -> Vec<String> {
-    let others = request.alternatives.iter().map(|other| other.resource.clone());
-    std::iter::once(request.resource.clone()).chain(others).collect()
-}
-
-fn acquire(request: v1::AcquirePermitRequest) -> Result<Acquire, Invalid> {
+/// Reads and checks a request, as the call that decides it. It waits for `patience` at most, whatever it asks for.
+pub fn call(request: v1::AcquirePermitRequest, patience: Duration) -> Result<Call, Invalid> {
     let mut fields = Fields::default();
-    // Validated, though nobody waits yet: a client must not come to rely on what a later version refuses.
-    fields.span_within("max_wait", request.max_wait, Span::ZERO..=MAX_WAIT);
+    let attempt = request.attempt;
+    let wait = wait(&mut fields, &request, patience);
     let acquire = read(&mut fields, request);
-    fields.finish(acquire)
+    let command = tollgate_limiter::Command::Acquire(fields.finish(acquire)?);
+    Ok(Call::Command { command, attempt, wait })
+}
+
+/// How long a request asks to wait, before it is checked; zero where that cannot be told.
+pub fn max_wait(request: &v1::AcquirePermitRequest) -> Duration {
+    let asked = request.max_wait.and_then(|max_wait| Duration::try_from(max_wait).ok()).unwrap_or_default();
+    asked.min(Duration::from_nanos(MAX_WAIT.as_nanos()))
+}
+
+/// How long it may wait, if it may. What is claimed to have been waited before is never an error: a client that counts
+/// generously only ends its own wait sooner.
+fn wait(fields: &mut Fields, request: &v1::AcquirePermitRequest, patience: Duration) -> Option<Wait> {
+    let max_wait = fields.span_within("max_wait", request.max_wait, Span::ZERO..=MAX_WAIT)?;
+    let waited_for = fields.span_or("waited_for", request.waited_for, Span::ZERO).min(max_wait);
+    let patience = Span(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
+    (!max_wait.is_zero()).then(|| Wait { max_wait: max_wait.min(waited_for + patience), waited_for })
 }
 
 fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquire> {

@@ -1,6 +1,10 @@
 //! What the limiter decided on permits, for the wire.
 
-use tollgate_limiter::{BudgetCause, Denial, DenialReason, ExhaustedLimit, Grant, LimitUsage, Outcome, Slot};
+use std::iter;
+
+use tollgate_limiter::{
+    BudgetCause, Denial, DenialReason, ExhaustedLimit, Grant, LimitUsage, Outcome, Slot, Span,
+};
 use tollgate_proto::v1;
 
 use super::{availability::pause, duration, permit::permit_id};
@@ -9,20 +13,52 @@ use crate::{
     raft::call::{Refusal, Reply},
 };
 
-/// The decision on an acquire that named these resources.
-pub fn acquired(
-    reply: Result<Reply, Refusal>,
-    resources: &[String],
-) -> Result<v1::AcquirePermitResponse, Failure> {
+/// What of a request its answer repeats.
+pub struct Asked {
+    // Its own, then its alternatives.
+    resources: Vec<String>,
+    has_id: bool,
+}
+
+impl Asked {
+    /// What is to be remembered of a request while it is decided.
+    pub fn of(request: &v1::AcquirePermitRequest) -> Asked {
+        let others = request.alternatives.iter().map(|other| &other.resource);
+        let resources = iter::once(&request.resource).chain(others).cloned().collect();
+        Asked { resources, has_id: !request.request_id.is_empty() }
+    }
+
+    /// Whether the client can ask again under the same id.
+    pub fn has_id(&self) -> bool {
+        self.has_id
+    }
+
+    /// The resource that the request names.
+    pub fn resource(&self) -> &str {
+        self.named(0)
+    }
+
+    /// The resource that a decision is about.
+    fn named(&self, alternative: u32) -> &str {
+        self.resources.get(alternative as usize).map_or("", String::as_str)
+    }
+}
+
+/// The decision on an acquire.
+pub fn acquired(asked: &Asked, reply: Result<Reply, Refusal>) -> Result<v1::AcquirePermitResponse, Failure> {
     use v1::acquire_permit_response::Decision;
-    let decision = match outcome(reply)? {
+    let (outcome, waited) = outcome_and_wait(reply)?;
+    let waited = Some(duration(waited));
+    let decision = match outcome {
         Outcome::Granted(grant) => {
-            let resource = named(resources, grant.alternative);
-            Decision::Granted(v1::GrantedPermit { resource, ..granted(grant) })
+            // Without an id the client retried nothing: the node did, under an id of its own.
+            let replayed = grant.replayed && asked.has_id;
+            let resource = asked.named(grant.alternative).to_owned();
+            Decision::Granted(v1::GrantedPermit { resource, waited, replayed, ..granted(grant) })
         }
         Outcome::Denied(denial) => {
-            let resource = named(resources, denial.alternative);
-            Decision::Denied(v1::DeniedPermit { resource, ..denied(denial) })
+            let resource = asked.named(denial.alternative).to_owned();
+            Decision::Denied(v1::DeniedPermit { resource, waited, ..denied(denial) })
         }
         other => return Err(Failure::mismatch(&other)),
     };
@@ -47,16 +83,14 @@ pub fn released(reply: Result<Reply, Refusal>) -> Result<v1::ReleasePermitRespon
 
 /// What a command did, out of all that can come back.
 pub fn outcome(reply: Result<Reply, Refusal>) -> Result<Outcome, Failure> {
-    match reply? {
-        Reply::Answer(answer) => Ok(answer?),
-        other => Err(Failure::mismatch(&other)),
-    }
+    Ok(outcome_and_wait(reply)?.0)
 }
 
-/// The resource that the decision is about.
-fn named(resources: &[String], alternative: u32) -> String {
-    let position = usize::try_from(alternative).ok();
-    position.and_then(|position| resources.get(position)).cloned().unwrap_or_default()
+fn outcome_and_wait(reply: Result<Reply, Refusal>) -> Result<(Outcome, Span), Failure> {
+    match reply? {
+        Reply::Answer { answer, waited } => Ok((answer?, waited)),
+        other => Err(Failure::mismatch(&other)),
+    }
 }
 
 fn granted(grant: Grant) -> v1::GrantedPermit {
@@ -87,23 +121,27 @@ fn usage(usage: LimitUsage) -> v1::LimitUsage {
 }
 
 fn denied(denial: Denial) -> v1::DeniedPermit {
-    let (reason, paused) = match denial.reason {
-        DenialReason::LimitExhausted => (v1::DenialReason::LimitExhausted, None),
-        DenialReason::Paused { key, pause } => (v1::DenialReason::Paused, Some((key, pause))),
-        DenialReason::KeyUnavailable => (v1::DenialReason::KeyUnavailable, None),
-        DenialReason::BudgetExhausted { .. } => (v1::DenialReason::BudgetExhausted, None),
-        DenialReason::OthersWait => (v1::DenialReason::OthersWait, None),
-    };
-    let (paused_key, pause) = paused.map(|(key, stop)| (key.to_string(), pause(stop))).unzip();
-    v1::DeniedPermit {
-        reason: reason.into(),
+    let mut denied = v1::DeniedPermit {
         limit: denial.limit.map(|limit| limit.to_string()).unwrap_or_default(),
         exhausted: denial.exhausted.into_iter().map(exhausted).collect(),
         retry_after: denial.retry_after.map(duration),
-        pause,
-        paused_key: paused_key.unwrap_or_default(),
         ..v1::DeniedPermit::default()
-    }
+    };
+    let reason = match denial.reason {
+        DenialReason::LimitExhausted => v1::DenialReason::LimitExhausted,
+        DenialReason::Paused { key, pause: stop } => {
+            (denied.paused_key, denied.pause) = (key.to_string(), Some(pause(stop)));
+            v1::DenialReason::Paused
+        }
+        DenialReason::KeyUnavailable => v1::DenialReason::KeyUnavailable,
+        DenialReason::BudgetExhausted { budget } => {
+            denied.budget = budget.map(|budget| budget.to_string()).unwrap_or_default();
+            v1::DenialReason::BudgetExhausted
+        }
+        DenialReason::OthersWait => v1::DenialReason::OthersWait,
+    };
+    denied.set_reason(reason);
+    denied
 }
 
 fn exhausted(limit: ExhaustedLimit) -> v1::ExhaustedLimit {

@@ -42,7 +42,7 @@ pub fn renew(request: v1::RenewPermitRequest) -> Result<Call, Failure> {
     let lease = lease(&mut fields, request.lease);
     fields.finish(Some(()))?;
     let permit = parse_id(&request.permit_id)?;
-    Ok(Call::Command { command: Command::Renew(Renew { permit, lease }), attempt: 0 })
+    Ok(Command::Renew(Renew { permit, lease }).into())
 }
 
 /// Reads and checks a release.
@@ -57,7 +57,7 @@ pub fn release(request: v1::ReleasePermitRequest) -> Result<Call, Failure> {
     let outcome = fields.finish(outcome)?;
     let permit = parse_id(&request.permit_id)?;
     let command = Command::Release(Release { permit, outcome, cost, amounts });
-    Ok(Call::Command { command, attempt: 0 })
+    Ok(command.into())
 }
 
 fn outcome(outcome: v1::Outcome) -> CallOutcome {

@@ -133,7 +133,9 @@ proptest! {
         let request = v1::AcquirePermitRequest {
             resource, cost, amounts, priority, max_wait, lease, request_id, attempt, ..Default::default()
         };
-        if let Ok(Call::Command { command: Command::Acquire(acquire), .. }) = acquire::call(request) {
+        if let Ok(Call::Command { command: Command::Acquire(acquire), .. }) =
+            acquire::call(request, std::time::Duration::from_secs(10))
+        {
             prop_assert!((1..=MAX_AMOUNT).contains(&acquire.cost));
             prop_assert!(acquire.amounts.len() <= 16 && acquire.amounts.values().all(|amount| *amount <= MAX_AMOUNT));
             prop_assert!(acquire.lease.is_none_or(|lease| !lease.is_zero() && lease <= Span::from_secs(86_400)));

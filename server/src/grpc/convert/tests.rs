@@ -7,6 +7,8 @@ use tonic::Code;
 use super::{definition::definition, permit::permit_id, resource::resource, *};
 use crate::raft::call::Call;
 
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 fn seconds(seconds: i64) -> Option<Duration> {
     Some(Duration { seconds, nanos: 0 })
 }
@@ -43,7 +45,9 @@ fn concurrency(lease_default: Option<Duration>, lease_max: Option<Duration>) -> 
 fn an_acquire_is_filled_with_its_defaults() {
     let request =
         v1::AcquirePermitRequest { resource: "vendor/account".into(), attempt: 3, ..Default::default() };
-    let Ok(Call::Command { command: Command::Acquire(acquire), attempt }) = acquire::call(request) else {
+    let Ok(Call::Command { command: Command::Acquire(acquire), attempt, wait: None }) =
+        acquire::call(request, PATIENCE)
+    else {
         panic!("an acquire of just a resource is complete")
     };
     assert_eq!((acquire.cost, acquire.priority, attempt), (1, Priority::Medium, 3));

@@ -41,7 +41,7 @@ pub(super) fn limiter() -> impl FnMut(&Call) -> Played + Send + 'static {
             Call::Command { command, .. } => {
                 let mut answers = Vec::new();
                 limiter.apply(stamp, std::slice::from_ref(command), &mut answers);
-                Reply::Answer(answers.remove(0))
+                answers.remove(0).into()
             }
             Call::Query(Query::Resource(name)) => Reply::Resource(limiter.resource(stamp, name)),
             Call::Query(Query::Resources { after, prefix, max }) => {

@@ -152,7 +152,7 @@ fn by_cost(call: &Call) -> Played {
         })),
         _ => Err(Rejection::ResourceNotFound),
     };
-    Some(Ok(Reply::Answer(answer)))
+    Some(Ok(answer.into()))
 }
 
 /// Knows no permits and no resources.
@@ -161,7 +161,7 @@ fn not_found(call: &Call) -> Played {
         Call::Command { command: Command::Renew(_) | Command::Release(_), .. } => Rejection::PermitNotFound,
         _ => Rejection::ResourceNotFound,
     };
-    Some(Ok(Reply::Answer(Err(rejection))))
+    Some(Ok(Err(rejection).into()))
 }
 
 fn silent(_: &Call) -> Played {

@@ -61,7 +61,7 @@ impl Effects {
             Effect::Write(batch) => self.batches.send(batch).map_err(|_| Fatal::LogWriterGone)?,
             Effect::TakeSnapshot(machine) => self.take_snapshot(*machine)?,
             Effect::Reply { caller, result, about } => {
-                if let Ok(Reply::Answer(answer)) = &result {
+                if let Ok(Reply::Answer { answer, .. }) = &result {
                     self.count(answer, &about);
                 }
                 if let Err(Ok(reply)) = caller.send(result)

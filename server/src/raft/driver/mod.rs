@@ -92,8 +92,11 @@ struct Driver {
 /// What woke the task.
 enum Woken {
     Event(Event<Caller>),
+    Asked(Ticket),
     Stored(Stored),
     NobodyLeftToAsk,
+    /// Somebody's turn may have come, or somebody's patience ended.
+    TurnsDue,
 }
 
 impl Driver {
@@ -101,8 +104,10 @@ impl Driver {
         loop {
             match self.next().await {
                 Woken::Event(event) => self.handle(event)?,
+                Woken::Asked(ticket) => self.take_in(ticket)?,
                 Woken::Stored(stored) => self.handle_stored(stored)?,
                 Woken::NobodyLeftToAsk => self.shutdown = None,
+                Woken::TurnsDue => {}
             }
             // What other tasks are about to ask goes into the same entry.
             tokio::task::yield_now().await;
@@ -117,6 +122,7 @@ impl Driver {
     async fn next(&mut self) -> Woken {
         // Otherwise calls wait outside, where their number is bounded.
         let has_room = self.replica.has_room();
+        let wake = self.replica.next_wake();
         tokio::select! {
             biased;
             _ = self.ticker.tick() => Woken::Event(Event::Tick),
@@ -125,7 +131,9 @@ impl Driver {
                 Woken::Stored(stored.unwrap_or(Stored::Failed(Fatal::LogWriterGone)))
             }
             Some(event) = self.inside.peer_events.recv() => Woken::Event(Event::Peer(event)),
-            Some(ticket) = self.inside.calls.recv(), if has_room => Woken::Event(call(ticket)),
+            Some(number) = self.inside.cancelled.recv() => Woken::Event(Event::Cancelled(number)),
+            () = clock::sleep_until(wake.unwrap_or_default()), if wake.is_some() => Woken::TurnsDue,
+            Some(ticket) = self.inside.calls.recv(), if has_room => Woken::Asked(ticket),
         }
     }
 
@@ -138,17 +146,26 @@ impl Driver {
             let Ok(event) = self.inside.peer_events.try_recv() else { break };
             self.handle(Event::Peer(event))?;
         }
+        while let Ok(number) = self.inside.cancelled.try_recv() {
+            self.handle(Event::Cancelled(number))?;
+        }
         for _ in 0..DRAINED_MAX {
             if !self.replica.has_room() {
                 break;
             }
             let Ok(ticket) = self.inside.calls.try_recv() else { break };
-            // A caller who is gone asks nothing; but nobody ever waits for a grant to be given back.
-            if !ticket.reply.is_closed() || is_give_back(&ticket.call) {
-                self.handle(call(ticket))?;
-            }
+            self.take_in(ticket)?;
         }
         Ok(())
+    }
+
+    fn take_in(&mut self, ticket: Ticket) -> Result<(), Fatal> {
+        let Ticket { number, call, reply } = ticket;
+        // A caller who is gone asks nothing; but nobody ever waits for a grant to be given back.
+        match reply.is_closed() && !is_give_back(&call) {
+            true => Ok(()),
+            false => self.handle(Event::Call { number, call, caller: reply }),
+        }
     }
 
     fn handle(&mut self, event: Event<Caller>) -> Result<(), Fatal> {
@@ -209,10 +226,6 @@ impl Driver {
 
 fn is_give_back(call: &Call) -> bool {
     matches!(call, Call::Command { command: Command::GiveBack(_), .. })
-}
-
-fn call(ticket: Ticket) -> Event<Caller> {
-    Event::Call { call: ticket.call, caller: ticket.reply }
 }
 
 async fn asked(shutdown: &mut Option<oneshot::Receiver<()>>) -> Woken {

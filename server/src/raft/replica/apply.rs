@@ -82,7 +82,7 @@ impl<C> Replica<C> {
         self.effects.push(Effect::Committed { commands: answers.len() as u64, after });
         for (answer, waiting) in answers.drain(..).zip(proposal.waiting) {
             if let Some(waiting) = waiting {
-                let result = Ok(Reply::Answer(answer));
+                let result = Ok(answer.into());
                 self.effects.push(Effect::Reply { caller: waiting.caller, result, about: waiting.about });
             }
         }

@@ -8,7 +8,7 @@ use tollgate_limiter::{CallOutcome, Command, PermitId, ResourceName, Span};
 use crate::storage::WriteBatch;
 
 use super::super::{
-    call::{Call, Refusal, Reply},
+    call::{Call, CallNumber, Refusal, Reply},
     door::PeerEvent,
     machine::Machine,
     members::Members,
@@ -19,11 +19,15 @@ use super::super::{
 pub enum Event<C> {
     /// Somebody asks something.
     Call {
+        /// Names it in [`Event::Cancelled`].
+        number: CallNumber,
         /// What.
         call: Call,
         /// Who.
         caller: C,
     },
+    /// Nobody waits any more for the answer to this call.
+    Cancelled(CallNumber),
     /// The network says something.
     Peer(PeerEvent),
     /// All writes up to this number are durable.

@@ -12,7 +12,7 @@ use crate::clock::Reading;
 
 use super::{
     super::{
-        call::{Call, MemberChange, MemberRefusal, Query, Refusal, Reply},
+        call::{Call, CallNumber, MemberChange, MemberRefusal, Query, Refusal, Reply},
         door::OVERLOADED_RETRY_AFTER,
         entry::{EntryBuilder, Registration},
         members::{Incarnation, NodeId},
@@ -102,7 +102,7 @@ impl<C> Leadership<C> {
 
 impl<C> Replica<C> {
     /// A call has arrived. It is queued or refused; nothing is proposed yet.
-    pub(super) fn ask(&mut self, call: Call, caller: C) {
+    pub(super) fn ask(&mut self, _number: CallNumber, call: Call, caller: C) {
         if call == Call::Query(Query::ClusterHere) {
             return self.reply(caller, Ok(Reply::Cluster(self.view())));
         }
@@ -119,7 +119,7 @@ impl<C> Replica<C> {
             // It writes nothing here, and helps when the disk is full.
             Call::TransferLeadership(to) => self.transfer_leadership(to, caller),
             _ if self.disk_is_low => self.reply(caller, Err(Refusal::StorageFull)),
-            Call::Command { command, attempt } => {
+            Call::Command { command, attempt, .. } => {
                 leadership.queue.push_back(Queued { command, attempt, caller: Some(caller) });
             }
             Call::AddMember(member) => self.add_member(member, caller),
@@ -188,7 +188,7 @@ impl<C> Replica<C> {
             };
             match (refused, caller) {
                 (Some(answer), Some(caller)) => {
-                    let result = Ok(Reply::Answer(answer));
+                    let result = Ok(answer.into());
                     self.effects.push(Effect::Reply { caller, result, about });
                 }
                 (_, caller) => {

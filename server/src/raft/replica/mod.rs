@@ -28,6 +28,7 @@ mod reads;
 mod ready;
 mod snapshots;
 mod view;
+mod waiting;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -177,7 +178,8 @@ impl<C> Replica<C> {
     /// Something happened. `now` is what this node's clocks show.
     pub fn handle(&mut self, event: Event<C>, now: Reading) -> Result<(), Fatal> {
         match event {
-            Event::Call { call, caller } => self.ask(call, caller),
+            Event::Call { number, call, caller } => self.ask(number, call, caller),
+            Event::Cancelled(number) => self.cancel(number),
             Event::Peer(event) => self.hear(event, now)?,
             Event::Persisted(number) => self.persisted(number),
             Event::SnapshotSaved(index) => self.snapshot_saved(index),

@@ -35,10 +35,46 @@ use crate::raft::{
 pub const HANDED_QUEUED_MAX: usize = 16_384;
 
 /// Calls open at one peer; beyond it they are refused as overload.
-const OPEN_MAX: usize = 65_536;
+pub const OPEN_MAX: usize = 65_536;
+
+/// Of requests that may wait, so many on top: whoever waits must not stand in the way of those who release. The leader holds
+/// no more of them either.
+pub const PARKED_MAX: usize = 200_000;
 
 type Answered = Result<Reply, Refusal>;
-type Waiting = HashMap<u64, oneshot::Sender<Answered>>;
+
+/// Calls that are open.
+#[derive(Default)]
+struct Waiting {
+    by_id: HashMap<u64, Waiter>,
+    // How many of them may wait for their turn.
+    parked: usize,
+}
+
+struct Waiter {
+    answer: oneshot::Sender<Answered>,
+    may_wait: bool,
+}
+
+impl Waiting {
+    fn has_room(&self, may_wait: bool) -> bool {
+        match may_wait {
+            true => self.parked < PARKED_MAX,
+            false => self.by_id.len() - self.parked < OPEN_MAX,
+        }
+    }
+
+    fn insert(&mut self, id: u64, waiter: Waiter) {
+        self.parked += usize::from(waiter.may_wait);
+        self.by_id.insert(id, waiter);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<oneshot::Sender<Answered>> {
+        let waiter = self.by_id.remove(&id)?;
+        self.parked -= usize::from(waiter.may_wait);
+        Some(waiter.answer)
+    }
+}
 
 /// What is queued for the leader.
 pub enum Handed {
@@ -90,10 +126,11 @@ impl OpenCalls {
         {
             let mut waiting = self.waiting.lock();
             let Some(waiting) = waiting.as_mut() else { return Err(Refusal::NotLeader { leader: None }) };
-            if waiting.len() >= OPEN_MAX {
+            let may_wait = call.wait().is_some();
+            if !waiting.has_room(may_wait) {
                 return Err(Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER });
             }
-            waiting.insert(id, answer);
+            waiting.insert(id, Waiter { answer, may_wait });
         }
         if let Err(refused) = self.queue.try_send(Handed::Call { id, call: encode(call) }) {
             self.forget(id);
@@ -144,12 +181,12 @@ impl OpenCalls {
     }
 
     fn forget(&self, id: u64) -> Option<oneshot::Sender<Answered>> {
-        self.waiting.lock().as_mut()?.remove(&id)
+        self.waiting.lock().as_mut()?.remove(id)
     }
 
     fn give_back(&self, undelivered: &Reply) {
         let Some(permit) = undelivered.permit_to_give_back() else { return };
-        let call = Call::Command { command: Command::GiveBack(permit), attempt: 0 };
+        let call = Call::from(Command::GiveBack(permit));
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         // If the queue is full or the stream gone, the permit's lease ends it.
         let _ = self.queue.try_send(Handed::Call { id, call: encode(&call) });
@@ -157,9 +194,9 @@ impl OpenCalls {
 }
 
 fn lose(waiting: Waiting) {
-    for waiter in waiting.into_values() {
+    for waiter in waiting.by_id.into_values() {
         // Whoever does not wait any more need not know.
-        let _ = waiter.send(Err(Refusal::OutcomeUnknown));
+        let _ = waiter.answer.send(Err(Refusal::OutcomeUnknown));
     }
 }
 

@@ -15,15 +15,15 @@ use tollgate_proto::peer::v1::{
 use tonic::{Status, Streaming};
 use tracing::warn;
 
-use super::converse::GROUP;
+use super::{
+    calls::{OPEN_MAX, PARKED_MAX},
+    converse::GROUP,
+};
 use crate::raft::{
     call::{Call, Refusal, Reply},
     door::{Door, OVERLOADED_RETRY_AFTER},
     members::NodeId,
 };
-
-/// Calls of one stream that may be open here; beyond it they are refused as overload.
-const OPEN_MAX: usize = 65_536;
 
 /// Replies in one message, at most: the rest goes into the next one, so that the first need not wait for the last.
 const OUTCOMES_PER_MESSAGE: usize = 1_024;
@@ -38,6 +38,7 @@ pub async fn serve(
 ) {
     let mut open = FuturesUnordered::new();
     let mut cancels: HashMap<u64, AbortHandle> = HashMap::new();
+    let mut parked = 0;
     loop {
         tokio::select! {
             batch = inbound.message() => {
@@ -48,7 +49,9 @@ pub async fn serve(
                     }
                 }
                 for ForwardedCall { id, call } in batch.calls {
-                    let asked = admit(batch.group_id, &call, from, open.len());
+                    let asked = admit(batch.group_id, &call, from, open.len(), parked);
+                    let may_wait = asked.as_ref().is_ok_and(|call| call.wait().is_some());
+                    parked += usize::from(may_wait);
                     let (cancel, cancelled) = AbortHandle::new_pair();
                     cancels.insert(id, cancel);
                     let answered = async move {
@@ -57,14 +60,15 @@ pub async fn serve(
                             Err(refusal) => Err(refusal),
                         }
                     };
-                    open.push(Abortable::new(answered, cancelled).map(move |result| (id, result)));
+                    open.push(Abortable::new(answered, cancelled).map(move |result| (id, may_wait, result)));
                 }
             }
             Some(first) = open.next(), if !open.is_empty() => {
                 let mut reply = ForwardReply::default();
                 let mut next = Some(first);
-                while let Some((id, answered)) = next.take() {
+                while let Some((id, may_wait, answered)) = next.take() {
                     cancels.remove(&id);
+                    parked -= usize::from(may_wait);
                     if let Ok(answered) = answered {
                         reply.outcomes.push(encode(id, &answered));
                     }
@@ -81,10 +85,7 @@ pub async fn serve(
 }
 
 /// What may be asked of the door in the name of a client.
-fn admit(group: u64, call: &[u8], from: NodeId, open: usize) -> Result<Call, Refusal> {
-    if open >= OPEN_MAX {
-        return Err(Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER });
-    }
+fn admit(group: u64, call: &[u8], from: NodeId, open: usize, parked: usize) -> Result<Call, Refusal> {
     let refused = |reason: &str| {
         warn!(from, reason, "a forwarded call is refused");
         // Nothing was done, and no other node would do it either: the client hears of it when its patience ends.
@@ -95,7 +96,13 @@ fn admit(group: u64, call: &[u8], from: NodeId, open: usize) -> Result<Call, Ref
     }
     match minicbor::decode(call) {
         Ok(Call::RegisterIncarnation { .. }) => Err(refused("only a leader's own transport registers")),
-        Ok(call) => Ok(call),
+        Ok(call) => {
+            let has_room = match call.wait() {
+                Some(_) => parked < PARKED_MAX,
+                None => open - parked < OPEN_MAX,
+            };
+            has_room.then_some(call).ok_or(Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER })
+        }
         Err(error) => Err(refused(&error.to_string())),
     }
 }
