@@ -107,16 +107,16 @@ impl Reply {
     }
 }
 
-/// A log entry, and what came of it. Entries that carry no commands (a new leader's first, a change of the members)
-/// have an empty list and the stamp of the one before.
+/// A log entry, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its place in the log.
     pub index: u64,
     /// The term of the leader that proposed it.
     pub term: u64,
-    /// When it was proposed, in cluster and wall time.
-    pub stamp: Stamp,
+    /// When it was proposed, in cluster and wall time; absent where it carries nothing for the limiter: a new leader's
+    /// first, a change of the members.
+    pub stamp: Option<Stamp>,
     /// What it carries.
     pub commands: Vec<Command>,
     /// One a command.
