@@ -2,29 +2,17 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-use tollgate_proto::v1::{
-    self, Outcome, Priority, acquire_permit_response::Decision, permit_service_client::PermitServiceClient,
-};
+use tollgate_proto::v1::{self, Priority};
 use uuid::Uuid;
 
 use crate::{
-    attempt::{Answered, Repeat},
+    Alternative,
     client::{Answer, Client},
-    duration::{jitter, to_wire},
+    decide,
+    duration::to_wire,
     error::Error,
     permit::{Keep, Permit},
 };
-
-/// The longest pause between two questions while waiting: a release by somebody else may free a slot at any time.
-const POLL_MAX: Duration = Duration::from_secs(1);
-
-/// Permits in a row that are given back because they came too late. A resource whose `dispatch_tolerance` is below the
-/// time that a decision takes cannot be served in time at all.
-const LATE_MAX: u32 = 3;
-
-/// At least this much is randomised of a pause, so that waiters do not stay in step.
-const POLL_JITTER_MIN: Duration = Duration::from_millis(5);
 
 /// A request for one permit: say what it is for, then await it.
 ///
@@ -44,13 +32,13 @@ const POLL_JITTER_MIN: Duration = Duration::from_millis(5);
 /// ```
 #[must_use = "a request is sent when it is awaited"]
 pub struct Acquire {
-    client: Client,
-    request: v1::AcquirePermitRequest,
+    pub(crate) client: Client,
+    pub(crate) request: v1::AcquirePermitRequest,
     /// The request id was made here, so nobody else can have used an earlier grant of it.
-    own_id: bool,
-    keep: Keep,
-    deadline: Duration,
-    wait: Duration,
+    pub(crate) own_id: bool,
+    pub(crate) keep: Keep,
+    pub(crate) deadline: Duration,
+    pub(crate) wait: Duration,
 }
 
 impl Acquire {
@@ -94,13 +82,13 @@ impl Acquire {
         self
     }
 
-    /// Which credential of the resource to use. Default: the first with room.
+    /// Which credential of the resource to use. Default: the one with the most headroom.
     pub fn key(mut self, key: impl Into<String>) -> Acquire {
         self.request.key = key.into();
         self
     }
 
-    /// How urgent the call is, compared with others that wait at the server.
+    /// How urgent the call is, compared with others that wait. Default: [`Priority::Medium`].
     pub fn priority(mut self, priority: Priority) -> Acquire {
         self.request.priority = priority.into();
         self
@@ -135,64 +123,43 @@ impl Acquire {
         self
     }
 
-    /// On a denial, asks again until this much time has passed. Default: not at all. The client polls: it sleeps for the
-    /// denial's `retry_after` where it has one, but not over 1 s, plus a random bit. Who waits longest has therefore no
-    /// precedence.
+    /// How long the server may hold the request until it is its turn: at most 1 h. Default: not at all. Those who wait go
+    /// by priority, then by fair shares between consumers, then by arrival; nobody polls. A lost connection or leader
+    /// costs no turn: the client asks again and says how long it has waited. Dropping the future gives the place up.
     pub fn wait_up_to(mut self, wait: Duration) -> Acquire {
+        self.request.max_wait = Some(wait).filter(|wait| !wait.is_zero()).map(to_wire);
         self.wait = wait;
         self
     }
 
-    pub(crate) fn into_parts(self) -> (v1::AcquirePermitRequest, Keep) {
-        (self.request, self.keep)
+    /// The same, when some of the time has been spent: first of the wait, then of the deadline.
+    pub(crate) fn with_what_is_left_after(mut self, spent: Duration) -> Acquire {
+        let over = spent.saturating_sub(self.wait);
+        self.deadline = self.deadline.saturating_sub(over);
+        let wait = self.wait.saturating_sub(spent);
+        self.wait_up_to(wait)
     }
 
-    async fn poll(mut self) -> Result<Permit, Error> {
-        let waits_from = Instant::now();
-        loop {
-            let denial = match self.ask().await {
-                Err(Error::Denied(denial)) => denial,
-                answer => return answer,
-            };
-            let left = self.wait.saturating_sub(waits_from.elapsed());
-            if left.is_zero() {
-                return Err(Error::Denied(denial));
-            }
-            let pause = denial.retry_after.unwrap_or(POLL_MAX).min(POLL_MAX);
-            sleep((pause + jitter(POLL_JITTER_MIN.max(pause / 4))).min(left)).await;
-        }
-    }
-
-    /// Asks until there is a decision. A permit that came too late to be used, as after a failover, is given back and
-    /// asked for anew, unless somebody else may know its request id and have sent the call.
-    async fn ask(&mut self) -> Result<Permit, Error> {
-        let ends_at = Instant::now() + self.deadline.min(crate::DEADLINE_MAX);
-        for _ in 0..LATE_MAX {
-            let permit = self.decide(ends_at).await?;
-            if permit.is_usable() || !self.own_id {
-                return Ok(permit);
-            }
-            self.request.request_id = Uuid::new_v4().to_string();
-            if let Err(error) = permit.release().outcome(Outcome::NotSent).await {
-                // What it debited stays debited: that errs on the safe side.
-                tracing::debug!(%error, "a permit that came too late was not given back");
-            }
-        }
-        self.decide(ends_at).await
-    }
-
-    async fn decide(&self, ends_at: Instant) -> Result<Permit, Error> {
-        let deadline = ends_at.saturating_duration_since(Instant::now());
-        let answered = self
-            .client
-            .call(deadline, Repeat::Freely, |attempt| {
-                let request = v1::AcquirePermitRequest { attempt: attempt.number, ..self.request.clone() };
-                let request = attempt.request(request);
-                async move { PermitServiceClient::new(attempt.channel).acquire_permit(request).await }
-            })
-            .await
-            .map_err(|failed| failed.error.with_request_id(&self.request.request_id))?;
-        received(&self.client, answered, &self.keep)
+    /// Another resource that would do as well. The first that has room is taken, in the order in which they are named; if
+    /// none has, and the request [may wait](Acquire::wait_up_to), the first that comes free. At most 8.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use tollgate_client::{Alternative, Client, Error};
+    /// # async fn example(client: Client) -> Result<(), Error> {
+    /// let permit = client
+    ///     .acquire("clearbit/acme")
+    ///     .or(Alternative::new("apollo/acme").operation("enrich"))
+    ///     .or("hunter/acme")
+    ///     .wait_up_to(Duration::from_secs(60))
+    ///     .await?;
+    /// println!("call {}, after {:?}", permit.resource(), permit.waited());
+    /// # permit.release().await?; Ok(())
+    /// # }
+    /// ```
+    pub fn or(mut self, other: impl Into<Alternative>) -> Acquire {
+        self.request.alternatives.push(other.into().0);
+        self
     }
 }
 
@@ -201,19 +168,6 @@ impl IntoFuture for Acquire {
     type IntoFuture = Answer<Permit>;
 
     fn into_future(self) -> Answer<Permit> {
-        Box::pin(self.poll())
-    }
-}
-
-/// The permit, or the denial.
-pub(crate) fn received(
-    client: &Client,
-    answered: Answered<v1::AcquirePermitResponse>,
-    keep: &Keep,
-) -> Result<Permit, Error> {
-    match answered.message.decision {
-        Some(Decision::Granted(granted)) => Ok(Permit::new(client.clone(), granted, answered.asked_at, keep)),
-        Some(Decision::Denied(denied)) => Err(Error::Denied(denied.into())),
-        None => Err(Error::incomplete("decision")),
+        Box::pin(decide::ask(self))
     }
 }

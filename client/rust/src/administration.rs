@@ -5,7 +5,7 @@ use tollgate_proto::v1::{
 };
 
 use crate::{
-    attempt::{Answered, Repeat},
+    attempt::{Answered, Repeat, Terms},
     client::Client,
     error::Error,
 };
@@ -18,7 +18,7 @@ macro_rules! call {
     ($client:expr, $repeat:ident, $service:ident . $method:ident ($request:expr)) => {{
         let client: &Client = $client;
         let request = $request;
-        let answered = client.call(client.deadline(), Repeat::$repeat, |attempt| {
+        let answered = client.call(Terms::at_once(client.deadline(), Repeat::$repeat), |attempt| {
             let request = attempt.request(request.clone());
             async move { $service::new(attempt.channel).$method(request).await }
         });

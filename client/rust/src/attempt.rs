@@ -14,8 +14,9 @@ use crate::{
     nodes::{Node, Nodes},
 };
 
-/// How long one of several tries may take. A node without a leader says so within 2 s; one that is silent for longer
-/// hangs, and another one is asked.
+/// How long one of several tries may take, besides what it may wait for its turn. A node without a leader says so within
+/// 2 s; one that is silent for longer hangs, and another one is asked. While a call waits, it is the connection that is
+/// probed for whether the node still lives.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Waits between tries: the first failover is quick, a long outage is not made worse. The jitter is only ever added.
@@ -35,12 +36,36 @@ pub(crate) enum Repeat {
     OnlyUnsent,
 }
 
+/// How long a call may take, and whether it may be made again.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// How long all tries may take together, besides the wait.
+    deadline: Duration,
+    /// How long the server may hold the call back.
+    wait: Duration,
+    repeat: Repeat,
+}
+
+impl Terms {
+    /// Of a call that is answered at once.
+    pub(crate) fn at_once(deadline: Duration, repeat: Repeat) -> Terms {
+        Terms { deadline, wait: Duration::ZERO, repeat }
+    }
+
+    /// Of a call that the server may hold for as long as `wait`, and that is safe to repeat.
+    pub(crate) fn waiting(wait: Duration, deadline: Duration) -> Terms {
+        Terms { deadline, wait, repeat: Repeat::Freely }
+    }
+}
+
 /// One try.
 pub(crate) struct Try {
     /// To whom.
     pub(crate) channel: Channel,
     /// 1, 2, 3…
     pub(crate) number: u32,
+    /// When the first one was made.
+    pub(crate) asked_at: Instant,
     timeout: Duration,
 }
 
@@ -80,15 +105,15 @@ impl From<Failed> for Error {
 /// Makes a call. What `ask` does with its [`Try`] must be the same each time, but for the number.
 pub(crate) async fn call<T, F>(
     nodes: &Nodes,
-    deadline: Duration,
-    repeat: Repeat,
+    Terms { deadline, wait, repeat }: Terms,
     mut ask: impl FnMut(Try) -> F,
 ) -> Result<Answered<T>, Failed>
 where
     F: Future<Output = Result<Response<T>, Status>>,
 {
     let asked_at = Instant::now();
-    let ends_at = asked_at + deadline.min(DEADLINE_MAX);
+    let ends_at = asked_at + deadline.saturating_add(wait).min(DEADLINE_MAX);
+    let may_wait_until = asked_at + wait.min(DEADLINE_MAX);
     let mut backoff = BACKOFF.build();
     let mut repeated = false;
     // What a node said last. At the end it tells more than that another one could not be reached.
@@ -96,8 +121,9 @@ where
     for number in 1.. {
         let node = nodes.pick();
         let left = ends_at.saturating_duration_since(Instant::now());
-        let timeout = if repeat == Repeat::Freely { left.min(TRY_TIMEOUT) } else { left };
-        let attempt = Try { channel: node.channel.clone(), number, timeout };
+        let held = may_wait_until.saturating_duration_since(Instant::now());
+        let timeout = if repeat == Repeat::Freely { left.min(TRY_TIMEOUT + held) } else { left };
+        let attempt = Try { channel: node.channel(!wait.is_zero()), number, asked_at, timeout };
         let status = match try_once(ask(attempt), timeout).await {
             Ok(response) => {
                 nodes.learn(response.metadata());
@@ -106,12 +132,12 @@ where
             Err(status) => status,
         };
         let fault = note(nodes, &node, status);
-        let (wait, certain) = match fault.verdict() {
+        let (at_least, certain) = match fault.verdict() {
             Verdict::Final => return Err(Failed { error: fault.into_error(!repeated), repeated }),
-            Verdict::Unsent(wait) => (wait.unwrap_or_default(), !repeated),
+            Verdict::Unsent(asked) => (asked.unwrap_or_default(), !repeated),
             Verdict::Unknown => (Duration::ZERO, false),
         };
-        let pause = backoff.next().unwrap_or_default().max(wait + jitter(wait / 2));
+        let pause = backoff.next().unwrap_or_default().max(at_least + jitter(at_least / 2));
         let over = Instant::now() + pause >= ends_at;
         if over || (!certain && repeat == Repeat::OnlyUnsent) {
             let told = if fault.is_spoken() { fault } else { spoken.unwrap_or(fault) };
@@ -148,3 +174,6 @@ async fn try_once<T>(
         .await
         .unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("no answer within {limit:?}"))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use tonic::{Response, Status};
 
 use crate::{
     Acquire, Cluster, Permit, Release, Renew, Resources,
-    attempt::{self, Answered, Failed, Repeat, Try},
+    attempt::{self, Answered, Failed, Terms, Try},
     each,
     error::Error,
     nodes::Nodes,
@@ -79,8 +79,9 @@ impl Client {
     }
 
     /// Asks for many permits in one call, up to [`BATCH_MAX`](crate::BATCH_MAX). The requests are independent: each is
-    /// decided for itself, and the answers come in the order of the requests. The call has this client's deadline; those
-    /// of the requests, and their [`wait_up_to`](Acquire::wait_up_to), do not count here.
+    /// decided for itself, and the answers come in the order of the requests, when the last of them is decided: those that
+    /// [wait](Acquire::wait_up_to) hold up the others' answers. The call has this client's deadline, and the longest of the
+    /// waits on top; the deadlines of the requests do not count here.
     ///
     /// # Errors
     /// As a whole only when it has no requests or too many, or when nobody could decide it.
@@ -117,13 +118,12 @@ impl Client {
 
     pub(crate) async fn call<T, F>(
         &self,
-        deadline: Duration,
-        repeat: Repeat,
+        terms: Terms,
         ask: impl FnMut(Try) -> F,
     ) -> Result<Answered<T>, Failed>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        attempt::call(&self.nodes, deadline, repeat, ask).await
+        attempt::call(&self.nodes, terms, ask).await
     }
 }

@@ -10,9 +10,13 @@ use crate::duration::from_wire;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Denial {
+    /// The resource that this is about: of the one that was asked for and its [alternatives](crate::Acquire::or) the one
+    /// that could be had first.
+    pub resource: String,
     /// What stands in the way.
     pub reason: DenialReason,
-    /// The limit that binds: the one among `exhausted` that frees last. Empty unless limits are the reason.
+    /// The limit that binds: the one among `exhausted` that frees last, or the one that others wait for. Empty when a pause
+    /// or a key is the reason.
     pub limit: String,
     /// Every enforced limit without room for the request, whatever the reason.
     pub exhausted: Vec<Exhausted>,
@@ -20,6 +24,8 @@ pub struct Denial {
     /// random wait on top when many clients wait for the same limit; never subtract. None: only an operator's order ends
     /// it.
     pub retry_after: Option<Duration>,
+    /// How long the request waited for its turn at the server; 0 when it was decided at once.
+    pub waited: Duration,
 }
 
 /// What stands in the way of a permit.
@@ -29,11 +35,16 @@ pub enum DenialReason {
     /// One or more limits are exhausted.
     LimitExhausted,
     /// An operator paused the resource or the key.
-    Paused(Box<Pause>),
+    Paused(Pause),
     /// The key that was asked for, or every key of the resource, is draining or disabled.
     KeyUnavailable,
     /// The vendor's limits have room; the budgets of the resource do not let this consumer have it now.
-    BudgetExhausted,
+    /// [`Exhausted::budget_cause`] says how.
+    #[non_exhaustive]
+    BudgetExhausted {
+        /// The budget that the consumer belongs to; empty for a consumer that no budget names.
+        budget: String,
+    },
     /// Others of the same or a higher priority wait for the limit, and are to go first.
     OthersWait,
     /// One that only a newer server knows.
@@ -68,6 +79,20 @@ pub struct Exhausted {
     pub requested: u64,
     /// How long until this limit alone has room.
     pub retry_after: Duration,
+    /// Set when the limit itself has room, and a budget stands in the way.
+    pub budget_cause: Option<BudgetCause>,
+}
+
+/// How a budget stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BudgetCause {
+    /// The consumer's own budget has had its share.
+    Ceiling,
+    /// What is left is kept for other budgets.
+    Reserve,
+    /// The consumer's budget is closed at this hour.
+    Schedule,
 }
 
 impl From<v1::DeniedPermit> for Denial {
@@ -77,25 +102,34 @@ impl From<v1::DeniedPermit> for Denial {
             v1::DenialReason::Paused => {
                 let pause = denied.pause.unwrap_or_default();
                 let left = pause.left.map(from_wire);
-                DenialReason::Paused(Box::new(Pause { key: denied.paused_key, left, reason: pause.reason }))
+                DenialReason::Paused(Pause { key: denied.paused_key, left, reason: pause.reason })
             }
             v1::DenialReason::KeyUnavailable => DenialReason::KeyUnavailable,
-            v1::DenialReason::BudgetExhausted => DenialReason::BudgetExhausted,
+            v1::DenialReason::BudgetExhausted => DenialReason::BudgetExhausted { budget: denied.budget },
             v1::DenialReason::OthersWait => DenialReason::OthersWait,
             v1::DenialReason::Unspecified => DenialReason::Other,
         };
         Denial {
+            resource: denied.resource,
             reason,
             limit: denied.limit,
             exhausted: denied.exhausted.into_iter().map(Exhausted::from).collect(),
             retry_after: denied.retry_after.map(from_wire),
+            waited: denied.waited.map(from_wire).unwrap_or_default(),
         }
     }
 }
 
 impl From<v1::ExhaustedLimit> for Exhausted {
     fn from(exhausted: v1::ExhaustedLimit) -> Exhausted {
+        let budget_cause = match exhausted.budget_cause() {
+            v1::BudgetCause::Unspecified => None,
+            v1::BudgetCause::Ceiling => Some(BudgetCause::Ceiling),
+            v1::BudgetCause::Reserve => Some(BudgetCause::Reserve),
+            v1::BudgetCause::Schedule => Some(BudgetCause::Schedule),
+        };
         Exhausted {
+            budget_cause,
             limit: exhausted.limit,
             scope_value: exhausted.scope_value,
             amount: exhausted.amount,
@@ -106,18 +140,37 @@ impl From<v1::ExhaustedLimit> for Exhausted {
     }
 }
 
+impl Denial {
+    /// How a budget stands in the way at the limit that binds.
+    pub fn budget_cause(&self) -> Option<BudgetCause> {
+        self.exhausted.iter().find(|exhausted| exhausted.limit == self.limit)?.budget_cause
+    }
+
+    fn fmt_budget(&self, budget: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = &self.limit;
+        match self.budget_cause() {
+            Some(BudgetCause::Schedule) => write!(f, "denied: budget {budget:?} is closed at this hour"),
+            Some(BudgetCause::Ceiling) => {
+                write!(f, "denied: budget {budget:?} has had its share of {limit:?}")
+            }
+            _ => write!(f, "denied: what is left of {limit:?} is kept for other budgets"),
+        }
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             DenialReason::LimitExhausted => write!(f, "denied by limit {:?}", self.limit)?,
             DenialReason::Paused(pause) => write!(f, "denied: {pause}")?,
             DenialReason::KeyUnavailable => f.write_str("denied: no key is active")?,
-            DenialReason::BudgetExhausted => write!(f, "denied by the budgets of {:?}", self.limit)?,
+            DenialReason::BudgetExhausted { budget } => self.fmt_budget(budget, f)?,
             DenialReason::OthersWait => write!(f, "denied: others wait for {:?} first", self.limit)?,
             DenialReason::Other => f.write_str("denied")?,
         }
         match self.retry_after {
             Some(retry_after) => write!(f, ": ask again in {retry_after:?}"),
+            None if self.reason == DenialReason::OthersWait => f.write_str(": ask again later"),
             None => f.write_str(" until an operator orders otherwise"),
         }
     }

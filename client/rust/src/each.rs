@@ -5,9 +5,10 @@ use tollgate_proto::v1::{
 };
 
 use crate::{
-    acquire::{Acquire, received},
-    attempt::{Answered, Repeat},
+    acquire::Acquire,
+    attempt::{Answered, Terms},
     client::Client,
+    decide::{numbered, received},
     error::Error,
     fault::Fault,
     permit::{Keep, Permit},
@@ -23,12 +24,14 @@ pub(crate) async fn ask(client: &Client, asked: Vec<Acquire>) -> Result<Vec<Resu
             format!("{} of them; 1 to {BATCH_MAX} are allowed", asked.len()),
         ));
     }
-    let (requests, keeps): (Vec<_>, Vec<Keep>) = asked.into_iter().map(Acquire::into_parts).unzip();
+    let wait = asked.iter().map(|acquire| acquire.wait).max().unwrap_or_default();
+    let (requests, keeps): (Vec<_>, Vec<Keep>) =
+        asked.into_iter().map(|acquire| (acquire.request, acquire.keep)).unzip();
     let batch = v1::AcquirePermitsRequest { requests };
     let answered = client
-        .call(client.deadline(), Repeat::Freely, |attempt| {
+        .call(Terms::waiting(wait, client.deadline()), |attempt| {
             let mut batch = batch.clone();
-            batch.requests.iter_mut().for_each(|request| request.attempt = attempt.number);
+            batch.requests = batch.requests.into_iter().map(|request| numbered(request, &attempt)).collect();
             let batch = attempt.request(batch);
             async move { PermitServiceClient::new(attempt.channel).acquire_permits(batch).await }
         })

@@ -12,7 +12,7 @@ use crate::{denial::Denial, permit::Unusable};
 pub enum Error {
     /// A limit has no room, or an operator stopped it. Nothing was debited: ask again after [`Denial::retry_after`].
     #[error("{0}")]
-    Denied(Denial),
+    Denied(Box<Denial>),
 
     /// The permit may not be used any more (or not for a dispatch): stop, and acquire another one.
     #[error(transparent)]
@@ -62,6 +62,16 @@ pub enum Error {
         message: String,
     },
 
+    /// As many requests as the resource allows wait already, or as many of this consumer: nothing was changed. The client
+    /// asked again until the deadline, after what the server told it to wait each time.
+    #[error("{message}")]
+    QueueFull {
+        /// When to try again. Random in part, so that those who are refused together do not come back together.
+        retry_after: Duration,
+        /// The server's words, which name whose queue it is.
+        message: String,
+    },
+
     /// No node could answer until the deadline. Nothing was changed: try again later. `reason` is the last node's, such as
     /// `STORAGE_FULL`.
     #[error("no node can answer: {message}")]
@@ -103,6 +113,7 @@ impl Error {
             self,
             Error::Denied(_)
                 | Error::Overloaded { .. }
+                | Error::QueueFull { .. }
                 | Error::Unavailable { .. }
                 | Error::OutcomeUnknown { .. }
         )

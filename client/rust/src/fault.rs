@@ -58,7 +58,7 @@ impl Fault {
     pub(crate) fn verdict(&self) -> Verdict {
         match (self.reason.as_str(), self.status.code()) {
             ("NO_LEADER" | "SHUTTING_DOWN" | "STORAGE_FULL", _) => Verdict::Unsent(None),
-            ("OVERLOADED", _) => Verdict::Unsent(self.retry_after),
+            ("OVERLOADED" | "QUEUE_FULL", _) => Verdict::Unsent(self.retry_after),
             ("OUTCOME_UNKNOWN", _) => Verdict::Unknown,
             // Without a reason it is not the server that speaks, but what lies between: a connection that was refused
             // or that broke, or a deadline. Code by code as tonic and hyper translate those.
@@ -77,6 +77,9 @@ impl Fault {
         match self.verdict() {
             Verdict::Final => self.into_final_error(),
             _ if !certain => Error::OutcomeUnknown { request_id: None, message },
+            Verdict::Unsent(Some(retry_after)) if self.reason == "QUEUE_FULL" => {
+                Error::QueueFull { retry_after, message }
+            }
             Verdict::Unsent(Some(retry_after)) => Error::Overloaded { retry_after, message },
             Verdict::Unsent(None) | Verdict::Unknown => Error::Unavailable { reason: self.reason, message },
         }

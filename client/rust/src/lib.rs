@@ -23,19 +23,22 @@
 //! What the client does by itself:
 //!
 //! * It asks the leader directly, as the answers name it, and turns to another node when one fails.
+//! * It waits for its turn at the server, if told to ([`Acquire::wait_up_to`]), and keeps it when the leader changes.
 //! * It retries inside the deadline with the same request id, so that a retry never spends twice. A call that must
 //!   not be repeated ([`Resources::create`] and the like) is tried again only if it was certainly not carried out.
 //! * It renews the lease of a permit that holds a slot, releases it when the [`Permit`] is dropped, and refuses a
 //!   permit whose lease may have ended ([`Permit::ensure_usable`]).
 //!
-//! **The clock rule.** Durations from the server count from the moment the request was first sent, on this machine's
-//! monotonic clock, shortened by one part in [`CLOCK_RATE_TOLERANCE`] because the two clocks may run at different
-//! rates. The client therefore always stops before the server gives the slot to somebody else.
+//! **The clock rule.** Durations from the server count from the moment the request was first sent (and the time on top
+//! that it waited for its turn), on this machine's monotonic clock, shortened by one part in [`CLOCK_RATE_TOLERANCE`]
+//! because the two clocks may run at different rates. The client therefore always stops before the server gives the slot to somebody else.
 
 mod acquire;
 mod administration;
+mod alternative;
 mod attempt;
 mod client;
+mod decide;
 mod denial;
 mod duration;
 mod each;
@@ -49,8 +52,9 @@ mod renew;
 
 pub use acquire::Acquire;
 pub use administration::{Cluster, Resources};
+pub use alternative::Alternative;
 pub use client::{Client, DEADLINE_DEFAULT, DEADLINE_MAX, NODES_DEFAULT, NODES_VARIABLE};
-pub use denial::{Denial, DenialReason, Exhausted, Pause};
+pub use denial::{BudgetCause, Denial, DenialReason, Exhausted, Pause};
 pub use each::BATCH_MAX;
 pub use error::{Error, Violation};
 pub use lease::CLOCK_RATE_TOLERANCE;

@@ -22,11 +22,14 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from
 /// leader may have an address that only the other nodes can reach.
 const SHUNNED_FOR: Duration = Duration::from_secs(5);
 
-/// One node and the connection to it, which is made when it is first needed.
+/// One node and the connections to it, each of which is made when it is first needed.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) address: Arc<str>,
-    pub(crate) channel: Channel,
+    prompt: Channel,
+    /// Calls that wait have a connection of their own: a node takes only so many calls at once from one, and renewals and
+    /// releases must not stand behind those who wait for what they free.
+    waiting: Channel,
 }
 
 /// All nodes that this client was given, and where it aims.
@@ -101,13 +104,21 @@ impl Node {
             return Err(wrong());
         }
         let (every, patience) = KEEP_ALIVE;
-        let channel = Endpoint::from(uri)
+        let endpoint = Endpoint::from(uri)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(every)
-            .keep_alive_timeout(patience)
-            .connect_lazy();
-        Ok(Node { address: address.into(), channel })
+            .keep_alive_timeout(patience);
+        Ok(Node {
+            address: address.into(),
+            prompt: endpoint.connect_lazy(),
+            waiting: endpoint.connect_lazy(),
+        })
+    }
+
+    /// The connection for calls that the node answers at once, or for those that it may hold back.
+    pub(crate) fn channel(&self, waits: bool) -> Channel {
+        if waits { self.waiting.clone() } else { self.prompt.clone() }
     }
 }
 

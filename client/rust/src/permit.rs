@@ -24,10 +24,12 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Permit {
     client: Client,
     id: String,
+    resource: String,
     key: String,
     slots: Vec<Slot>,
     usage: Vec<LimitUsage>,
     replayed: bool,
+    waited: Duration,
     dispatch_until: Option<Instant>,
     lease: Option<Lease>,
     /// Not released, detached or known to have ended: dropping it has something to do.
@@ -61,20 +63,28 @@ pub(crate) struct Keep {
 }
 
 impl Permit {
-    pub(crate) fn new(client: Client, granted: v1::GrantedPermit, asked_at: Instant, keep: &Keep) -> Permit {
+    /// The times in the grant count from `granted_from`.
+    pub(crate) fn new(
+        client: Client,
+        granted: v1::GrantedPermit,
+        granted_from: Instant,
+        keep: &Keep,
+    ) -> Permit {
         let id = granted.permit_id;
         let lease = granted.lease.map(from_wire).map(|span| match keep.renew {
-            true => Lease::renewed(client.clone(), id.clone(), keep.lease, asked_at, span),
-            false => Lease::fixed(asked_at, span),
+            true => Lease::renewed(client.clone(), id.clone(), keep.lease, granted_from, span),
+            false => Lease::fixed(granted_from, span),
         });
-        let dispatch_until = granted.use_within.map(from_wire).map(|within| safe_end(asked_at, within));
+        let dispatch_until = granted.use_within.map(from_wire).map(|within| safe_end(granted_from, within));
         Permit {
             client,
             id,
+            resource: granted.resource,
             key: granted.key,
             slots: granted.slots,
             usage: granted.usage,
             replayed: granted.replayed,
+            waited: granted.waited.map(from_wire).unwrap_or_default(),
             dispatch_until,
             lease,
             open: true,
@@ -85,6 +95,16 @@ impl Permit {
     /// Names the permit at the server; opaque.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The resource to call: the one that was asked for, or one of its [alternatives](crate::Acquire::or).
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// How long the request waited for its turn at the server; 0 when it was decided at once.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The name of the credential to call the vendor with; empty when the resource lists none.
@@ -194,6 +214,7 @@ impl std::fmt::Debug for Permit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Permit")
             .field("id", &self.id)
+            .field("resource", &self.resource)
             .field("key", &self.key)
             .field("slots", &self.slots)
             .field("usable", &self.ensure_usable())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate_proto::v1::{self, Outcome, permit_service_client::PermitServiceClient};
 
 use crate::{
-    attempt::{Failed, Repeat},
+    attempt::{Failed, Repeat, Terms},
     client::{Answer, Client},
     duration::from_wire,
     error::Error,
@@ -68,7 +68,7 @@ impl Release {
     async fn ask(self) -> Result<Duration, Error> {
         let Release { client, request, deadline, mut permit } = self;
         let answer = client
-            .call(deadline, Repeat::Freely, |attempt| {
+            .call(Terms::at_once(deadline, Repeat::Freely), |attempt| {
                 let request = attempt.request(request.clone());
                 async move { PermitServiceClient::new(attempt.channel).release_permit(request).await }
             })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate_proto::v1::{self, permit_service_client::PermitServiceClient};
 
 use crate::{
-    attempt::{Answered, Repeat},
+    attempt::{Answered, Repeat, Terms},
     client::{Answer, Client},
     duration::{from_wire, to_wire},
     error::Error,
@@ -47,7 +47,7 @@ impl Renew {
     pub(crate) async fn ask(self) -> Result<Answered<Duration>, Error> {
         let Renew { client, request, deadline } = self;
         let answered = client
-            .call(deadline, Repeat::Freely, |attempt| {
+            .call(Terms::at_once(deadline, Repeat::Freely), |attempt| {
                 let request = attempt.request(request.clone());
                 async move { PermitServiceClient::new(attempt.channel).renew_permit(request).await }
             })

@@ -72,25 +72,6 @@ async fn a_denial_names_the_pause() {
     );
 }
 
-#[tokio::test]
-async fn waiting_asks_again_after_a_denial() {
-    let node = Node::start().await;
-    node.on_acquire(|_, n| if n < 3 { denied(Duration::from_millis(1)) } else { granted(plain("p0-1")) });
-    let _ = node.client().acquire("r").wait_up_to(Duration::from_secs(60)).await.unwrap();
-    assert_eq!(node.script().acquires.len(), 3);
-    // Nothing was left open before, so a denial need not go through the log.
-    assert!(node.script().acquires.iter().all(|request| request.attempt == 1));
-}
-
-#[tokio::test]
-async fn waiting_ends_with_the_denial() {
-    let node = Node::start().await;
-    node.on_acquire(|_, _| denied(Duration::from_secs(3_600)));
-    let error = node.client().acquire("r").wait_up_to(Duration::from_millis(20)).await.unwrap_err();
-    assert!(matches!(error, Error::Denied(_)), "{error:?}");
-    assert!(node.script().acquires.len() >= 2);
-}
-
 fn short_lived(id: &str) -> GrantedPermit {
     GrantedPermit { use_within: Some(wire(Duration::from_nanos(1))), ..plain(id) }
 }

@@ -32,6 +32,9 @@ pub struct Script {
     pub releases: Vec<ReleasePermitRequest>,
     pub additions: Vec<AddMemberRequest>,
     pub leader: Option<String>,
+    /// Requests that may wait are held, for ever; those that are.
+    pub holds: bool,
+    pub held: usize,
     on_acquire: Answers<AcquirePermitRequest, AcquirePermitResponse>,
     on_renew: Answers<RenewPermitRequest, RenewPermitResponse>,
     on_release: Answers<ReleasePermitRequest, ReleasePermitResponse>,
@@ -41,10 +44,16 @@ pub struct Script {
 impl Node {
     /// A node that grants a permit without slots to everybody.
     pub async fn start() -> Node {
+        Node::with_streams(None).await
+    }
+
+    /// One that takes only so many calls at once from a connection.
+    pub async fn with_streams(max: impl Into<Option<u32>>) -> Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let behaviour = Behaviour(Arc::new(Mutex::new(Script::default())));
         let serving = Server::builder()
+            .max_concurrent_streams(max)
             .add_service(PermitServiceServer::new(behaviour.clone()))
             .add_service(ClusterServiceServer::new(behaviour.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
@@ -87,6 +96,22 @@ impl Node {
         answer: impl FnMut(&AddMemberRequest, usize) -> Result<AddMemberResponse, Status> + Send + 'static,
     ) {
         self.script().on_add = Box::new(answer);
+    }
+}
+
+/// A place in the queue, which ends with the call.
+struct Place(Behaviour);
+
+impl Place {
+    fn taken(behaviour: Behaviour) -> Place {
+        behaviour.0.lock().held += 1;
+        Place(behaviour)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.lock().held -= 1;
     }
 }
 
@@ -170,6 +195,8 @@ impl Default for Script {
             releases: Vec::new(),
             additions: Vec::new(),
             leader: None,
+            holds: false,
+            held: 0,
             on_acquire: Box::new(|_, n| granted(plain(&format!("p0-{n:x}")))),
             on_renew: Box::new(|request, _| Ok(RenewPermitResponse { lease: request.lease })),
             on_release: Box::new(|_, _| {
@@ -207,8 +234,16 @@ impl PermitService for Behaviour {
         &self,
         request: Request<AcquirePermitRequest>,
     ) -> Result<Response<AcquirePermitResponse>, Status> {
+        let request = request.into_inner();
+        let holds = self.0.lock().holds && request.max_wait.is_some();
+        if holds {
+            self.0.lock().acquires.push(request);
+            let _place = Place::taken(self.clone());
+            std::future::pending::<()>().await;
+            unreachable!("it is pending for ever");
+        }
         let mut script = self.0.lock();
-        let result = script.acquire(request.into_inner());
+        let result = script.acquire(request);
         script.answer(result)
     }
 

@@ -6,3 +6,4 @@ mod acquiring;
 mod failover;
 mod fake;
 mod leases;
+mod waiting;
