@@ -1,16 +1,15 @@
 //! `tollgate acquire`: asks for a permit, and shows the decision or runs a command with it.
 
-use std::{ffi::OsString, fmt::Write, process::ExitCode, time::Duration};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
-use serde_json::{Value, json};
-use tollgate_client::{Acquire, Client, Denial, DenialReason, Error, Pause, Permit, Priority};
+use tollgate_client::{Acquire, Alternative, Client, Error, Priority};
 
 use super::{
-    Failure, Output, duration,
+    Failure, Output,
+    decision::{denied_json, denied_text, granted_json, granted_text},
+    duration,
     failure::Code,
-    output::seconds,
     run,
-    table::{table, thousands},
 };
 
 #[derive(Debug, clap::Args)]
@@ -51,9 +50,13 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     lease: Option<Duration>,
 
-    /// On a denial, ask again until this much time has passed.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "0s", hide_default_value = true)]
-    wait: Duration,
+    /// Wait for its turn for up to this long [default: not at all]. At most 1h.
+    #[arg(long, alias = "wait", value_name = "DURATION", value_parser = duration::parse, default_value = "0s", hide_default_value = true)]
+    max_wait: Duration,
+
+    /// Another resource that would do as well, if the first has no room. Repeat it for others, in the order of preference.
+    #[arg(long = "or", value_name = "RESOURCE[:OPERATION]", value_parser = parse_alternative)]
+    others: Vec<Alternative>,
 
     /// Makes a repetition safe: the same id and request return the same permit for 10 minutes [default: a new one].
     #[arg(long, value_name = "ID")]
@@ -92,7 +95,10 @@ pub async fn run(client: &Client, output: Output, args: Args) -> Result<ExitCode
 
 impl Args {
     fn request(&self, client: &Client) -> Acquire {
-        let mut acquire = client.acquire(&self.resource).wait_up_to(self.wait);
+        let mut acquire = client.acquire(&self.resource).wait_up_to(self.max_wait);
+        for other in &self.others {
+            acquire = acquire.or(other.clone());
+        }
         if let Some(operation) = &self.operation {
             acquire = acquire.operation(operation);
         }
@@ -124,131 +130,20 @@ impl Args {
     }
 }
 
+/// Reads `hubspot/acme` or `hubspot/acme:search`.
+fn parse_alternative(text: &str) -> Result<Alternative, String> {
+    match text.split_once(':') {
+        Some((_, "")) => Err("give an operation after the colon, or leave the colon out".to_owned()),
+        Some((resource, operation)) => Ok(Alternative::new(resource).operation(operation)),
+        None => Ok(Alternative::new(text)),
+    }
+}
+
 /// Reads `input_tokens=1200`.
 pub fn parse_amount(text: &str) -> Result<(String, u64), String> {
     let (dimension, amount) = text.split_once('=').ok_or("give it as DIMENSION=NUMBER")?;
     let amount = amount.parse().map_err(|_| format!("`{amount}` is not a whole number"))?;
     Ok((dimension.to_owned(), amount))
-}
-
-fn granted_text(permit: &Permit) -> String {
-    let mut text = format!("granted {}{}", permit.id(), if permit.replayed() { " (again)" } else { "" });
-    // Writing to a String cannot fail.
-    if !permit.key().is_empty() {
-        let _ = write!(text, "\n  key             {}", permit.key());
-    }
-    if let Some(within) = permit.dispatch_within() {
-        let _ = write!(text, "\n  dispatch within {}", duration::human(within));
-    }
-    if let Some(lease) = permit.held_for_another() {
-        let _ = write!(text, "\n  lease           {}", duration::human(lease));
-    }
-    for slot in permit.slots() {
-        let _ = write!(
-            text,
-            "\n  slot            {} of {}, generation {}",
-            slot.index, slot.limit, slot.generation
-        );
-    }
-    for usage in permit.usage() {
-        let (left, amount) = (thousands(usage.available), thousands(usage.amount));
-        let _ = write!(text, "\n  left            {left} of {amount} {}", usage.limit);
-        if usage.shadow {
-            text += if usage.would_deny { " (shadow: would deny)" } else { " (shadow)" };
-        }
-    }
-    text
-}
-
-fn granted_json(permit: &Permit) -> Value {
-    let slots = permit
-        .slots()
-        .iter()
-        .map(|slot| json!({ "limit": slot.limit, "index": slot.index, "generation": slot.generation }));
-    let usage = permit.usage().iter().map(|usage| {
-        json!({
-            "limit": usage.limit, "amount": usage.amount, "available": usage.available,
-            "shadow": usage.shadow, "would_deny": usage.would_deny,
-        })
-    });
-    json!({
-        "decision": "granted",
-        "permit_id": permit.id(),
-        "key": permit.key(),
-        "replayed": permit.replayed(),
-        "dispatch_within_seconds": permit.dispatch_within().map(seconds),
-        "lease_seconds": permit.held_for_another().map(seconds),
-        "slots": slots.collect::<Vec<_>>(),
-        "usage": usage.collect::<Vec<_>>(),
-    })
-}
-
-fn denied_text(denial: &Denial) -> String {
-    let rows: Vec<_> = denial
-        .exhausted
-        .iter()
-        .map(|limit| {
-            [
-                limit.limit.clone(),
-                limit.scope_value.clone(),
-                thousands(limit.requested),
-                thousands(limit.available),
-                thousands(limit.amount),
-                duration::human(limit.retry_after),
-            ]
-        })
-        .collect();
-    let headings = ["LIMIT", "SCOPE", "REQUESTED", "AVAILABLE", "AMOUNT", "RETRY AFTER"];
-    let mut text = reason_text(denial);
-    match denial.retry_after {
-        Some(retry_after) => text += &format!(": ask again in {}", duration::human(retry_after)),
-        None => text += " until an operator orders otherwise",
-    }
-    if !rows.is_empty() {
-        text += &format!("\n{}", table(headings, &rows));
-    }
-    text
-}
-
-fn reason_text(denial: &Denial) -> String {
-    match &denial.reason {
-        DenialReason::LimitExhausted => format!("denied by {}", denial.limit),
-        DenialReason::Paused(pause) => format!("denied: {pause}"),
-        DenialReason::KeyUnavailable => "denied: no key is active".to_owned(),
-        DenialReason::BudgetExhausted => format!("denied by the budgets of {}", denial.limit),
-        DenialReason::OthersWait => format!("denied: others wait for {} first", denial.limit),
-        _ => "denied".to_owned(),
-    }
-}
-
-fn denied_json(denial: &Denial) -> Value {
-    let exhausted = denial.exhausted.iter().map(|limit| {
-        json!({
-            "limit": limit.limit, "scope_value": limit.scope_value, "amount": limit.amount,
-            "available": limit.available, "requested": limit.requested,
-            "retry_after_seconds": seconds(limit.retry_after),
-        })
-    });
-    let (reason, pause) = match &denial.reason {
-        DenialReason::LimitExhausted => ("limit_exhausted", None),
-        DenialReason::Paused(pause) => ("paused", Some(pause)),
-        DenialReason::KeyUnavailable => ("key_unavailable", None),
-        DenialReason::BudgetExhausted => ("budget_exhausted", None),
-        DenialReason::OthersWait => ("others_wait", None),
-        _ => ("other", None),
-    };
-    json!({
-        "decision": "denied",
-        "reason": reason,
-        "limit": denial.limit,
-        "pause": pause.map(|pause| pause_json(pause)),
-        "retry_after_seconds": denial.retry_after.map(seconds),
-        "exhausted": exhausted.collect::<Vec<_>>(),
-    })
-}
-
-fn pause_json(pause: &Pause) -> Value {
-    json!({ "key": pause.key, "left_seconds": pause.left.map(seconds), "reason": pause.reason })
 }
 
 impl From<Urgency> for Priority {

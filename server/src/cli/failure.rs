@@ -81,6 +81,9 @@ impl From<Error> for Failure {
             Error::Overloaded { .. } => {
                 (Code::Unavailable, Some("Nothing was changed. Try again, with fewer calls at once."))
             }
+            Error::QueueFull { .. } => {
+                (Code::Unavailable, Some("Nothing was changed. Try again when fewer wait for it."))
+            }
             Error::Unavailable { reason, .. } => (Code::Unavailable, Some(unavailable(reason))),
             Error::OutcomeUnknown { request_id: Some(_), .. } => {
                 (Code::Unavailable, Some("It may have taken effect: try again with --request-id, as above."))

@@ -4,6 +4,7 @@
 mod acquire;
 mod cluster;
 mod completions;
+mod decision;
 mod dev;
 mod duration;
 mod failure;

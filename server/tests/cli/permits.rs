@@ -56,6 +56,28 @@ fn exit_codes_tell_answers_apart() {
 }
 
 #[test]
+fn the_first_resource_with_room_is_taken() {
+    let cluster = Cluster::start();
+    cluster.define(LIMITS);
+    let either = ["acquire", "test/slots", "--or", "test/bucket:search"];
+    cluster.tollgate(&either).expect(0, "for test/slots");
+    let json = |args: &[&str]| cluster.tollgate(&[args, &["--output", "json"]].concat());
+    let second = json(&either).expect(0, "granted").json();
+    assert_eq!((&second["resource"], &second["waited_seconds"]), (&"test/bucket".into(), &0.0.into()));
+
+    cluster.tollgate(&["acquire", "test/bucket", "--cost", "2"]).expect(0, "granted");
+    // The slot's lease ends before the bucket has a token again.
+    let denial = json(&either).expect(3, "denied").json();
+    assert_eq!((&denial["resource"], &denial["budget"]), (&"test/slots".into(), &serde_json::Value::Null));
+    cluster.tollgate(&either).expect(3, "test/slots: denied by concurrent: ask again in");
+
+    cluster.tollgate(&["acquire", "test/slots", "--or", "no/such"]).expect(5, "alternatives[0] is no/such");
+    cluster.tollgate(&["acquire", "test/slots", "--or", "test/slots"]).expect(2, "alternatives[0].resource");
+    cluster.tollgate(&["acquire", "test/slots", "--or", "test/bucket:"]).expect(2, "--or");
+    cluster.tollgate(&["acquire", "test/slots", "--max-wait", "2h"]).expect(2, "max_wait");
+}
+
+#[test]
 fn a_repeated_request_spends_once_and_another_body_is_refused() {
     let cluster = Cluster::start();
     cluster.define(LIMITS);

@@ -68,7 +68,7 @@ async fn with_resource() -> (Rig, v1::Resource) {
     (rig, created)
 }
 
-fn reason(status: &tonic::Status) -> (Code, String) {
+pub(super) fn reason(status: &tonic::Status) -> (Code, String) {
     let details = status.get_error_details();
     (status.code(), details.error_info().map(|info| info.reason.clone()).unwrap_or_default())
 }

@@ -1,5 +1,6 @@
 //! The services over a real connection, before a replica that is played by a function.
 
+mod alternatives;
 mod answers;
 mod availability;
 mod health;
