@@ -6,7 +6,15 @@
 
 #![deny(clippy::float_arithmetic)]
 
+mod arrival;
+mod census;
+mod fair;
+mod flow;
+mod front;
+mod line;
+mod lines;
 mod queue;
+mod turns;
 mod waiter;
 
 pub use self::{

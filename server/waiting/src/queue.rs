@@ -1,42 +1,71 @@
-//! Everybody who waits on this leader.
+//! Everybody who waits on this leader: who comes, who goes, and when to look again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_limiter::{
-    Answer, ClusterTime, Denial, DenialReason, Freed, Label, Limiter, Line, Outcome, Priority, ResourceName,
-    Span,
-};
+use tollgate_limiter::{ClusterTime, Freed, Limiter, RequestId, ResourceName, Span};
 
-use super::{Bound, ConsumerWaiting, Full, Moment, Turn, Waiter, WaiterId, Waiting};
+use super::{
+    Bound, ConsumerWaiting, Full, Moment, Waiter, WaiterId, Waiting,
+    arrival::{Arrival, ArrivedAt},
+    flow::{FlowId, FlowKey},
+    front::Front,
+};
 
 /// Waiters at a time, over all resources: what a leader can hold in memory.
 pub const MAX_WAITERS: usize = 200_000;
 
-/// Who waits, by resource.
+/// Who waits, and in what order. `C` is whom to tell.
 #[derive(Debug)]
 pub struct WaitingQueue<C> {
-    waiters: BTreeMap<WaiterId, Parked<C>>,
+    pub(crate) waiters: BTreeMap<WaiterId, Parked<C>>,
+    pub(crate) fronts: BTreeMap<ResourceName, Front>,
+    /// Those of whom somebody could be looked at or answered.
+    pub(crate) ready: BTreeSet<ResourceName>,
+    /// When something frees by itself.
+    pub(crate) dues: BTreeSet<(ClusterTime, ResourceName)>,
+    /// When patience ends, by the leader's clock.
+    pub(crate) patience: BTreeSet<(Span, WaiterId)>,
+    pub(crate) by_request_id: BTreeSet<(RequestId, WaiterId)>,
+    pub(crate) now: Moment,
+    /// Something has happened since the last turns, or they ended early.
+    pub(crate) is_stirred: bool,
+    /// The resource whose turns ended early; those after it come first.
+    pub(crate) last_served: Option<ResourceName>,
     entered: u64,
-    wakes: BTreeMap<ResourceName, ClusterTime>,
-    now: Moment,
+    flows_formed: u64,
 }
 
+/// One that waits.
 #[derive(Debug)]
-struct Parked<C> {
-    waiter: Waiter<C>,
-    entered_at: Span,
+pub(crate) struct Parked<C> {
+    pub waiter: Waiter<C>,
+    pub arrived_at: ArrivedAt,
+    /// For each of its resources.
+    pub flows: Box<[FlowId]>,
 }
 
 impl<C> Default for WaitingQueue<C> {
     fn default() -> Self {
-        WaitingQueue { waiters: BTreeMap::new(), entered: 0, wakes: BTreeMap::new(), now: Moment::default() }
+        WaitingQueue {
+            waiters: BTreeMap::new(),
+            fronts: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            dues: BTreeSet::new(),
+            patience: BTreeSet::new(),
+            by_request_id: BTreeSet::new(),
+            now: Moment::default(),
+            is_stirred: false,
+            last_served: None,
+            entered: 0,
+            flows_formed: 0,
+        }
     }
 }
 
 impl<C> WaitingQueue<C> {
     /// Whether anybody waits for the resource.
     pub fn has_waiters(&self, resource: &ResourceName) -> bool {
-        self.waiters.values().any(|parked| parked.waiter.acquire.resource == *resource)
+        self.fronts.contains_key(resource)
     }
 
     /// Whether nobody waits for anything.
@@ -44,198 +73,233 @@ impl<C> WaitingQueue<C> {
         self.waiters.is_empty()
     }
 
+    /// How many wait, over all resources.
+    pub fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
     /// Takes in a request. It has its first chance at the next [`take_turns`](Self::take_turns).
     ///
     /// # Errors
     ///
-    /// [`Full`], with the waiter, when as many wait as may. Those without patience are let in all the same.
-    pub fn enter(&mut self, waiter: Waiter<C>, limiter: &Limiter, now: Moment) -> Result<WaiterId, Full<C>> {
+    /// [`Full`], with the waiter, when as many wait as may. Those without patience do not count, and are let in unless the
+    /// leader itself is full.
+    pub fn enter(
+        &mut self,
+        mut waiter: Waiter<C>,
+        limiter: &Limiter,
+        now: Moment,
+    ) -> Result<WaiterId, Full<C>> {
         self.now = now;
         if let Err(bound) = self.check_bounds(&waiter, limiter) {
             return Err(Full { waiter, bound });
         }
         self.entered += 1;
         let id = WaiterId(self.entered);
-        self.touched(&waiter.acquire.resource);
-        self.waiters.insert(id, Parked { waiter, entered_at: now.monotonic });
+        let arrived_at = ArrivedAt::before(now, waiter.waited_for);
+        let choices = waiter.acquire.choices();
+        let flows = choices
+            .map(|alternative| self.join(&mut waiter, alternative, limiter, Arrival { at: arrived_at, id }));
+        let flows = flows.collect();
+        if !waiter.patience.is_zero() {
+            self.patience.insert((now.monotonic + waiter.patience, id));
+        }
+        if let Some(request_id) = &waiter.acquire.request_id {
+            self.by_request_id.insert((request_id.clone(), id));
+        }
+        self.waiters.insert(id, Parked { waiter, arrived_at, flows });
+        self.is_stirred = true;
         Ok(id)
     }
 
     /// Takes a waiter out, who has given up; none if it has left before.
     pub fn leave(&mut self, id: WaiterId) -> Option<Waiter<C>> {
-        let waiter = self.waiters.remove(&id)?.waiter;
-        self.touched(&waiter.acquire.resource);
-        Some(waiter)
+        self.is_stirred = true;
+        self.remove(id).map(|parked| parked.waiter)
     }
 
-    /// Something was given back; ask [`Limiter::freed_by`] before the command is applied, and say it after.
+    /// Something was given back: ask [`Limiter::freed_by`] before the command is applied, and say it here after.
     pub fn freed(&mut self, freed: &Freed) {
-        self.touched(&freed.resource);
+        self.stir(&freed.resource, |front| front.wake(freed));
     }
 
     /// The resource was created, changed or deleted, or something was ordered about it.
     pub fn touched(&mut self, resource: &ResourceName) {
-        self.wakes.insert(resource.clone(), ClusterTime::default());
+        self.stir(resource, |front| front.lines().wake_all());
     }
 
-    /// Whose turn it is now, and whose wait is over: at most `most` go. Of resources that `may_go` says no to, because what
-    /// was proposed for them is still to be applied, nobody goes.
-    pub fn take_turns(
-        &mut self,
-        limiter: &Limiter,
-        now: Moment,
-        may_go: &dyn Fn(&ResourceName) -> bool,
-        most: usize,
-    ) -> Vec<Turn<C>> {
-        self.now = now;
-        let mut turns = Vec::new();
-        let due = self.wakes.iter().filter(|(resource, at)| **at <= now.stamp.cluster && may_go(resource));
-        for resource in due.map(|(resource, _)| resource.clone()).collect::<Vec<_>>() {
-            self.wakes.remove(&resource);
-            self.take_turns_at(&resource, limiter, most, &mut turns);
-        }
-        self.end_patience(limiter, &mut turns);
-        turns
-    }
-
-    /// When to call [`take_turns`](Self::take_turns) at the latest, if nothing happens before: the next capacity that is
-    /// known to return, or the end of somebody's patience.
+    /// When to call [`take_turns`](Self::take_turns) at the latest, if nothing else gives cause to: the next capacity that
+    /// is known to return, or the end of somebody's patience.
     pub fn next_wake(&self) -> Option<Span> {
-        let due = self.wakes.values().min();
-        let due = due.map(|due| self.now.monotonic + due.since(self.now.stamp.cluster));
-        let patience = self.waiters.values().map(|parked| parked.entered_at + parked.waiter.patience).min();
+        if self.is_stirred {
+            return Some(self.now.monotonic);
+        }
+        let Moment { monotonic, stamp } = self.now;
+        let due = self.dues.first().map(|(due, _)| monotonic + due.since(stamp.cluster));
+        let patience = self.patience.first().map(|(end, _)| *end);
         due.into_iter().chain(patience).min()
     }
 
-    /// Who waits for the resource.
+    /// Who waits for the resource, those without patience aside. Takes time in proportion to the flows: it is for people.
     pub fn figures(&self, resource: &ResourceName, now: Moment) -> Waiting {
-        let mut consumers: BTreeMap<Label, ConsumerWaiting> = BTreeMap::new();
-        let waiting = self.waiters.values().filter(|parked| parked.waiter.acquire.resource == *resource);
-        for parked in waiting {
-            let acquire = &parked.waiter.acquire;
-            let consumer = acquire.consumer.clone();
-            let (high, medium, low, oldest) = (0, 0, 0, Span::ZERO);
-            let none = ConsumerWaiting { consumer: consumer.clone(), high, medium, low, oldest };
-            let waiting = consumers.entry(consumer).or_insert(none);
-            match acquire.priority {
-                Priority::High => waiting.high += 1,
-                Priority::Medium => waiting.medium += 1,
-                Priority::Low => waiting.low += 1,
-            }
-            waiting.oldest = waiting.oldest.max(parked.waited(now));
+        let Some(front) = self.fronts.get(resource) else { return Waiting::default() };
+        let mut oldest: BTreeMap<_, Span> = BTreeMap::new();
+        for (key, head) in front.heads() {
+            let waited = oldest.entry(&key.consumer).or_default();
+            *waited = head.at.waited(now).max(*waited);
         }
-        let consumers: Vec<_> = consumers.into_values().collect();
-        Waiting { total: consumers.iter().map(|c| c.high + c.medium + c.low).sum(), consumers }
+        let consumers = front.census.consumers().map(|(consumer, waiting)| ConsumerWaiting {
+            consumer: consumer.clone(),
+            high: waiting.high,
+            medium: waiting.medium,
+            low: waiting.low,
+            oldest: oldest.get(consumer).copied().unwrap_or_default(),
+        });
+        Waiting { total: front.census.total(), consumers: consumers.collect() }
     }
 
-    /// Everybody, when the leadership is lost.
+    /// Everybody, in the order in which they entered, when the leadership is lost.
     pub fn into_waiters(self) -> impl Iterator<Item = Waiter<C>> {
         self.waiters.into_values().map(|parked| parked.waiter)
+    }
+
+    /// Takes a waiter out of wherever it stands.
+    pub(crate) fn remove(&mut self, id: WaiterId) -> Option<Parked<C>> {
+        let parked = self.waiters.remove(&id)?;
+        let Waiter { acquire, waited_for, patience, .. } = &parked.waiter;
+        let arrival = Arrival { at: parked.arrived_at, id };
+        for (alternative, flow) in acquire.choices().zip(&parked.flows) {
+            let Some(choice) = acquire.choice(alternative) else { continue };
+            let Some(front) = self.fronts.get_mut(&choice.resource) else { continue };
+            front.quit(*flow, arrival);
+            match patience.is_zero() {
+                true => drop(front.impatient.remove(&id)),
+                false => front.census.remove(&acquire.consumer, acquire.priority),
+            }
+            self.file(&choice.resource);
+        }
+        let entered_at = parked.arrived_at.entered_at(*waited_for);
+        self.patience.remove(&(entered_at + *patience, id));
+        if let Some(request_id) = &acquire.request_id {
+            self.by_request_id.remove(&(request_id.clone(), id));
+        }
+        Some(parked)
+    }
+
+    /// Files the resource by what is to be done for it next; forgets it when nobody waits.
+    pub(crate) fn file(&mut self, resource: &ResourceName) {
+        let Some(front) = self.fronts.get_mut(resource) else { return };
+        let due = front.next_due();
+        if let Some(before) = front.filed.filter(|before| Some(*before) != due) {
+            self.dues.remove(&(before, resource.clone()));
+        }
+        if let Some(due) = due.filter(|due| front.filed != Some(*due)) {
+            self.dues.insert((due, resource.clone()));
+        }
+        front.filed = due;
+        match front.has_work() {
+            true => self.ready.insert(resource.clone()),
+            false => self.ready.remove(resource),
+        };
+        if front.is_empty() {
+            self.fronts.remove(resource);
+        }
+    }
+
+    /// Forms the flows of a resource anew if its definition is another one by now: what requests draw on is what it says.
+    /// Takes time in proportion to those who wait, once for each change.
+    pub(crate) fn regroup(&mut self, resource: &ResourceName, limiter: &Limiter) {
+        let (queueing, generation) = limiter.queueing(resource).unwrap_or_default();
+        let Some(front) = self.fronts.get_mut(resource) else { return };
+        front.set_time(self.now, queueing.ageing);
+        if front.generation == generation {
+            return;
+        }
+        for (flow, arrival) in front.start_over(generation, self.now, queueing.ageing) {
+            let Some(parked) = self.waiters.get_mut(&arrival.id) else { continue };
+            let Some(alternative) = parked.alternative(flow) else { continue };
+            let acquire = &mut parked.waiter.acquire;
+            let key = flow_key(limiter, acquire, alternative);
+            self.flows_formed += 1;
+            parked.flows[alternative as usize] = front.join(key, arrival, acquire, FlowId(self.flows_formed));
+        }
+        self.file(resource);
+    }
+
+    fn join(
+        &mut self,
+        waiter: &mut Waiter<C>,
+        alternative: u32,
+        limiter: &Limiter,
+        arrival: Arrival,
+    ) -> FlowId {
+        let choice = waiter.acquire.choice(alternative);
+        let resource =
+            choice.map_or_else(|| waiter.acquire.resource.clone(), |choice| choice.resource.clone());
+        let (queueing, generation) = limiter.queueing(&resource).unwrap_or_default();
+        self.regroup(&resource, limiter);
+        self.flows_formed += 1;
+        let fresh = FlowId(self.flows_formed);
+        let key = flow_key(limiter, &waiter.acquire, alternative);
+        let now = self.now;
+        let front = self.fronts.entry(resource.clone());
+        let front = front.or_insert_with(|| Front::new(generation, now, queueing.ageing));
+        let flow = front.join(key, arrival, &mut waiter.acquire, fresh);
+        match waiter.patience.is_zero() {
+            true => drop(front.impatient.insert(arrival.id)),
+            false => front.census.add(&waiter.acquire.consumer, waiter.acquire.priority),
+        }
+        self.file(&resource);
+        flow
+    }
+
+    fn stir(&mut self, resource: &ResourceName, wake: impl FnOnce(&mut Front)) {
+        if let Some(front) = self.fronts.get_mut(resource) {
+            wake(front);
+            self.is_stirred = true;
+            self.file(resource);
+        }
     }
 
     fn check_bounds(&self, waiter: &Waiter<C>, limiter: &Limiter) -> Result<(), Bound> {
         if self.waiters.len() >= MAX_WAITERS {
             return Err(Bound::Leader);
         }
-        let (resource, consumer) = (&waiter.acquire.resource, &waiter.acquire.consumer);
-        let Some((queueing, _)) = limiter.queueing(resource).filter(|_| !waiter.patience.is_zero()) else {
+        if waiter.patience.is_zero() {
             return Ok(());
-        };
-        let waiting = self.figures(resource, self.now);
-        if waiting.total >= u64::from(queueing.max_waiters) {
-            return Err(Bound::Resource { resource: resource.clone(), max: queueing.max_waiters });
         }
-        let own = waiting.consumers.iter().find(|waiting| waiting.consumer == *consumer);
-        let max = queueing.max_waiters_per_consumer;
-        if own.is_some_and(|own| own.high + own.medium + own.low >= u64::from(max)) {
-            return Err(Bound::Consumer { resource: resource.clone(), consumer: consumer.clone(), max });
+        let acquire = &waiter.acquire;
+        for choice in acquire.choices().filter_map(|alternative| acquire.choice(alternative)) {
+            let resource = &choice.resource;
+            let (Some((queueing, _)), Some(front)) = (limiter.queueing(resource), self.fronts.get(resource))
+            else {
+                continue;
+            };
+            let max = queueing.max_waiters;
+            if front.census.total() >= u64::from(max) {
+                return Err(Bound::Resource { resource: resource.clone(), max });
+            }
+            let (consumer, max) = (&acquire.consumer, queueing.max_waiters_per_consumer);
+            if front.census.of_consumer(consumer) >= u64::from(max) {
+                let (resource, consumer) = (resource.clone(), consumer.clone());
+                return Err(Bound::Consumer { resource, consumer, max });
+            }
         }
         Ok(())
-    }
-
-    fn take_turns_at(
-        &mut self,
-        resource: &ResourceName,
-        limiter: &Limiter,
-        most: usize,
-        turns: &mut Vec<Turn<C>>,
-    ) {
-        let now = self.now;
-        let Some(mut rehearsal) = limiter.rehearse(resource) else { return };
-        let mut held: BTreeSet<Line> = BTreeSet::new();
-        for id in self.in_order(resource) {
-            if turns.len() >= most {
-                return self.touched(resource);
-            }
-            let Some(parked) = self.waiters.get(&id) else { continue };
-            let acquire = &parked.waiter.acquire;
-            match rehearsal.prospect(now.stamp, acquire, 0) {
-                Err(rejection) => turns.extend(self.done(id, Err(rejection))),
-                Ok(Err(denial)) => {
-                    let obstacle = rehearsal.obstacle(&denial, acquire);
-                    held.insert(obstacle.line);
-                    if let Some(frees_in) = obstacle.frees_in {
-                        let at = now.stamp.after(frees_in).cluster;
-                        let wake = self.wakes.entry(resource.clone()).or_insert(at);
-                        *wake = at.min(*wake);
-                    }
-                }
-                Ok(Ok(passages)) if passages.iter().any(|passage| held.contains(&passage.line)) => {}
-                Ok(Ok(_)) => {
-                    let answer = rehearsal.rehearse_acquire(now.stamp, acquire, 0);
-                    match answer {
-                        Err(rejection) => turns.extend(self.done(id, Err(rejection))),
-                        Ok(_) => turns.extend(self.waiters.remove(&id).map(|parked| Turn::Go {
-                            waited: parked.waited(now),
-                            waiter: parked.waiter,
-                            alternative: 0,
-                        })),
-                    }
-                }
-            }
-        }
-    }
-
-    fn in_order(&self, resource: &ResourceName) -> Vec<WaiterId> {
-        let waiting = self.waiters.iter().filter(|(_, parked)| parked.waiter.acquire.resource == *resource);
-        let mut order: Vec<_> = waiting
-            .map(|(id, parked)| {
-                let rank = std::cmp::Reverse((parked.waiter.acquire.priority, parked.waited(self.now)));
-                (rank, *id)
-            })
-            .collect();
-        order.sort_unstable();
-        order.into_iter().map(|(_, id)| id).collect()
-    }
-
-    fn end_patience(&mut self, limiter: &Limiter, turns: &mut Vec<Turn<C>>) {
-        let now = self.now;
-        let is_over = |parked: &Parked<C>| parked.entered_at + parked.waiter.patience <= now.monotonic;
-        let over = self.waiters.iter().filter(|(_, parked)| is_over(parked));
-        for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(parked) = self.waiters.get(&id) else { continue };
-            let answer = limiter.refusal(now.stamp, &parked.waiter.acquire).unwrap_or_else(|| {
-                let (reason, retry_after) = (DenialReason::OthersWait, Some(Span::from_millis(1)));
-                Ok(Outcome::Denied(Denial {
-                    limit: None,
-                    exhausted: vec![],
-                    retry_after,
-                    reason,
-                    alternative: 0,
-                }))
-            });
-            turns.extend(self.done(id, answer));
-        }
-    }
-
-    fn done(&mut self, id: WaiterId, answer: Answer) -> Option<Turn<C>> {
-        let parked = self.waiters.remove(&id)?;
-        Some(Turn::Done { waited: parked.waited(self.now), waiter: parked.waiter, answer })
     }
 }
 
 impl<C> Parked<C> {
-    fn waited(&self, now: Moment) -> Span {
-        Span(now.monotonic.0.saturating_sub(self.entered_at.0)) + self.waiter.waited_for
+    /// Which of the request's resources the flow is for.
+    pub fn alternative(&self, flow: FlowId) -> Option<u32> {
+        (0..).zip(&self.flows).find(|(_, other)| **other == flow).map(|(alternative, _)| alternative)
+    }
+}
+
+fn flow_key(limiter: &Limiter, acquire: &tollgate_limiter::Acquire, alternative: u32) -> FlowKey {
+    FlowKey {
+        priority: acquire.priority,
+        consumer: acquire.consumer.clone(),
+        signature: limiter.signature(acquire, alternative),
     }
 }

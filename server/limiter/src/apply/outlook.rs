@@ -64,6 +64,13 @@ pub struct Signature {
     counters: Box<[(u16, Label)]>,
 }
 
+impl Signature {
+    /// Whether one of the resource's keys is asked for.
+    pub fn pins_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+}
+
 /// What the end of a permit frees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freed {

@@ -1,0 +1,245 @@
+//! Who waits for one resource: flows, and the lines that they stand in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tollgate_limiter::{Acquire, ClusterTime, Freed, Line, Obstacle, Passage, Span};
+
+use super::{
+    Moment, WaiterId,
+    arrival::Arrival,
+    census::Census,
+    flow::{Flow, FlowId, FlowKey, Texts},
+    line::{Comer, Next},
+    lines::{Lines, Task},
+};
+
+/// An aged waiter that comes from one line to another which frees within this time keeps its place at both.
+const HOLDS_FOR: Span = Span::from_secs(1);
+
+/// One resource's.
+#[derive(Debug)]
+pub(crate) struct Front {
+    /// Of the definition that the flows were formed by.
+    pub generation: u64,
+    pub census: Census,
+    /// Those without patience that have not had their turn here.
+    pub impatient: BTreeSet<WaiterId>,
+    /// When the queue knows it to be due.
+    pub filed: Option<ClusterTime>,
+    lines: Lines,
+    flows: BTreeMap<FlowId, Flow>,
+    by_key: BTreeMap<Arc<FlowKey>, FlowId>,
+}
+
+/// One that might go.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub flow: FlowId,
+    pub arrival: Arrival,
+    pub key: Arc<FlowKey>,
+    /// Where it stands; absent at the door.
+    from: Option<Line>,
+    is_aged: bool,
+}
+
+impl Front {
+    pub fn new(generation: u64, now: Moment, ageing: Span) -> Front {
+        Front {
+            generation,
+            census: Census::default(),
+            impatient: BTreeSet::new(),
+            filed: None,
+            lines: Lines::new(now, ageing),
+            flows: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// Whether anybody could be looked at or answered now.
+    pub fn has_work(&self) -> bool {
+        self.lines.has_tasks() || !self.impatient.is_empty()
+    }
+
+    pub fn set_time(&mut self, now: Moment, ageing: Span) {
+        self.lines.set_time(now, ageing);
+    }
+
+    /// The lines, to be woken.
+    pub fn lines(&mut self) -> &mut Lines {
+        &mut self.lines
+    }
+
+    /// When a line frees by itself.
+    pub fn next_due(&self) -> Option<ClusterTime> {
+        self.lines.next_due()
+    }
+
+    /// Forgets all flows and lines; those who wait are returned by arrival, each with the flow that it was in.
+    pub fn start_over(&mut self, generation: u64, now: Moment, ageing: Span) -> Vec<(FlowId, Arrival)> {
+        let flows = std::mem::take(&mut self.flows).into_iter();
+        let members = flows.flat_map(|(id, flow)| flow.members.into_iter().map(move |arrival| (id, arrival)));
+        let mut members: Vec<_> = members.collect();
+        members.sort_unstable_by_key(|(_, arrival)| *arrival);
+        (self.generation, self.lines) = (generation, Lines::new(now, ageing));
+        self.by_key.clear();
+        members
+    }
+
+    /// The heads of flows, each with its consumer: of each consumer the oldest is among them.
+    pub fn heads(&self) -> impl Iterator<Item = (&FlowKey, Arrival)> {
+        self.flows.values().filter_map(|flow| Some((&*flow.key, flow.head()?)))
+    }
+
+    /// A request joins the flow of that key; a new one, named `fresh`, if there is none. Says which.
+    pub fn join(&mut self, key: FlowKey, arrival: Arrival, acquire: &mut Acquire, fresh: FlowId) -> FlowId {
+        if let Some(&id) = self.by_key.get(&key)
+            && let Some(flow) = self.flows.get_mut(&id)
+        {
+            flow.texts.lend(acquire);
+            let before = flow.head();
+            flow.members.insert(arrival);
+            self.follow_head(id, before);
+            return id;
+        }
+        let (key, texts) = (Arc::new(key), Texts::of(acquire));
+        self.lines.knock(fresh, &key, arrival);
+        self.by_key.insert(key.clone(), fresh);
+        self.flows.insert(fresh, Flow { key, members: [arrival].into(), stands: None, texts });
+        fresh
+    }
+
+    /// A request leaves its flow, for whatever reason.
+    pub fn quit(&mut self, id: FlowId, arrival: Arrival) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let before = flow.head();
+        flow.members.remove(&arrival);
+        self.follow_head(id, before);
+    }
+
+    /// The one to look at next.
+    pub fn take_candidate(&mut self) -> Option<Candidate> {
+        loop {
+            let (flow, from, is_aged) = match self.lines.take_task()? {
+                Task::Door(flow) => (flow, None, false),
+                Task::Line(line) => {
+                    let Some(next) = self.lines.next(&line) else { continue };
+                    (next.flow, Some(line), next.is_aged)
+                }
+            };
+            let Some(Flow { key, members, .. }) = self.flows.get(&flow) else { continue };
+            let Some(arrival) = members.first().copied() else { continue };
+            return Some(Candidate { flow, arrival, key: key.clone(), from, is_aged });
+        }
+    }
+
+    /// The limiter has denied the candidate: it stands before the obstacle.
+    pub fn stop(&mut self, candidate: &Candidate, obstacle: Obstacle) {
+        let Obstacle { line, frees_in } = obstacle;
+        let is_soon = frees_in.is_some_and(|span| span <= HOLDS_FOR);
+        match &candidate.from {
+            Some(from) if candidate.is_aged && is_soon => {
+                if *from != line || self.lines.holds(candidate.arrival) {
+                    self.lines.hold(candidate.as_next(), from, &line);
+                }
+            }
+            _ => self.lines.let_go(candidate.arrival),
+        }
+        self.stand(candidate, &line, frees_in);
+    }
+
+    /// Of the lines that the candidate would pass, the first in which somebody is to go before it.
+    pub fn blocked_at<'a>(&self, candidate: &Candidate, passages: &'a [Passage]) -> Option<&'a Line> {
+        let is_blocked = |line: &&Line| self.lines.is_before(line, candidate.as_comer(), candidate.is_aged);
+        passages.iter().map(|passage| &passage.line).find(is_blocked)
+    }
+
+    /// The candidate goes after others that stand in the line.
+    pub fn give_way(&mut self, candidate: &Candidate, line: &Line, passages: &[Passage]) {
+        let due = self.lines.due_in(line);
+        // One that any key would do does not line up for the key that it would get now: by then it may be another.
+        let is_home = |other: &&Line| match (*other, line) {
+            (
+                Line::Limit { limit, scope_value, budget },
+                Line::Limit { limit: same_limit, budget: same_budget, .. },
+            ) => scope_value.is_empty() && (limit, budget) == (same_limit, same_budget),
+            _ => false,
+        };
+        let mut lines = passages.iter().map(|passage| &passage.line);
+        let home = if candidate.key.signature.pins_key() { None } else { lines.find(is_home) };
+        self.stand(candidate, home.unwrap_or(line), due);
+    }
+
+    /// The candidate gets a permit, and is charged for it wherever it passes. It is still to leave its flow.
+    pub fn pass(&mut self, candidate: &Candidate, passages: &[Passage], weight: u32) {
+        let comer = candidate.as_comer();
+        for Passage { line, amount } in passages {
+            self.lines.pass(line, comer, *amount, weight);
+        }
+        if let Some(gate @ Line::Gate { .. }) = &candidate.from {
+            self.lines.pass(gate, comer, 1, weight);
+        }
+    }
+
+    /// Where the flow stands, and how long until that line is looked at by itself.
+    pub fn standing(&self, id: FlowId) -> (Option<&Line>, Option<Span>) {
+        let line = self.flows.get(&id).and_then(|flow| flow.stands.as_ref());
+        (line, line.and_then(|line| self.lines.due_in(line)))
+    }
+
+    /// Something was given back.
+    pub fn wake(&mut self, freed: &Freed) {
+        freed.counters.iter().for_each(|(limit, scope_value)| self.lines.wake(limit, scope_value));
+    }
+
+    fn stand(&mut self, candidate: &Candidate, line: &Line, frees_in: Option<Span>) {
+        let Some(flow) = self.flows.get_mut(&candidate.flow) else { return };
+        if candidate.from.as_ref() != Some(line) {
+            flow.stands = Some(line.clone());
+            if let Some(from) = &candidate.from {
+                self.lines.leave(from, &candidate.key, candidate.arrival);
+            }
+            self.lines.stand(line, candidate.as_comer());
+        }
+        match self.lines.next(line).is_some_and(|next| next.flow == candidate.flow) {
+            true => self.lines.settle(line, frees_in),
+            false => self.lines.check(line),
+        }
+    }
+
+    /// Files the flow by its head, which may have changed; drops it when it has none.
+    fn follow_head(&mut self, id: FlowId, before: Option<Arrival>) {
+        let Some(flow) = self.flows.get(&id) else { return };
+        let (key, head) = (flow.key.clone(), flow.head());
+        let (Some(before), true) = (before, before != head) else { return };
+        match (&flow.stands, head) {
+            (Some(line), Some(head)) => self.lines.follow(line, &key, before, head),
+            (Some(line), None) => self.lines.leave(line, &key, before),
+            (None, _) => {
+                self.lines.withdraw(id, &key, before);
+                head.into_iter().for_each(|head| self.lines.knock(id, &key, head));
+            }
+        }
+        self.lines.let_go(before);
+        if head.is_none() {
+            self.flows.remove(&id);
+            self.by_key.remove(&key);
+        }
+    }
+}
+
+impl Candidate {
+    fn as_comer(&self) -> Comer<'_> {
+        Comer { flow: self.flow, key: &self.key, arrival: self.arrival, is_new: self.from.is_none() }
+    }
+
+    fn as_next(&self) -> Next {
+        Next { flow: self.flow, priority: self.key.priority, arrival: self.arrival, is_aged: true }
+    }
+}
