@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use tollgate_limiter::{Acquire, Label, Line, Priority, ResourceName, Signature};
+use tollgate_limiter::{Acquire, Label, Line, Priority, ResourceName, Signature, Span};
 
 use super::arrival::Arrival;
 
@@ -28,6 +28,8 @@ pub(crate) struct Flow {
     pub members: BTreeSet<Arrival>,
     /// Where its head stands; absent while it is at the door, to be looked at for the first time.
     pub stands: Option<Line>,
+    /// Since when its head stands there, by the leader's clock.
+    pub since: Span,
     pub texts: Texts,
 }
 

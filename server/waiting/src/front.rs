@@ -16,7 +16,9 @@ use super::{
     lines::{Lines, Task},
 };
 
-/// An aged waiter that comes from one line to another which frees within this time keeps its place at both.
+/// An aged waiter that comes from one line to another keeps its place at both if the other frees within this time, or
+/// within the time that it has stood at the first. Where two limits hold it by turns, it does so at the second at the latest;
+/// and no limit lies idle for its sake for longer than it has waited for it.
 const HOLDS_FOR: Span = Span::from_secs(1);
 
 /// One resource's.
@@ -111,7 +113,8 @@ impl Front {
         let (key, texts) = (Arc::new(key), Texts::of(acquire));
         self.lines.knock(fresh, &key, arrival);
         self.by_key.insert(key.clone(), fresh);
-        self.flows.insert(fresh, Flow { key, members: [arrival].into(), stands: None, texts });
+        self.flows
+            .insert(fresh, Flow { key, members: [arrival].into(), stands: None, since: Span::ZERO, texts });
         fresh
     }
 
@@ -142,7 +145,10 @@ impl Front {
     /// The limiter has denied the candidate: it stands before the obstacle.
     pub fn stop(&mut self, candidate: &Candidate, obstacle: Obstacle) {
         let Obstacle { line, frees_in } = obstacle;
-        let is_soon = frees_in.is_some_and(|span| span <= HOLDS_FOR);
+        let now = self.lines.now().monotonic;
+        let since = self.flows.get(&candidate.flow).map_or(now, |flow| flow.since);
+        let stood = Span(now.0.saturating_sub(since.0));
+        let is_soon = frees_in.is_some_and(|span| span <= HOLDS_FOR.max(stood));
         match &candidate.from {
             Some(from) if candidate.is_aged && is_soon => {
                 if *from != line || self.lines.holds(candidate.arrival) {
@@ -201,7 +207,7 @@ impl Front {
     fn stand(&mut self, candidate: &Candidate, line: &Line, frees_in: Option<Span>) {
         let Some(flow) = self.flows.get_mut(&candidate.flow) else { return };
         if candidate.from.as_ref() != Some(line) {
-            flow.stands = Some(line.clone());
+            (flow.stands, flow.since) = (Some(line.clone()), self.lines.now().monotonic);
             if let Some(from) = &candidate.from {
                 self.lines.leave(from, &candidate.key, candidate.arrival);
             }
@@ -215,9 +221,10 @@ impl Front {
 
     /// Files the flow by its head, which may have changed; drops it when it has none.
     fn follow_head(&mut self, id: FlowId, before: Option<Arrival>) {
-        let Some(flow) = self.flows.get(&id) else { return };
+        let Some(flow) = self.flows.get_mut(&id) else { return };
         let (key, head) = (flow.key.clone(), flow.head());
         let (Some(before), true) = (before, before != head) else { return };
+        flow.since = self.lines.now().monotonic;
         match (&flow.stands, head) {
             (Some(line), Some(head)) => self.lines.follow(line, &key, before, head),
             (Some(line), None) => self.lines.leave(line, &key, before),

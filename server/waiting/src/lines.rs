@@ -15,8 +15,9 @@ use super::{
     line::{Comer, Next, Standing},
 };
 
-/// Lines in which nobody stands, and of which it is remembered who has had how much; beyond it, the one that was left first
-/// is forgotten. A resource whose limits bind by turns is fair only if what was had at one is not forgotten meanwhile.
+/// Lines in which nobody stands, and of which it is remembered who has had how much; beyond it, the one that was passed last
+/// the longest ago is forgotten. Where limits bind by turns, shares are fair only if what was had at one is not forgotten
+/// while another binds.
 const DESERTED_MAX: usize = 256;
 
 /// The lines of one resource.
@@ -79,6 +80,10 @@ impl Lines {
     /// It is later.
     pub fn set_time(&mut self, now: Moment, ageing: Span) {
         (self.now, self.aged) = (now, ArrivedAt::before(now, ageing));
+    }
+
+    pub fn now(&self) -> Moment {
+        self.now
     }
 
     /// Takes out what is to be looked at first.
@@ -159,11 +164,14 @@ impl Lines {
             && self.lines.get(line).is_some_and(|watched| watched.standing.is_before(comer, aged))
     }
 
-    /// The comer gets a permit for which it passes the line.
+    /// The comer gets a permit for which it passes the line. Also where nobody stands, because somebody may come to.
     pub fn pass(&mut self, line: &Line, comer: Comer, amount: u64, weight: u32) {
         let aged = self.aged;
-        let Some(watched) = self.lines.get_mut(line) else { return };
+        let watched = self.lines.entry(line.clone()).or_default();
         watched.standing.pass(comer, amount, weight, aged);
+        if watched.standing.is_empty() {
+            self.desert(line);
+        }
         self.check(line);
         self.check_any_key(line);
     }
@@ -298,10 +306,13 @@ impl Lines {
         }
     }
 
+    /// Nobody stands in the line: it is the last of those to be forgotten.
     fn desert(&mut self, line: &Line) {
         let Some(watched) = self.lines.get_mut(line) else { return };
         self.desertions += 1;
-        watched.deserted = Some(self.desertions);
+        if let Some(before) = watched.deserted.replace(self.desertions) {
+            self.deserted.remove(&(before, line.clone()));
+        }
         self.deserted.insert((self.desertions, line.clone()));
         if self.deserted.len() > DESERTED_MAX
             && let Some((_, first)) = self.deserted.pop_first()

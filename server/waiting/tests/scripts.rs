@@ -1,0 +1,47 @@
+//! Golden scripts: one rule a file, told as a story and named by what it claims. `UPDATE_GOLDENFILES=1 cargo test` writes
+//! what the queue does now below each `---`; read the difference before you keep it.
+
+mod language;
+
+macro_rules! scripts {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() -> std::io::Result<()> {
+            goldenscript::run(&mut language::Script::default(), concat!("tests/scripts/", stringify!($name)))
+        })*
+
+        #[test]
+        fn every_script_is_run() -> std::io::Result<()> {
+            for file in std::fs::read_dir("tests/scripts")? {
+                let name = file?.file_name();
+                assert!([$(stringify!($name)),*].iter().any(|listed| name == *listed), "{name:?} is not listed");
+            }
+            Ok(())
+        }
+    };
+}
+
+scripts! {
+    a_cancelled_head_wakes_the_next
+    a_changed_definition_is_waited_by
+    a_full_queue_turns_away
+    a_grant_that_nobody_received_goes_to_the_next
+    a_newcomer_does_not_overtake
+    a_pause_is_waited_out
+    a_retry_keeps_its_turn
+    a_small_request_does_not_starve_a_large_one
+    a_wait_ends_with_patience
+    any_key_or_one
+    equal_consumers_share_equally_by_cost
+    high_priority_goes_first
+    idle_time_earns_nothing
+    limits_that_bind_by_turns_share_fairly
+    nobody_goes_while_a_proposal_is_on_its_way
+    search_does_not_hold_others
+    shadow_limits_hold_nobody
+    slots_and_bucket_free_at_the_exact_moment
+    the_oldest_has_every_fourth_permit
+    the_first_alternative_that_frees
+    twins_go_together
+    two_limits_that_are_never_free_together
+}
