@@ -25,8 +25,15 @@ pub struct DenialLabels {
     pub resource: String,
     /// The limit that binds; empty where limits are not the reason.
     pub limit: String,
-    /// Why: `limit_exhausted`, `paused` or `key_unavailable`.
+    /// Why: `limit_exhausted`, `paused`, `key_unavailable`, `budget_exhausted` or `others_wait`.
     pub reason: &'static str,
+}
+
+/// How waits end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WaitLabels {
+    /// `granted`, `denied`, `rejected` or `cancelled`.
+    pub outcome: &'static str,
 }
 
 /// How calls end, by gRPC method and status code.
@@ -61,6 +68,12 @@ pub struct Metrics {
     pub replays: Counter,
     /// Requests denied, by the reason and the limit that binds.
     pub denials: Family<DenialLabels, Counter>,
+    /// Requests that wait for their turn.
+    pub waiting: Family<ResourceLabels, Gauge>,
+    /// How long requests waited for their turn, those that were not decided at once.
+    pub wait_seconds: Family<WaitLabels, Histogram>,
+    /// Requests refused because as many waited as may.
+    pub queue_full: Family<ResourceLabels, Counter>,
     /// Grants given back because nobody was left to receive them.
     pub grants_undelivered: Counter,
     /// Permits that a client ended, by how the vendor call went.
@@ -107,6 +120,11 @@ impl Metrics {
             grants: Family::default(),
             replays: Counter::default(),
             denials: Family::default(),
+            waiting: Family::default(),
+            wait_seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.001, 2.0, 23))
+            }),
+            queue_full: Family::default(),
             grants_undelivered: Counter::default(),
             releases: Family::default(),
             feedback: Family::default(),
@@ -131,6 +149,14 @@ impl Metrics {
         registry.register("grants", "Permits granted, without replays", m.grants);
         registry.register("replays", "Permits returned again to a retry", m.replays);
         registry.register("denials", "Requests denied, by the reason and the limit that binds", m.denials);
+        registry.register("waiting", "Requests that wait for their turn", m.waiting);
+        registry.register_with_unit(
+            "wait",
+            "Waits for a turn, of requests that were not decided at once",
+            Unit::Seconds,
+            m.wait_seconds,
+        );
+        registry.register("queue_full", "Requests refused because as many waited as may", m.queue_full);
         registry.register(
             "grants_undelivered",
             "Grants given back: nobody was left to receive them",

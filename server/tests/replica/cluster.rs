@@ -54,12 +54,20 @@ struct Node {
     // On top of what a write takes anyway.
     write_delay_ms: u64,
     ended: Option<Result<(), Fatal>>,
+    // The next planned wake, if any.
+    wakes_at_ms: Option<u64>,
 }
 
 /// Something that will happen to a node, unless its process or its network prevents it.
 enum Planned {
     Tick(Process),
-    Arrival { from: NodeId, to: NodeId, event: Box<PeerEvent> },
+    /// Somebody's turn may have come.
+    Wake(Process),
+    Arrival {
+        from: NodeId,
+        to: NodeId,
+        event: Box<PeerEvent>,
+    },
     Persisted(Process, u64),
     SnapshotSaved(Process, u64),
 }
@@ -110,6 +118,7 @@ impl Cluster {
             wall_error_ms: 0,
             write_delay_ms: 0,
             ended: None,
+            wakes_at_ms: None,
         };
         self.nodes.insert(id, node);
         self.restart(id);
@@ -131,6 +140,7 @@ impl Cluster {
         node.life += 1;
         node.started_ms = now_ms;
         node.ended = None;
+        node.wakes_at_ms = None;
         let process = Process { id, life: node.life };
         self.plan(first_tick, Planned::Tick(process));
     }
@@ -203,6 +213,12 @@ impl Cluster {
     /// Nobody waits for this reply any more.
     pub fn abandon(&mut self, number: CallNumber) {
         self.abandoned.insert(number);
+    }
+
+    /// The client takes its call back: nobody waits for the reply, and the node is told.
+    pub fn cancel(&mut self, id: NodeId, number: CallNumber) {
+        self.abandon(number);
+        self.handle(id, Event::Cancelled(number));
     }
 
     /// The reply to a call, if it has come.
@@ -322,6 +338,10 @@ impl Cluster {
                 self.plan(TICK_MS, Planned::Tick(process));
                 self.handle(process.id, Event::Tick);
             }
+            Planned::Wake(process) if self.lives(process) => {
+                self.node_mut(process.id).wakes_at_ms = None;
+                self.flush(process.id);
+            }
             Planned::Arrival { from, to, event } if !self.severed.contains(&(from, to)) => {
                 self.handle(to, Event::Peer(*event));
             }
@@ -344,9 +364,31 @@ impl Cluster {
         }
         let now = self.reading(id);
         let Some(replica) = self.node_mut(id).replica.as_mut() else { return };
-        match replica.handle(event, now).and_then(|()| replica.flush(now)) {
+        match replica.handle(event, now) {
+            Ok(()) => self.flush(id),
+            Err(fatal) => self.end(id, Err(fatal)),
+        }
+    }
+
+    fn flush(&mut self, id: NodeId) {
+        let now = self.reading(id);
+        let Some(replica) = self.node_mut(id).replica.as_mut() else { return };
+        match replica.flush(now) {
             Ok(effects) => effects.into_iter().for_each(|effect| self.perform(id, effect)),
             Err(fatal) => self.end(id, Err(fatal)),
+        }
+        self.plan_wake(id);
+    }
+
+    /// As the driver's timer: to the millisecond, never too early.
+    fn plan_wake(&mut self, id: NodeId) {
+        let node = &self.nodes[&id];
+        let Some(wake) = node.replica.as_ref().and_then(Replica::next_wake) else { return };
+        let at_ms = (node.started_ms + wake.as_nanos().div_ceil(1_000_000)).max(self.now_ms);
+        let process = Process { id, life: node.life };
+        if node.wakes_at_ms.is_none_or(|planned| at_ms < planned) {
+            self.node_mut(id).wakes_at_ms = Some(at_ms);
+            self.plan(at_ms - self.now_ms, Planned::Wake(process));
         }
     }
 
@@ -377,7 +419,7 @@ impl Cluster {
                     self.send(id, to, 1, beat);
                 }
             }
-            Effect::Committed { .. } | Effect::Members(_) => {}
+            Effect::Committed { .. } | Effect::GaveUp { .. } | Effect::Members(_) => {}
             Effect::Stopped => self.end(id, Ok(())),
         }
     }

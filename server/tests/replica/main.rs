@@ -12,6 +12,7 @@ mod grants;
 mod members;
 mod messages;
 mod time;
+mod waiting;
 mod words;
 
 /// Runs a test with several seeds.

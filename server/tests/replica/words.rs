@@ -3,22 +3,33 @@
 use std::collections::BTreeMap;
 
 use tollgate_limiter::*;
-use tollgate_server::raft::call::{Call, Query, Reply};
+use tollgate_server::raft::call::{Call, Query, Reply, Wait};
 
 pub const LEASE: Span = Span::from_secs(60);
 
 /// A resource with so many slots, and nothing else.
 pub fn create(slots: u32) -> Call {
-    let kind = LimitKind::Concurrency(Concurrency {
-        slots,
-        lease_default: LEASE,
-        lease_max: LEASE,
-        grace: Span::ZERO,
-        counts_after: Span::ZERO,
-        quarantine: Span::ZERO,
-    });
+    command(Command::CreateResource(with_slots(slots)))
+}
+
+pub fn with_slots(slots: u32) -> Resource {
+    with_limit(
+        "slots",
+        LimitKind::Concurrency(Concurrency {
+            slots,
+            lease_default: LEASE,
+            lease_max: LEASE,
+            grace: Span::ZERO,
+            counts_after: Span::ZERO,
+            quarantine: Span::ZERO,
+        }),
+    )
+}
+
+/// A resource with one limit.
+pub fn with_limit(name: &str, kind: LimitKind) -> Resource {
     let limit = Limit {
-        name: LimitName::new("slots").unwrap(),
+        name: LimitName::new(name).unwrap(),
         operations: Vec::new(),
         dimension: None,
         scope: Scope::Resource,
@@ -26,7 +37,7 @@ pub fn create(slots: u32) -> Call {
         shadow: false,
         kind,
     };
-    command(Command::CreateResource(Resource {
+    Resource {
         name: resource(),
         limits: vec![limit],
         keys: Vec::new(),
@@ -35,7 +46,7 @@ pub fn create(slots: u32) -> Call {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing::default(),
-    }))
+    }
 }
 
 /// The first try of a request; without an id if it is empty.
@@ -44,7 +55,23 @@ pub fn acquire(request_id: &str) -> Call {
 }
 
 pub fn acquire_attempt(request_id: &str, attempt: u32) -> Call {
-    let command = Command::Acquire(Acquire {
+    Call::Command { command: Command::Acquire(request(request_id)), attempt, wait: None }
+}
+
+/// A request that may wait for so long.
+pub fn waiting(request_id: &str, max_wait_ms: u64) -> Call {
+    waiting_again(request_id, 1, max_wait_ms, 0)
+}
+
+/// A later try of a request that has waited.
+pub fn waiting_again(request_id: &str, attempt: u32, max_wait_ms: u64, waited_for_ms: u64) -> Call {
+    let (max_wait, waited_for) = (Span::from_millis(max_wait_ms), Span::from_millis(waited_for_ms));
+    let command = Command::Acquire(request(request_id));
+    Call::Command { command, attempt, wait: Some(Wait { max_wait, waited_for }) }
+}
+
+fn request(request_id: &str) -> Acquire {
+    Acquire {
         resource: resource(),
         operation: Label::default(),
         cost: 1,
@@ -56,8 +83,24 @@ pub fn acquire_attempt(request_id: &str, attempt: u32) -> Call {
         lease: None,
         request_id: RequestId::new(request_id).ok(),
         alternatives: vec![],
-    });
-    Call::Command { command, attempt, wait: None }
+    }
+}
+
+/// The same call for another priority, consumer or cost.
+pub fn with(mut call: Call, change: impl FnOnce(&mut Acquire)) -> Call {
+    if let Call::Command { command: Command::Acquire(acquire), .. } = &mut call {
+        change(acquire);
+    }
+    call
+}
+
+pub fn release(permit: PermitId) -> Call {
+    command(Command::Release(Release {
+        permit,
+        outcome: Default::default(),
+        cost: None,
+        amounts: Default::default(),
+    }))
 }
 
 pub fn command(command: Command) -> Call {

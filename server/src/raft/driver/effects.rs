@@ -3,23 +3,23 @@
 use std::{sync::Arc, thread};
 
 use tokio::sync::{mpsc::UnboundedSender, watch};
-use tollgate_limiter::{Answer, CallOutcome, DenialReason, Outcome, PermitId};
+use tollgate_limiter::PermitId;
 
 use crate::{
-    metrics::{DenialLabels, Metrics, OutcomeLabels, ResourceLabels},
+    metrics::Metrics,
     storage::snapshot_file::{SnapshotFiles, seal},
 };
 
 use super::{
     super::{
-        call::Reply,
+        call::{Refusal, Reply},
         door::Status,
         fatal::Fatal,
         log_writer::Stored,
         machine::Machine,
         members::NodeId,
         peers::Peers,
-        replica::{About, Effect, Replica},
+        replica::{Effect, Replica},
     },
     Batches, Caller, news,
 };
@@ -61,8 +61,10 @@ impl Effects {
             Effect::Write(batch) => self.batches.send(batch).map_err(|_| Fatal::LogWriterGone)?,
             Effect::TakeSnapshot(machine) => self.take_snapshot(*machine)?,
             Effect::Reply { caller, result, about } => {
-                if let Ok(Reply::Answer { answer, .. }) = &result {
-                    self.count(answer, &about);
+                match &result {
+                    Ok(Reply::Answer { answer, waited }) => self.metrics.count(answer, *waited, &about),
+                    Err(Refusal::QueueFull { .. }) => self.metrics.count_queue_full(&about),
+                    _ => {}
                 }
                 if let Err(Ok(reply)) = caller.send(result)
                     && let Some(permit) = reply.permit_to_give_back()
@@ -71,6 +73,7 @@ impl Effects {
                     undelivered.push(permit);
                 }
             }
+            Effect::GaveUp { after } => self.metrics.observe_wait("cancelled", after),
             Effect::Committed { commands, after } => {
                 self.metrics.commands_per_entry.observe(commands as f64);
                 self.metrics.commit_seconds.observe(after.as_nanos() as f64 / 1e9);
@@ -125,30 +128,6 @@ impl Effects {
         });
     }
 
-    fn count(&self, answer: &Answer, about: &About) {
-        match (answer, about) {
-            (Ok(Outcome::Granted(grant)), _) if grant.replayed => {
-                self.metrics.replays.inc();
-            }
-            (Ok(Outcome::Granted(grant)), _) => {
-                let Some(resource) = about.resource(grant.alternative) else { return };
-                let resource = resource.to_string();
-                self.metrics.grants.get_or_create(&ResourceLabels { resource }).inc();
-            }
-            (Ok(Outcome::Denied(denial)), _) => {
-                let Some(resource) = about.resource(denial.alternative) else { return };
-                let limit = denial.limit.as_ref().map(ToString::to_string).unwrap_or_default();
-                let (resource, reason) = (resource.to_string(), reason_label(&denial.reason));
-                self.metrics.denials.get_or_create(&DenialLabels { resource, limit, reason }).inc();
-            }
-            (Ok(Outcome::Released(_)), About::Release(outcome)) => {
-                let outcome = outcome_label(*outcome);
-                self.metrics.releases.get_or_create(&OutcomeLabels { outcome }).inc();
-            }
-            _ => {}
-        }
-    }
-
     /// Encodes and writes in a thread of its own, while grants go on.
     fn take_snapshot(&self, machine: Machine) -> Result<(), Fatal> {
         let (snapshots, reports) = (self.snapshots.clone(), self.reports.clone());
@@ -163,25 +142,5 @@ impl Effects {
         };
         let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(take);
         thread.map(drop).map_err(|source| Fatal::SnapshotWrite { path: "(its thread)".into(), source })
-    }
-}
-
-fn reason_label(reason: &DenialReason) -> &'static str {
-    match reason {
-        DenialReason::LimitExhausted => "limit_exhausted",
-        DenialReason::Paused { .. } => "paused",
-        DenialReason::KeyUnavailable => "key_unavailable",
-        DenialReason::BudgetExhausted { .. } => "budget_exhausted",
-        DenialReason::OthersWait => "others_wait",
-    }
-}
-
-fn outcome_label(outcome: CallOutcome) -> &'static str {
-    match outcome {
-        CallOutcome::Ok => "ok",
-        CallOutcome::Throttled => "throttled",
-        CallOutcome::ClientError => "client_error",
-        CallOutcome::ServerError => "server_error",
-        CallOutcome::NotSent => "not_sent",
     }
 }

@@ -1,6 +1,7 @@
 //! The task that carries events to the replica and effects from it: the only async part of replication. It decides
 //! nothing.
 
+mod counts;
 mod disk;
 mod effects;
 mod news;

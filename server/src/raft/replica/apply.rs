@@ -51,7 +51,9 @@ impl<C> Replica<C> {
         let members = self.machine.members().clone();
         let mut answers = std::mem::take(&mut self.answers);
         let mut registered = Vec::new();
+        let freed = self.freed_by(&entry);
         self.machine.apply(position, &entry, &mut answers, &mut registered);
+        self.wake(&entry, &freed);
         self.testify(position, Some(&entry), &answers);
         let (index, term) = position;
         // A leader that lives has stamped it, and its clock runs: tell time from here.
@@ -82,8 +84,7 @@ impl<C> Replica<C> {
         self.effects.push(Effect::Committed { commands: answers.len() as u64, after });
         for (answer, waiting) in answers.drain(..).zip(proposal.waiting) {
             if let Some(waiting) = waiting {
-                let result = Ok(answer.into());
-                self.effects.push(Effect::Reply { caller: waiting.caller, result, about: waiting.about });
+                self.decided(answer, waiting, now);
             }
         }
         for (registered, caller) in registered.into_iter().zip(proposal.registering) {

@@ -72,6 +72,11 @@ pub enum Effect<C> {
         /// What was asked, for the metrics.
         about: About,
     },
+    /// Somebody who waited for its turn gave up.
+    GaveUp {
+        /// After it had waited for so long.
+        after: Span,
+    },
     /// An entry of this leader was applied.
     Committed {
         /// The commands in it.

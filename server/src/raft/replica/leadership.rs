@@ -1,12 +1,12 @@
-//! What only the leader has: calls that wait for their turn, calls that were proposed, and the rules for both.
+//! What only the leader has: calls that are queued, requests that wait, what was proposed, and the rules for all three.
 //!
 //! All of it ends with the leadership. What was not proposed did not happen, and says so; what was proposed may yet be
 //! committed by the next leader, and says that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use raft::StateRole;
-use tollgate_limiter::{Command, PermitId, Span, Stamp};
+use tollgate_limiter::{Command, PermitId, ResourceName, Span, Stamp};
 
 use crate::clock::Reading;
 
@@ -14,12 +14,14 @@ use super::{
     super::{
         call::{Call, CallNumber, MemberChange, MemberRefusal, Query, Refusal, Reply},
         door::OVERLOADED_RETRY_AFTER,
-        entry::{EntryBuilder, Registration},
+        entry::Registration,
         members::{Incarnation, NodeId},
     },
-    About, Effect, Replica,
+    Replica,
     membership::PendingChange,
+    packing::{Draft, Queued, Waiting},
     reads::Reads,
+    waiters::{Patience, Waiters},
 };
 
 /// Commands that wait to be proposed; beyond it, calls wait at the door.
@@ -35,25 +37,12 @@ pub(super) struct Leadership<C> {
     pub is_established: bool,
     pub reads: Reads<C>,
     pub change: Option<PendingChange<C>>,
-    queue: VecDeque<Queued<C>>,
+    pub queue: VecDeque<Queued<C>>,
+    pub waiters: Waiters<C>,
+    pub proposals: VecDeque<Proposal<C>>,
     registrations: Vec<(Registration, Option<C>)>,
-    proposals: VecDeque<Proposal<C>>,
     /// A lease ran out: an entry is needed, if only for its stamp.
     is_due: bool,
-}
-
-/// A command that waits for its turn.
-struct Queued<C> {
-    command: Command,
-    attempt: u32,
-    // Nobody waits for what the leader itself proposes.
-    caller: Option<C>,
-}
-
-/// Who waits for the answer to a command.
-pub(super) struct Waiting<C> {
-    pub caller: C,
-    pub about: About,
 }
 
 /// An entry on its way.
@@ -62,6 +51,8 @@ pub(super) struct Proposal<C> {
     pub proposed_at: Span,
     /// One for each command.
     pub waiting: Vec<Option<Waiting<C>>>,
+    /// The resources of its acquires.
+    pub debited: BTreeSet<ResourceName>,
     /// One for each registration.
     pub registering: Vec<Option<C>>,
 }
@@ -74,8 +65,9 @@ impl<C> Leadership<C> {
             reads: Reads::new(term),
             change: None,
             queue: VecDeque::new(),
-            registrations: Vec::new(),
+            waiters: Waiters::default(),
             proposals: VecDeque::new(),
+            registrations: Vec::new(),
             is_due: false,
         }
     }
@@ -95,14 +87,17 @@ impl<C> Leadership<C> {
         self.proposals.pop_front()
     }
 
-    fn has_work(&self) -> bool {
-        self.is_due || !self.queue.is_empty() || !self.registrations.is_empty()
+    fn has_work(&self, now: Reading) -> bool {
+        self.is_due
+            || !self.queue.is_empty()
+            || !self.registrations.is_empty()
+            || self.waiters.are_due(now.monotonic)
     }
 }
 
 impl<C> Replica<C> {
     /// A call has arrived. It is queued or refused; nothing is proposed yet.
-    pub(super) fn ask(&mut self, _number: CallNumber, call: Call, caller: C) {
+    pub(super) fn ask(&mut self, number: CallNumber, call: Call, caller: C, now: Reading) {
         if call == Call::Query(Query::ClusterHere) {
             return self.reply(caller, Ok(Reply::Cluster(self.view())));
         }
@@ -119,8 +114,18 @@ impl<C> Replica<C> {
             // It writes nothing here, and helps when the disk is full.
             Call::TransferLeadership(to) => self.transfer_leadership(to, caller),
             _ if self.disk_is_low => self.reply(caller, Err(Refusal::StorageFull)),
-            Call::Command { command, attempt, .. } => {
-                leadership.queue.push_back(Queued { command, attempt, caller: Some(caller) });
+            Call::Command { command, attempt, wait } => {
+                let patience = wait.map(|wait| Patience::begin(wait, now.monotonic));
+                if patience.is_some() {
+                    leadership.waiters.expect(number);
+                }
+                leadership.queue.push_back(Queued {
+                    command,
+                    attempt,
+                    number,
+                    patience,
+                    caller: Some(caller),
+                });
             }
             Call::AddMember(member) => self.add_member(member, caller),
             Call::RemoveMember(id) => self.remove_member(id, caller),
@@ -131,23 +136,26 @@ impl<C> Replica<C> {
     /// A grant reached nobody: it goes back the way it came, through the log.
     pub(super) fn give_back(&mut self, permit: PermitId) {
         if let Some(leadership) = &mut self.leadership {
-            let command = Command::GiveBack(permit);
-            leadership.queue.push_back(Queued { command, attempt: 0, caller: None });
+            leadership.queue.push_back(Queued::of_the_leader(Command::GiveBack(permit)));
         }
     }
 
-    /// Proposes one entry with as much as is queued and fits. Denials are answered on the way, without the log.
+    /// Proposes one entry with as much as is queued and fits, and those who wait and whose turn it is. Denials are answered
+    /// on the way, without the log.
     pub(super) fn propose(&mut self, now: Reading) {
         self.resume_clock(now);
         let Some(leadership) = &self.leadership else { return };
         let is_held_back = self.writes.open() >= WRITES_OPEN_MAX
             || self.handover.is_some()
             || self.node.raft.lead_transferee.is_some();
-        if !leadership.is_established || is_held_back || !leadership.has_work() {
+        if !leadership.is_established || !leadership.has_work(now) {
             return;
         }
+        if is_held_back {
+            return self.end_waits(now);
+        }
         let stamp = self.stamp(now);
-        let (entry, waiting) = self.pack(stamp);
+        let Draft { entry, waiting, debited } = self.pack(now, stamp);
         let Some(leadership) = &mut self.leadership else { return };
         if waiting.is_empty() && leadership.registrations.is_empty() && !leadership.is_due {
             return;
@@ -162,47 +170,29 @@ impl<C> Replica<C> {
                 index: self.node.raft.raft_log.last_index(),
                 proposed_at: now.monotonic,
                 waiting,
+                debited,
                 registering,
             }),
             // Too much is uncommitted: the quorum is slow, or gone.
             Err(error) => {
                 tracing::debug!("proposal dropped: {error}");
-                self.refuse_overloaded(waiting, registering);
+                self.drop_proposal(waiting, registering, now);
             }
         }
     }
 
-    /// Takes commands from the queue until the entry is full.
-    fn pack(&mut self, stamp: Stamp) -> (EntryBuilder, Vec<Option<Waiting<C>>>) {
-        let mut entry = EntryBuilder::default();
-        let mut waiting = Vec::new();
-        let Some(leadership) = &mut self.leadership else { return (entry, waiting) };
-        while !entry.is_full()
-            && let Some(Queued { command, attempt, caller }) = leadership.queue.pop_front()
-        {
-            let about = About::of(&command);
-            let refused = match attempt {
-                0 | 1 => self.machine.limiter().refuse(stamp, &command),
-                // An earlier attempt may have been granted by an entry that is still to be applied.
-                _ => None,
-            };
-            match (refused, caller) {
-                (Some(answer), Some(caller)) => {
-                    let result = Ok(answer.into());
-                    self.effects.push(Effect::Reply { caller, result, about });
+    /// Nothing was proposed. Who may wait waits on; the others are refused.
+    fn drop_proposal(&mut self, waiting: Vec<Option<Waiting<C>>>, registering: Vec<Option<C>>, now: Reading) {
+        let mut refused: Vec<C> = registering.into_iter().flatten().collect();
+        for Waiting { standing, request, .. } in waiting.into_iter().flatten() {
+            match request {
+                Some(acquire) if standing.is_patient(now.monotonic) => {
+                    self.enter_again(acquire, standing, now);
                 }
-                (_, caller) => {
-                    entry.push(&command);
-                    waiting.push(caller.map(|caller| Waiting { caller, about }));
-                }
+                _ => refused.push(standing.caller),
             }
         }
-        (entry, waiting)
-    }
-
-    fn refuse_overloaded(&mut self, waiting: Vec<Option<Waiting<C>>>, registering: Vec<Option<C>>) {
-        let callers = waiting.into_iter().flatten().map(|waiting| waiting.caller);
-        for caller in callers.chain(registering.into_iter().flatten()) {
+        for caller in refused {
             self.reply(caller, Err(Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER }));
         }
     }
@@ -250,7 +240,7 @@ impl<C> Replica<C> {
     }
 
     /// Notices that leadership was won, established or lost. Called after everything that may do so.
-    pub(super) fn follow_leadership(&mut self) {
+    pub(super) fn follow_leadership(&mut self, now: Reading) {
         let leads = self.node.raft.state == StateRole::Leader;
         let term = self.node.raft.term;
         if let Some(lost) = self.leadership.take_if(|leadership| !leads || leadership.term != term) {
@@ -262,6 +252,7 @@ impl<C> Replica<C> {
         let leadership = self.leadership.get_or_insert_with(|| Leadership::new(term));
         if !leadership.is_established && self.machine.term() == term {
             leadership.is_established = true;
+            leadership.waiters.begin(now.monotonic);
             self.register(self.config.id, self.config.incarnation, None);
         }
     }
@@ -269,6 +260,7 @@ impl<C> Replica<C> {
     pub(super) fn end_leadership(&mut self, lost: Leadership<C>) {
         let leader = self.known_leader();
         let not_proposed = lost.queue.into_iter().filter_map(|queued| queued.caller);
+        let not_proposed = not_proposed.chain(lost.waiters.into_callers());
         let not_proposed = not_proposed.chain(lost.reads.into_callers());
         let not_proposed =
             not_proposed.chain(lost.registrations.into_iter().filter_map(|(_, caller)| caller));
@@ -276,7 +268,7 @@ impl<C> Replica<C> {
             self.reply(caller, Err(Refusal::NotLeader { leader }));
         }
         for Proposal { waiting, registering, .. } in lost.proposals {
-            let callers = waiting.into_iter().flatten().map(|waiting| waiting.caller);
+            let callers = waiting.into_iter().flatten().map(|waiting| waiting.standing.caller);
             for caller in callers.chain(registering.into_iter().flatten()) {
                 self.reply(caller, Err(Refusal::OutcomeUnknown));
             }

@@ -4,7 +4,9 @@
 //! event is handled at once; [`Replica::flush`] then packs what was asked into one log entry, and returns what is to be
 //! done. One file a concern:
 //!
-//! * [`leadership`]: what only the leader has. Calls that wait for their turn, and those that were proposed.
+//! * [`leadership`]: what only the leader has, and how it proposes.
+//! * [`packing`]: what goes into the next entry.
+//! * [`waiting`]: requests that wait for their turn; [`waiters`] are those who do.
 //! * [`ready`]: what Raft hands out. Messages, writes, entries to apply; at which moment each may leave.
 //! * [`apply`]: committed entries into the machine, its answers to those who wait.
 //! * [`reads`]: queries, answered once a quorum has confirmed that this node leads.
@@ -24,10 +26,12 @@ mod event;
 mod handover;
 mod leadership;
 mod membership;
+mod packing;
 mod reads;
 mod ready;
 mod snapshots;
 mod view;
+mod waiters;
 mod waiting;
 mod witness;
 
@@ -178,8 +182,8 @@ impl<C> Replica<C> {
     /// Something happened. `now` is what this node's clocks show.
     pub fn handle(&mut self, event: Event<C>, now: Reading) -> Result<(), Fatal> {
         match event {
-            Event::Call { number, call, caller } => self.ask(number, call, caller),
-            Event::Cancelled(number) => self.cancel(number),
+            Event::Call { number, call, caller } => self.ask(number, call, caller, now),
+            Event::Cancelled(number) => self.cancel(number, now),
             Event::Peer(event) => self.hear(event, now)?,
             Event::Persisted(number) => self.persisted(number),
             Event::SnapshotSaved(index) => self.snapshot_saved(index),
@@ -188,7 +192,7 @@ impl<C> Replica<C> {
             Event::Tick => self.tick(now)?,
             Event::ShutDown => self.shut_down(),
         }
-        self.follow_leadership();
+        self.follow_leadership(now);
         Ok(())
     }
 

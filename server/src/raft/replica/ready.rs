@@ -54,7 +54,7 @@ impl<C> Replica<C> {
             let ready = self.node.ready();
             self.fix_election_timeout();
             self.process(ready, now)?;
-            self.follow_leadership();
+            self.follow_leadership(now);
         }
         self.answer_reads(now);
         self.write_compaction();
