@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{
     Limiter,
+    budget::Standing,
     evaluate::evaluate,
     headroom::Headroom,
     request::{self, Caller, Demand},
@@ -122,6 +123,7 @@ impl Limiter {
 /// resource's order; if there is none, the denial of the key that can be had first.
 pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<Plan, Denial> {
     let resource = &state.definition;
+    let standing = Standing::of(resource, &acquire.consumer);
     let mut best: Option<(Headroom, Plan)> = None;
     let mut soonest: Option<Denial> = None;
     for key in candidates(resource, acquire) {
@@ -131,7 +133,7 @@ pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -
         let gate = state.availability.gate(&key, now.cluster);
         // Where nothing counts by key, no other key fits better or sooner than one that stands open.
         let is_last = !by_key && gate == Gate::Open;
-        match evaluate(state, &mut demands, gate, now) {
+        match evaluate(state, &mut demands, standing.as_ref(), gate, now) {
             Ok(()) => {
                 let headroom = Headroom::of(state, &demands, now);
                 if best.as_ref().is_none_or(|(most, _)| headroom.exceeds(*most)) {

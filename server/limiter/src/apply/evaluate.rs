@@ -1,9 +1,9 @@
 //! Whether a request fits in all limits that apply, or when it would.
 
-use super::request::Demand;
+use super::{budget::Standing, request::Demand};
 use crate::{
     counter::RateCounter,
-    model::{Denial, DenialReason, ExhaustedLimit, Span, Stamp},
+    model::{BudgetCause, Denial, DenialReason, ExhaustedLimit, Span, Stamp},
     state::{Counters, Gate, ResourceState},
 };
 
@@ -11,26 +11,38 @@ use crate::{
 /// bound can make an answer early, never late; two or three rounds settle everything but windows that alternate.
 const RETRY_ROUNDS_MAX: usize = 256;
 
-/// Marks which demands fit now; the denial if an enforced one does not, or if the gate is not open.
+/// Marks which demands fit now; the denial if an enforced one does not, if the consumer's budget is closed, or if the gate is
+/// not open.
 pub(super) fn evaluate(
     state: &ResourceState,
     demands: &mut [Demand],
+    standing: Option<&Standing>,
     gate: Gate,
     now: Stamp,
 ) -> Result<(), Denial> {
+    let closed = standing.map(|standing| standing.opens_in(now)).filter(|opens_in| !opens_in.is_zero());
     let mut exhausted = Vec::new();
     for demand in demands.iter_mut() {
-        let wait = wait(state, demand, now);
-        demand.fits = wait.is_zero();
-        if !demand.fits && !state.definition.limits[demand.limit].shadow {
-            exhausted.push(describe(state, demand, wait, now));
+        let room_in = wait(state, demand, now);
+        let budget = standing.and_then(|standing| standing.wait(state, demand, now));
+        demand.fits = room_in.is_zero() && budget.is_none();
+        let budget = budget.into_iter().chain(closed.map(|opens_in| (opens_in, BudgetCause::Schedule)));
+        let budget = budget.max_by_key(|(wait, _)| *wait);
+        if (!demand.fits || budget.is_some()) && !state.definition.limits[demand.limit].shadow {
+            exhausted.push(describe(state, demand, (room_in, budget), now));
         }
     }
-    let binding = longest_wait(&exhausted).map(|binding| exhausted[binding].limit.clone());
-    let retry_after = |opens_in| Some(retry_after(state, demands, opens_in, now));
+    let binding = longest_wait(&exhausted).map(|binding| &exhausted[binding]);
+    let by_budget = closed.is_some() || binding.is_some_and(|binding| binding.budget.is_some());
+    let limit = binding.map(|binding| binding.limit.clone());
+    let retry_after = |opens_in| Some(retry_after(state, demands, standing, opens_in, now));
     let (limit, retry_after, reason) = match gate {
-        Gate::Open if binding.is_none() => return Ok(()),
-        Gate::Open => (binding, retry_after(Span::ZERO), DenialReason::LimitExhausted),
+        Gate::Open if limit.is_none() && !by_budget => return Ok(()),
+        Gate::Open if by_budget => {
+            let budget = standing.and_then(|standing| standing.own).map(|budget| budget.name.clone());
+            (limit, retry_after(Span::ZERO), DenialReason::BudgetExhausted { budget })
+        }
+        Gate::Open => (limit, retry_after(Span::ZERO), DenialReason::LimitExhausted),
         Gate::Paused { key, pause } => {
             (None, pause.left.and_then(retry_after), DenialReason::Paused { key, pause })
         }
@@ -72,16 +84,28 @@ fn wait(state: &ResourceState, demand: &Demand, at: Stamp) -> Span {
     earliest.map_or(NEVER, |earliest| earliest.since(at.cluster))
 }
 
-/// The first moment, once the gate is open, at which all enforced limits have room together. The one that frees last may
-/// come too late for another (a window that has closed meanwhile), so the question is put again from there until all
-/// agree. Every answer is the earliest for its limit, so nothing is missed in between: the result is exact.
-fn retry_after(state: &ResourceState, demands: &[Demand], opens_in: Span, now: Stamp) -> Span {
+/// The first moment, once the gate and the consumer's budget are open, at which all enforced limits have room together, and
+/// budgets let it be taken. The one that frees last may come too late for another (a window that has closed meanwhile, hours
+/// that are over), so the question is put again from there until all agree. Every answer of a limit is the earliest, so
+/// nothing is missed in between and the result is exact; what budgets answer may be early.
+fn retry_after(
+    state: &ResourceState,
+    demands: &[Demand],
+    standing: Option<&Standing>,
+    opens_in: Span,
+    now: Stamp,
+) -> Span {
     let enforced = |demand: &&Demand| !state.definition.limits[demand.limit].shadow;
     let mut after = opens_in;
     for _ in 0..RETRY_ROUNDS_MAX {
         let at = now.after(after);
-        let more =
-            demands.iter().filter(enforced).map(|demand| wait(state, demand, at)).max().unwrap_or_default();
+        let room_in = demands.iter().filter(enforced).map(|demand| wait(state, demand, at)).max();
+        let allowed_in = standing.map(|standing| {
+            let budgets =
+                demands.iter().filter(enforced).filter_map(|demand| standing.wait(state, demand, at));
+            budgets.map(|(wait, _)| wait).fold(standing.opens_in(at), Span::max)
+        });
+        let more = room_in.max(allowed_in).unwrap_or_default();
         if more.is_zero() {
             break;
         }
@@ -90,16 +114,23 @@ fn retry_after(state: &ResourceState, demands: &[Demand], opens_in: Span, now: S
     after
 }
 
-fn describe(state: &ResourceState, demand: &Demand, wait: Span, now: Stamp) -> ExhaustedLimit {
+/// With how long it is until the limit has room, and until budgets let it be taken.
+fn describe(
+    state: &ResourceState,
+    demand: &Demand,
+    (room_in, budget): (Span, Option<(Span, BudgetCause)>),
+    now: Stamp,
+) -> ExhaustedLimit {
     let limit = &state.definition.limits[demand.limit];
+    let (allowed_in, cause) = budget.unzip();
     ExhaustedLimit {
         limit: limit.name.clone(),
         scope_value: demand.scope_value.clone(),
         amount: limit.kind.amount(),
         available: available(state, demand, now),
         requested: demand.amount,
-        retry_after: wait,
-        budget: None,
+        retry_after: room_in.max(allowed_in.unwrap_or_default()),
+        budget: cause.filter(|_| room_in.is_zero()),
     }
 }
 

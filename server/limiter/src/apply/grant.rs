@@ -1,14 +1,15 @@
 //! Carrying out a grant: everything that fits is debited, and what can be undone or renewed is remembered.
 
-use super::{Limiter, acquire::Plan, evaluate, request::Demand};
+use super::{Limiter, acquire::Plan, budget::Standing, budget_debit::Whole, evaluate, request::Demand};
 use crate::{
     counter::{RateCounter, Slots},
     model::{
-        Acquire, Answer, ClusterTime, Grant, LimitUsage, Outcome, PermitId, Rejection, Resource, Scope, Slot,
-        Span, Stamp,
+        Acquire, Answer, ClusterTime, Grant, Label, LimitUsage, Outcome, PermitId, Rejection, Resource,
+        Scope, Slot, Span, Stamp,
     },
     state::{
-        Counters, Debited, Fingerprint, Hold, MAX_SETTLEABLE, Permit, Remembered, ResourceState, terms_of,
+        Counters, Debited, Fingerprint, Hold, LimitState, MAX_SETTLEABLE, Permit, Remembered, ResourceState,
+        terms_of,
     },
 };
 
@@ -25,7 +26,7 @@ impl Limiter {
         let leased = demands.iter().any(|demand| is_slot(&state.definition, demand));
         let lease = lease(&state.definition, &demands, acquire.lease);
         let lease_end = now.cluster + lease.unwrap_or_default();
-        let (debits, holds) = debit(state, &demands, id, lease_end, now);
+        let (debits, holds) = debit(state, &acquire.consumer, &demands, (id, lease_end), now);
         let grant = Grant {
             permit: id,
             key: plan.key,
@@ -122,31 +123,38 @@ fn make_room(state: &mut ResourceState, demands: &mut [Demand], now: Stamp) -> R
 /// Debits every demand that fits; what was debited and which slots are held.
 fn debit(
     state: &mut ResourceState,
+    consumer: &Label,
     demands: &[Demand],
-    permit: PermitId,
-    lease_end: ClusterTime,
+    (permit, lease_end): (PermitId, ClusterTime),
     now: Stamp,
 ) -> (Vec<Debited>, Vec<Hold>) {
     let (mut debits, mut holds) = (Vec::new(), Vec::new());
     let ResourceState { definition, limits, .. } = state;
+    let standing = Standing::of(definition, consumer);
     for demand in demands.iter().filter(|demand| demand.fits) {
         let kind = &definition.limits[demand.limit].kind;
         let terms = terms_of(definition, &definition.limits[demand.limit]);
-        let limit = limits[demand.limit].id;
-        let scope_value = demand.scope_value.clone();
-        match &mut limits[demand.limit].counters {
+        let LimitState { id: limit, counters, shares, by_consumer } = &mut limits[demand.limit];
+        let (limit, scope_value) = (*limit, demand.scope_value.clone());
+        match counters {
             Counters::Rate(counters) => {
                 let counter = counters.get_or_insert(&scope_value, || RateCounter::fresh(terms, now));
                 let debit = counter.debit(terms, demand.amount, now);
-                debits.push(Debited { limit, scope_value, debit });
+                let whole = Whole { terms, counter: Some(counter) };
+                let budget = standing
+                    .map(|standing| Box::new(standing.debit(whole, shares, by_consumer, demand, now)));
+                debits.push(Debited { limit, scope_value, debit, budget });
             }
             Counters::Slots(counters) => {
                 let Some(concurrency) = kind.concurrency() else { continue };
                 let kept_for = concurrency.grace + concurrency.quarantine;
+                let reclaim_at = lease_end + kept_for;
                 let slots = counters.get_or_insert(&scope_value, Slots::default);
                 slots.reclaim(now.cluster);
-                let index = slots.hold(concurrency, permit, now.cluster, lease_end + kept_for);
-                holds.push(Hold { limit, scope_value, index, kept_for });
+                let index = slots.hold(concurrency, permit, now.cluster, reclaim_at);
+                let share = standing
+                    .and_then(|standing| standing.hold(shares, demand, permit, now.cluster, reclaim_at));
+                holds.push(Hold { limit, scope_value, index, kept_for, share });
             }
         }
     }

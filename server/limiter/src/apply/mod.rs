@@ -1,16 +1,20 @@
 //! How a command changes the state.
 //!
 //! An acquire goes: `acquire.rs` (is it a replay) → `alternatives.rs` (of several resources, which) → `request.rs` (is it
-//! valid there, which limits apply, and what it weighs) → `evaluate.rs` (does it fit, or when would it) → `headroom.rs`
-//! (which key has the most room) → `grant.rs` (debit everything). The leader's cheap refusal ([`Limiter::refuse`]) goes the
-//! same way up to the evaluation, so the two can never disagree; and so does what those who wait
-//! are told to wait for (`outlook.rs`).
+//! valid there, which limits apply, and what it weighs) → `evaluate.rs` (does it fit, or when would it; `budget.rs` says what
+//! budgets let a consumer have) → `headroom.rs` (which key has the most room) → `grant.rs` (debit everything). The leader's
+//! cheap refusal ([`Limiter::refuse`]) goes the same way up to the evaluation, so the two can never disagree; and so does
+//! what those who wait are told to wait for (`outlook.rs`).
 //!
 //! Limits apply to the operations that their patterns match (`operations.rs`).
 
 mod acquire;
 mod alternatives;
 mod availability;
+mod budget;
+mod budget_claim;
+mod budget_debit;
+mod budget_usage;
 mod digest;
 mod evaluate;
 mod expire;

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{
     Limiter,
+    budget::Standing,
+    budget_debit::{Settlement, Whole},
     request::{self, Caller},
 };
 use crate::{
-    counter::{RateCounter, Terms},
-    model::{
-        Answer, CallOutcome, Label, MAX_AMOUNT, Outcome, PermitId, Rejection, Release, Stamp, Violation,
-    },
-    state::{Counters, Permit, ResourceState, terms_of},
+    model::{Answer, CallOutcome, MAX_AMOUNT, Outcome, PermitId, Rejection, Release, Stamp, Violation},
+    state::{Counters, LimitState, Permit, ResourceState, terms_of},
 };
 
 impl Limiter {
@@ -38,9 +37,9 @@ impl Limiter {
         state.leased.remove(&release.permit);
         state.settleable.remove(&release.permit);
         for hold in &permit.holds {
-            if let Some(slots) = state.slots_mut(hold.limit, &hold.scope_value) {
-                slots.free(hold.index, release.permit);
-            }
+            state.change_slots(hold, |slots, index| {
+                slots.free(index, release.permit);
+            });
         }
         settle(state, &mut permit, release, now);
         match (&permit.request_id, release.outcome) {
@@ -63,16 +62,18 @@ fn check(state: &ResourceState, permit: &Permit, release: &Release) -> Result<()
 fn settle(state: &mut ResourceState, permit: &mut Permit, release: &Release, now: Stamp) {
     for debited in &mut permit.debits {
         let Some(at) = state.position(debited.limit) else { continue };
-        let debit = &mut debited.debit;
-        let true_amount = match &state.definition.limits[at].dimension {
+        let ResourceState { definition, limits, .. } = &mut *state;
+        let limit = &definition.limits[at];
+        let true_amount = match &limit.dimension {
             None => release.cost,
             Some(dimension) => release.amounts.get(dimension).copied(),
         };
-        state.adjust(at, &debited.scope_value, now, |counter, terms| match true_amount {
-            _ if release.outcome == CallOutcome::NotSent => counter.refund(terms, debit, now),
-            Some(amount) => counter.correct(terms, debit, amount, now),
-            None => {}
-        });
+        let settlement = match true_amount {
+            _ if release.outcome == CallOutcome::NotSent => Settlement::NotSent,
+            Some(amount) => Settlement::Weighs(amount),
+            None => continue,
+        };
+        limits[at].settle(terms_of(definition, limit), debited, settlement, now);
     }
     if release.outcome != CallOutcome::NotSent {
         debit_what_was_not_foreseen(state, permit, release, now);
@@ -93,33 +94,19 @@ fn debit_what_was_not_foreseen(state: &mut ResourceState, permit: &Permit, relea
         consumer: &permit.consumer,
         subject: &permit.subject,
     };
-    for demand in request::demands(&state.definition, &caller, 0, &amounts) {
-        state.adjust(demand.limit, &demand.scope_value, now, |counter, terms| {
+    let ResourceState { definition, limits, .. } = state;
+    let standing = Standing::of(definition, &permit.consumer);
+    for demand in request::demands(definition, &caller, 0, &amounts) {
+        let terms = terms_of(definition, &definition.limits[demand.limit]);
+        let LimitState { counters, shares, by_consumer, .. } = &mut limits[demand.limit];
+        let Counters::Rate(counters) = counters else { continue };
+        let value = &demand.scope_value;
+        Whole { terms, counter: None }.change(counters, value, terms, now, |counter, terms| {
             counter.debit(terms, demand.amount, now);
         });
-    }
-}
-
-impl ResourceState {
-    /// Changes a rate counter. A value that has none, because it was idle, gets one if the change makes it differ from a
-    /// fresh one: a debt is not lost, even if the limit counts more values than it admits for as long as it lasts.
-    fn adjust(
-        &mut self,
-        limit: usize,
-        scope_value: &Label,
-        now: Stamp,
-        change: impl FnOnce(&mut RateCounter, Terms),
-    ) {
-        let ResourceState { definition, limits, .. } = self;
-        let terms = terms_of(definition, &definition.limits[limit]);
-        let Counters::Rate(counters) = &mut limits[limit].counters else { return };
-        if let Some(counter) = counters.get_mut(scope_value) {
-            return change(counter, terms);
-        }
-        let mut counter = RateCounter::fresh(terms, now);
-        change(&mut counter, terms);
-        if !counter.fresh_in(terms, now).is_zero() {
-            counters.insert(scope_value.clone(), counter);
+        if let Some(standing) = standing {
+            let whole = Whole { terms, counter: counters.get(value) };
+            standing.debit(whole, shares, by_consumer, &demand, now);
         }
     }
 }

@@ -22,9 +22,9 @@ impl Limiter {
         let (resource, holds) = (permit.resource.clone(), permit.holds.clone());
         if let Some(state) = self.resources.get_mut(&resource) {
             for hold in &holds {
-                if let Some(slots) = state.slots_mut(hold.limit, &hold.scope_value) {
-                    slots.extend(hold.index, renew.permit, ends_at + hold.kept_for);
-                }
+                state.change_slots(hold, |slots, index| {
+                    slots.extend(index, renew.permit, ends_at + hold.kept_for);
+                });
             }
         }
         self.permits.extend(renew.permit, ends_at);

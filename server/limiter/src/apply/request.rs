@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::operations;
+use super::{budget::Standing, operations};
 use crate::{
     counter::most,
     model::{Acquire, Dimension, LEASE_MIN, Label, Limit, MAX_AMOUNT, Resource, Scope, Span, Violation},
@@ -79,7 +79,7 @@ pub(super) fn check(resource: &Resource, acquire: &Acquire) -> Result<(), Violat
         check_size(limit, acquire)?;
         check_lease(limit, acquire.lease)?;
     }
-    Ok(())
+    Standing::of(resource, &acquire.consumer).map_or(Ok(()), |standing| standing.check(acquire))
 }
 
 /// Amounts must be of dimensions that some limit weighs by, so that a misspelt one does not go uncounted; or did when the

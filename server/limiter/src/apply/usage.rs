@@ -1,6 +1,6 @@
 //! Live figures, for people: read from the state as it is, at a moment that may be later than the last entry.
 
-use super::Limiter;
+use super::{Limiter, budget_usage};
 use crate::{
     counter::{Slots, Terms},
     model::{ClusterTime, CounterFigures, HeldSlot, Label, LimitFigures, ResourceName, ResourceUsage, Stamp},
@@ -31,6 +31,9 @@ impl Limiter {
             limits,
             held: held.filter(|slot| wanted(&slot.scope_value)).take(max_held).collect(),
             settleable_permits: settleable.count() as u64,
+            budgets: budget_usage::budgets(state, &wanted, max_scope_values, now),
+            consumers: self.consumers(state, now),
+            waiting: 0,
         })
     }
 

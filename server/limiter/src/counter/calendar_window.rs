@@ -68,6 +68,13 @@ impl CalendarWindowCounter {
         CalendarWindowCounter { start, end, next_end: window_at(rules.window, end).1, used, next_used }
     }
 
+    /// The end of the last window that a grant would touch now.
+    pub(super) fn counts_until(&self, window: &FixedWindow, tolerance: Span, now: WallTime) -> WallTime {
+        let rules = Tolerant { window, tolerance };
+        let this = self.at(rules, now);
+        WallTime(if this.touches_next(rules, now) { this.next_end } else { this.end })
+    }
+
     /// The state at this moment: windows that passed are left behind.
     fn at(self, rules: Rules<'_>, now: WallTime) -> Self {
         let vendor_earliest = rules.vendor_earliest(now);

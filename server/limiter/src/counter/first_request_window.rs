@@ -52,6 +52,11 @@ impl FirstRequestWindowCounter {
         FirstRequestWindowCounter { name: at, opens_from: at, opens_by: at, youngest: at, used, calls }
     }
 
+    /// This window, with what another counter, of a share, has counted in it.
+    pub(super) fn with_use_of(self, share: &Self) -> Self {
+        Self { used: if share.name == self.name { share.used } else { 0 }, ..self }
+    }
+
     /// A call of the window was not sent, and its amount was given back.
     pub(super) fn withdraw(&mut self, place: Place) {
         let Place::FirstRequest { window, at } = place else { return };

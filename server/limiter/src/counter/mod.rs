@@ -26,12 +26,15 @@ mod kind;
 mod leaky_bucket;
 mod rate;
 mod scale;
+mod share;
 mod sliding_window;
 mod slots;
 mod token_bucket;
 
 pub use debit::Debit;
 pub use rate::RateCounter;
+pub use share::Covered;
+pub(crate) use share::{following, parts_per_unit, share_parts};
 pub use slots::{HeldBy, Slots};
 
 /// What a counter counts against: the limit's parameters and the resource's dispatch tolerance.

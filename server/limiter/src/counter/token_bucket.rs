@@ -45,14 +45,32 @@ impl TokenBucketCounter {
         self.spent.saturating_sub(elapsed * u128::from(rules.refill_amount))
     }
 
-    fn spend(&mut self, rules: &TokenBucket, amount: u64, now: ClusterTime) -> u64 {
+    /// What is left, in parts: units of which one token is the refill period (in ns). Negative in debt.
+    pub(super) fn parts_left(&self, rules: &TokenBucket, now: ClusterTime) -> i128 {
+        let capacity = scaled(rules.capacity, rules.refill_period).cast_signed();
+        capacity - i128::try_from(self.spent_at(rules, now)).unwrap_or(i128::MAX)
+    }
+
+    /// Spends so many parts.
+    pub(super) fn spend(&mut self, rules: &TokenBucket, parts: u128, now: ClusterTime) -> Place {
         let number = self.debits;
         let spent = self.spent_at(rules, now);
         self.dips.record(number, spent);
-        self.spent = spent.saturating_add(scaled(amount, rules.refill_period));
+        self.spent = spent.saturating_add(parts);
         self.at = now;
         self.debits += 1;
-        number
+        Place::Numbered { at: now, number }
+    }
+
+    /// Takes so many parts off what was spent, as far as they were not refilled since.
+    pub(super) fn unspend(&mut self, rules: &TokenBucket, place: Place, parts: u128, now: ClusterTime) {
+        let Place::Numbered { at, number } = place else { return };
+        if at < self.born {
+            return;
+        }
+        let given = self.dips.give_back(number, parts);
+        self.spent = self.spent_at(rules, now).saturating_sub(given);
+        self.at = now;
     }
 }
 
@@ -70,29 +88,20 @@ impl Counter for TokenBucketCounter {
     }
 
     fn debit(&mut self, rules: &TokenBucket, amount: u64, now: Stamp) -> Place {
-        let number = self.spend(rules, amount, now.cluster);
-        Place::Numbered { at: now.cluster, number }
+        self.spend(rules, scaled(amount, rules.refill_period), now.cluster)
     }
 
     fn give_back(&mut self, rules: &TokenBucket, place: Place, surplus: u64, now: Stamp) {
-        let Place::Numbered { at, number } = place else { return };
-        if at < self.born {
-            return;
-        }
-        let given = self.dips.give_back(number, scaled(surplus, rules.refill_period));
-        self.spent = self.spent_at(rules, now.cluster).saturating_sub(given);
-        self.at = now.cluster;
+        self.unspend(rules, place, scaled(surplus, rules.refill_period), now.cluster);
     }
 
     fn owe(&mut self, rules: &TokenBucket, _: Place, extra: u64, now: Stamp) -> Place {
-        self.spend(rules, extra, now.cluster);
+        self.spend(rules, scaled(extra, rules.refill_period), now.cluster);
         Place::Settled
     }
 
     fn available(&self, rules: &TokenBucket, now: Stamp) -> i128 {
-        let capacity = scaled(rules.capacity, rules.refill_period).cast_signed();
-        let spent = i128::try_from(self.spent_at(rules, now.cluster)).unwrap_or(i128::MAX);
-        (capacity - spent).div_euclid(i128::from(rules.refill_period.as_nanos()))
+        self.parts_left(rules, now.cluster).div_euclid(i128::from(rules.refill_period.as_nanos()))
     }
 
     fn used(&self, rules: &TokenBucket, now: Stamp) -> u128 {

@@ -111,6 +111,11 @@ impl LimitKind {
         }
     }
 
+    /// So many percent of [`amount`](Self::amount), rounded down.
+    pub fn percent(&self, percent: u32) -> u64 {
+        percent_of(self.amount(), percent)
+    }
+
     /// The field of the public API that holds it.
     pub fn field(&self) -> &'static str {
         match self {
@@ -134,6 +139,11 @@ impl LimitKind {
             _ => None,
         }
     }
+}
+
+/// An amount is at most 2^64, and a percentage 100: their product fits in 128 bits, and the quotient in 64.
+pub(crate) fn percent_of(amount: u64, percent: u32) -> u64 {
+    (u128::from(amount) * u128::from(percent.min(100)) / 100) as u64
 }
 
 /// In any interval T it grants at most `capacity + T · refill_amount / refill_period`.

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Label, LimitName, PermitId, Span, StoredResource};
+use super::{BudgetName, Label, LimitName, PermitId, Span, StoredResource};
 
 /// The live figures of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -19,6 +19,86 @@ pub struct ResourceUsage {
     /// Permits without slots that can still be settled.
     #[n(3)]
     pub settleable_permits: u64,
+    /// One for each budget, in the resource's order.
+    #[cbor(n(4), default)]
+    pub budgets: Vec<BudgetFigures>,
+    /// By name: consumers that hold slots or wait and, of a resource with budgets, those with any use that limits count.
+    #[cbor(n(5), default)]
+    pub consumers: Vec<ConsumerFigures>,
+    /// Requests that wait. The limiter knows of none: whoever has the queue fills in this, and what consumers wait.
+    #[cbor(n(6), default)]
+    pub waiting: u64,
+}
+
+/// The live figures of a budget.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct BudgetFigures {
+    /// Which.
+    #[n(0)]
+    pub budget: BudgetName,
+    /// Its schedule lets its consumers acquire now.
+    #[n(1)]
+    pub open: bool,
+    /// When that changes; absent if never.
+    #[n(2)]
+    pub changes_in: Option<Span>,
+    /// What it has of each counter of the limits that it has a share of.
+    #[n(3)]
+    pub uses: Vec<BudgetUse>,
+}
+
+/// What a budget has of one counter of a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct BudgetUse {
+    /// Which limit.
+    #[n(0)]
+    pub limit: LimitName,
+    /// The key; empty for the whole resource.
+    #[n(1)]
+    pub scope_value: Label,
+    /// What is set aside for it.
+    #[n(2)]
+    pub reserve: u64,
+    /// What is left of that.
+    #[n(3)]
+    pub reserve_left: u64,
+    /// The most that it gets.
+    #[n(4)]
+    pub ceiling: u64,
+    /// What it uses.
+    #[n(5)]
+    pub used: u64,
+}
+
+/// Who uses a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ConsumerFigures {
+    /// May be empty.
+    #[n(0)]
+    pub consumer: Label,
+    /// The budget that it belongs to.
+    #[n(1)]
+    pub budget: Option<BudgetName>,
+    /// Its requests that wait, by priority: low, medium, high.
+    #[n(2)]
+    pub waiting: [u64; 3],
+    /// How long the oldest of them has waited.
+    #[n(3)]
+    pub oldest_wait: Option<Span>,
+    /// What it uses of each limit of which it uses anything, in the resource's order.
+    #[n(4)]
+    pub uses: Vec<ConsumerUse>,
+}
+
+/// What a consumer uses of a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ConsumerUse {
+    /// Which.
+    #[n(0)]
+    pub limit: LimitName,
+    /// Over all scope values.
+    #[n(1)]
+    pub used: u64,
 }
 
 /// The live figures of a limit.

@@ -1,4 +1,5 @@
-//! The rules of a resource that go beyond a single field's type. Each names its field as the public API does.
+//! The rules of a resource that go beyond a single field's type. Each names its field as the public API does. Those of its
+//! budgets are in `budget_rules.rs`.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -35,6 +36,8 @@ impl Resource {
         self.check_limits(&mut check);
         self.check_keys(&mut check);
         self.check_spans(&mut check);
+        self.check_budgets(&mut check);
+        self.check_queueing(&mut check);
         match check.violations.is_empty() {
             true => Ok(()),
             false => Err(check.violations),
@@ -190,18 +193,25 @@ impl Concurrency {
 
 /// Collects what does not hold.
 #[derive(Default)]
-struct Check {
+pub(super) struct Check {
     violations: Vec<Violation>,
 }
 
 impl Check {
-    fn range<T: PartialOrd + Display>(&mut self, path: &str, field: &str, value: T, least: T, most: T) {
+    pub(super) fn range<T: PartialOrd + Display>(
+        &mut self,
+        path: &str,
+        field: &str,
+        value: T,
+        least: T,
+        most: T,
+    ) {
         if value < least || value > most {
             self.fails(path, field, format!("must be {least} to {most}, not {value}"));
         }
     }
 
-    fn fails(&mut self, path: &str, field: &str, problem: impl Into<String>) {
+    pub(super) fn fails(&mut self, path: &str, field: &str, problem: impl Into<String>) {
         let dot = if field.is_empty() { "" } else { "." };
         self.violations.push(Violation::new(format!("{path}{dot}{field}"), problem));
     }

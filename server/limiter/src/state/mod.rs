@@ -4,6 +4,7 @@
 //! copy of the whole state, taken for a snapshot, costs microseconds a thousand entries and shares what does not change.
 
 mod availability;
+mod budget;
 mod cow_map;
 mod permits;
 mod request_ids;
@@ -12,10 +13,13 @@ mod scoped;
 mod shared;
 
 pub(crate) use availability::{Availability, Gate};
+pub(crate) use budget::{
+    BudgetDebit, ByConsumer, MAX_CONSUMERS, Share, ShareDebit, ShareHold, ShareId, Whole,
+};
 pub(crate) use cow_map::CowMap;
 pub(crate) use permits::{Debited, Hold, Permit, Permits};
 pub(crate) use request_ids::{Fingerprint, Remembered, RequestIds};
-pub(crate) use resource::{Counters, LimitId, MAX_SETTLEABLE, ResourceState, terms_of};
+pub(crate) use resource::{Counters, LimitId, LimitState, MAX_SETTLEABLE, ResourceState, terms_of};
 pub(crate) use scoped::Scoped;
 pub(crate) use shared::Shared;
 

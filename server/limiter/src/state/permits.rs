@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::{CowMap, LimitId, Shared};
+use super::{BudgetDebit, CowMap, LimitId, ShareHold, Shared};
 use crate::{
     counter::Debit,
     model::{ClusterTime, Dimension, Label, PermitId, RequestId, ResourceName, Span},
@@ -51,6 +51,9 @@ pub(crate) struct Debited {
     pub scope_value: Label,
     #[n(2)]
     pub debit: Debit,
+    /// Of a resource with budgets.
+    #[n(3)]
+    pub budget: Option<Box<BudgetDebit>>,
 }
 
 /// The slot held of one limit.
@@ -65,6 +68,9 @@ pub(crate) struct Hold {
     /// How long after the end of the lease the slot is kept: grace and quarantine.
     #[n(3)]
     pub kept_for: Span,
+    /// Its place in the share of the holder's budget, if that has one.
+    #[n(4)]
+    pub share: Option<ShareHold>,
 }
 
 impl Permit {

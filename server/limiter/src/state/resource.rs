@@ -2,10 +2,10 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Availability, CowMap, Permits, Scoped, Shared};
+use super::{Availability, ByConsumer, CowMap, Hold, Permits, Scoped, Share, ShareId, Shared, Whole};
 use crate::{
     counter::{RateCounter, Slots, Terms},
-    model::{ClusterTime, Label, Limit, LimitKind, PermitId, Resource, Scope, Stamp, StoredResource},
+    model::{ClusterTime, Limit, LimitKind, PermitId, Resource, Scope, Stamp, StoredResource},
 };
 
 /// Resources at a time: what every node can hold in memory with counters for each. The public API states it.
@@ -31,9 +31,9 @@ pub(crate) struct ResourceState {
     /// Permits without slots that can be settled, with the moment until which.
     #[n(4)]
     pub settleable: CowMap<PermitId, ClusterTime>,
-    /// Limits ever added, over all changes: the last id given.
+    /// Limits, and budgets' shares of them, ever added, over all changes: the last id given.
     #[n(5)]
-    limits_added: u64,
+    ids_given: u64,
     /// What operators ordered: no part of the definition, so that it survives a change of it.
     #[cbor(n(6), default)]
     pub availability: Availability,
@@ -52,6 +52,12 @@ pub(crate) struct LimitState {
     pub id: LimitId,
     #[n(1)]
     pub counters: Counters,
+    /// What budgets have of it, in the resource's order.
+    #[cbor(n(2), default)]
+    pub shares: Vec<Share>,
+    /// Of a resource with budgets, what each consumer uses of a rate limit of the resource or of its keys.
+    #[cbor(n(3), default)]
+    pub by_consumer: ByConsumer,
 }
 
 /// Of the kind that the definition says.
@@ -71,7 +77,7 @@ impl ResourceState {
             limits: Vec::new(),
             leased: CowMap::default(),
             settleable: CowMap::default(),
-            limits_added: 0,
+            ids_given: 0,
             availability: Availability::default(),
         };
         let definition = state.definition.clone();
@@ -91,7 +97,7 @@ impl ResourceState {
             .limits
             .iter()
             .map(|limit| match old.limits.iter().position(|other| other.name == limit.name) {
-                Some(at) => carry(&states[at], terms_of(&old, &old.limits[at]), terms_of(&new, limit), now),
+                Some(at) => self.carry(&states[at], (&old, &old.limits[at]), (&new, limit), now),
                 None => self.fresh_limit(&new, limit, now),
             })
             .collect();
@@ -109,7 +115,7 @@ impl ResourceState {
             limits: self.limits.clone(),
             leased: CowMap::default(),
             settleable: CowMap::default(),
-            limits_added: self.limits_added,
+            ids_given: self.ids_given,
             availability: self.availability.clone(),
         }
     }
@@ -126,9 +132,14 @@ impl ResourceState {
     pub(crate) fn is_consistent(&self) -> bool {
         let limits = &self.definition.limits;
         limits.len() == self.limits.len()
-            && limits.iter().zip(&self.limits).all(|(limit, state)| match &state.counters {
-                Counters::Rate(_) => limit.kind.concurrency().is_none(),
-                Counters::Slots(_) => limit.kind.concurrency().is_some(),
+            && limits.iter().zip(&self.limits).all(|(limit, state)| {
+                matches!(state.counters, Counters::Slots(_)) == limit.kind.concurrency().is_some()
+                    && state.shares.iter().all(|share| share.is_consistent(limit))
+                    && state
+                        .shares
+                        .iter()
+                        .map(|share| &share.budget)
+                        .eq(self.definition.shares_of(limit).map(|(budget, _)| &budget.name))
             })
     }
 
@@ -137,19 +148,25 @@ impl ResourceState {
         self.limits.iter().position(|limit| limit.id == id)
     }
 
-    /// The slots of one counter of a concurrency limit.
-    pub(crate) fn slots_mut(&mut self, id: LimitId, scope_value: &Label) -> Option<&mut Slots> {
-        let limit = self.limits.iter_mut().find(|limit| limit.id == id)?;
-        match &mut limit.counters {
-            Counters::Slots(slots) => slots.get_mut(scope_value),
-            Counters::Rate(_) => None,
+    /// Changes a slot that is held, wherever it is counted.
+    pub(crate) fn change_slots(&mut self, hold: &Hold, change: impl Fn(&mut Slots, u32)) {
+        let Some(limit) = self.limits.iter_mut().find(|limit| limit.id == hold.limit) else { return };
+        if let Counters::Slots(slots) = &mut limit.counters
+            && let Some(slots) = slots.get_mut(&hold.scope_value)
+        {
+            change(slots, hold.index);
+        }
+        let Some(place) = hold.share else { return };
+        let share = limit.shares.iter_mut().find(|share| share.id == place.share);
+        if let Some(slots) = share.and_then(|share| share.slots_mut(&hold.scope_value)) {
+            change(slots, place.index);
         }
     }
 
     /// The counter of a limit of the whole resource exists from the beginning, so that a change of the definition finds
     /// what to carry over: a bucket nobody touched is no fuller after its capacity was raised.
     fn fresh_limit(&mut self, resource: &Resource, limit: &Limit, now: Stamp) -> LimitState {
-        self.limits_added += 1;
+        let id = LimitId(self.next_id());
         let whole = limit.scope == Scope::Resource;
         let counters = match limit.kind {
             LimitKind::Concurrency(_) => Counters::Slots(Scoped::with(whole.then(Slots::default))),
@@ -157,28 +174,67 @@ impl ResourceState {
                 whole.then(|| RateCounter::fresh(terms_of(resource, limit), now)),
             )),
         };
-        LimitState { id: LimitId(self.limits_added), counters }
+        let of = whole_of(resource, limit, &counters);
+        let shares = resource.shares_of(limit);
+        let shares = shares
+            .map(|(budget, share)| Share::fresh(ShareId(self.next_id()), budget, share, &of, now))
+            .collect();
+        LimitState { id, counters, shares, by_consumer: ByConsumer::default() }
     }
+
+    /// The same use under other terms, and of budgets that keep their name.
+    fn carry(
+        &mut self,
+        state: &LimitState,
+        old: (&Resource, &Limit),
+        new: (&Resource, &Limit),
+        now: Stamp,
+    ) -> LimitState {
+        let counters = carry(&state.counters, terms_of(old.0, old.1), terms_of(new.0, new.1), now);
+        let (from, to) = (whole_of(old.0, old.1, &state.counters), whole_of(new.0, new.1, &counters));
+        let mut shares = Vec::new();
+        for (budget, share) in new.0.shares_of(new.1) {
+            shares.push(match state.shares.iter().find(|other| other.budget == budget.name) {
+                Some(other) => other.carry(share, &from, &to, now),
+                None => Share::fresh(ShareId(self.next_id()), budget, share, &to, now),
+            });
+        }
+        let by_consumer = match new.0.budgets.is_empty() {
+            true => ByConsumer::default(),
+            false => from.carry(&state.by_consumer, &old.1.kind, &to, &new.1.kind, now),
+        };
+        LimitState { id: state.id, counters, shares, by_consumer }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.ids_given += 1;
+        self.ids_given
+    }
+}
+
+fn whole_of<'a>(resource: &Resource, limit: &'a Limit, counters: &'a Counters) -> Whole<'a> {
+    Whole { limit, dispatch_tolerance: resource.dispatch_tolerance, counters }
 }
 
 pub(crate) fn terms_of<'a>(resource: &Resource, limit: &'a Limit) -> Terms<'a> {
     Terms { kind: &limit.kind, dispatch_tolerance: resource.dispatch_tolerance }
 }
 
-fn carry(state: &LimitState, old: Terms, new: Terms, now: Stamp) -> LimitState {
+fn carry(counters: &Counters, old: Terms, new: Terms, now: Stamp) -> Counters {
     if old.kind == new.kind && old.dispatch_tolerance == new.dispatch_tolerance {
-        return state.clone();
+        return counters.clone();
     }
-    let counters = match (&state.counters, new.kind.concurrency()) {
-        (Counters::Slots(counters), Some(concurrency)) => Counters::Slots(counters.map(|slots| {
+    match (counters, new.kind.concurrency()) {
+        (Counters::Slots(counters), Some(concurrency)) => Counters::Slots(counters.map_each(|_, slots| {
             let mut slots = slots.clone();
             slots.carry(concurrency, now.cluster);
             slots
         })),
-        (Counters::Rate(counters), _) => Counters::Rate(counters.map(|counter| counter.carry(old, new, now))),
+        (Counters::Rate(counters), _) => {
+            Counters::Rate(counters.map_each(|_, counter| counter.carry(old, new, now)))
+        }
         (slots, None) => slots.clone(),
-    };
-    LimitState { id: state.id, counters }
+    }
 }
 
 #[cfg(test)]

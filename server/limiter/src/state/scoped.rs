@@ -1,4 +1,4 @@
-//! The counters of one limit, by scope value.
+//! The counters of one limit, by scope value; or by more than that.
 
 use minicbor::{Decode, Encode};
 
@@ -17,57 +17,63 @@ const SWEPT_WHEN_FULL: usize = 256;
 /// Idle counters, those that are indistinguishable from fresh ones, go when others come: a value without a counter
 /// is treated as having a fresh one.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Scoped<C: Clone> {
+pub(crate) struct Scoped<C: Clone, K: Ord + Clone = Label> {
     #[n(0)]
-    counters: CowMap<Label, C>,
+    counters: CowMap<K, C>,
     /// The value up to which idle counters were looked for.
     #[n(1)]
-    swept: Label,
+    swept: K,
 }
 
-impl<C: Clone> Scoped<C> {
+impl<C: Clone, K: Ord + Clone + Default> Default for Scoped<C, K> {
+    fn default() -> Self {
+        Scoped::with(None)
+    }
+}
+
+impl<C: Clone, K: Ord + Clone + Default> Scoped<C, K> {
     /// With one counter, of the empty value, or with none.
     pub(crate) fn with(counter: Option<C>) -> Self {
-        let counters = counter.map(|counter| (Label::default(), counter)).into_iter().collect();
-        Scoped { counters, swept: Label::default() }
+        let counters = counter.map(|counter| (K::default(), counter)).into_iter().collect();
+        Scoped { counters, swept: K::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.counters.len()
     }
 
-    pub(crate) fn get(&self, value: &Label) -> Option<&C> {
+    pub(crate) fn get(&self, value: &K) -> Option<&C> {
         self.counters.get(value)
     }
 
-    pub(crate) fn get_mut(&mut self, value: &Label) -> Option<&mut C> {
+    pub(crate) fn get_mut(&mut self, value: &K) -> Option<&mut C> {
         self.counters.get_mut(value)
     }
 
-    pub(crate) fn get_or_insert(&mut self, value: &Label, fresh: impl FnOnce() -> C) -> &mut C {
+    pub(crate) fn get_or_insert(&mut self, value: &K, fresh: impl FnOnce() -> C) -> &mut C {
         if !self.counters.contains_key(value) {
             self.counters.insert(value.clone(), fresh());
         }
         self.counters.get_mut(value).expect("it was there, or was inserted just now")
     }
 
-    pub(crate) fn insert(&mut self, value: Label, counter: C) {
+    pub(crate) fn insert(&mut self, value: K, counter: C) {
         self.counters.insert(value, counter);
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Label, &C)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &C)> {
         self.counters.iter()
     }
 
     /// The same values, each with what becomes of its counter.
-    pub(crate) fn map(&self, mut change: impl FnMut(&C) -> C) -> Scoped<C> {
+    pub(crate) fn map_each(&self, mut change: impl FnMut(&K, &C) -> C) -> Self {
         let counters =
-            self.counters.iter().map(|(value, counter)| (value.clone(), change(counter))).collect();
+            self.counters.iter().map(|(value, counter)| (value.clone(), change(value, counter))).collect();
         Scoped { counters, swept: self.swept.clone() }
     }
 
     /// Whether the value has a counter or there is room for one, after idle ones have gone.
-    pub(crate) fn admits(&mut self, value: &Label, max: u32, idle: impl Fn(&C) -> bool) -> bool {
+    pub(crate) fn admits(&mut self, value: &K, max: u32, idle: impl Fn(&C) -> bool) -> bool {
         if self.counters.contains_key(value) {
             return true;
         }

@@ -1,15 +1,17 @@
 //! What scripts say, as the limiter's own types.
 //!
 //! A limit is `name kind [key=value]… [shadow]`, such as `"burst token_bucket capacity=10 refill=5/1s"`. Settings of a
-//! resource: `keys=`, `dispatch_tolerance=`, `settle_within=`.
+//! resource: `keys=`, `dispatch_tolerance=`, `settle_within=`. A budget is `budget name [key=value]… [unbudgeted]`, such as
+//! `"budget crm consumers=crm/*,sync shares=daily:20..60 open=mon+tue@08:00-18:00,sat@10:00-12:00 zone=Europe/Berlin"`.
 
 use std::{collections::BTreeMap, error::Error, fmt::Display, str::FromStr};
 
 use goldenscript::ArgumentConsumer;
 use tollgate_limiter::{
-    Acquire, Alternative, Anchor, CallOutcome, Concurrency, Description, Dimension, FixedWindow, KeyState,
-    Label, LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, Queueing, RequestId,
-    Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
+    Acquire, Alternative, Anchor, Budget, BudgetName, BudgetShare, CallOutcome, Concurrency, Description,
+    Dimension, FixedWindow, KeyState, Label, LeakyBucket, Limit, LimitKind, LimitName, OpenHours, Pause,
+    PauseResource, PermitId, Queueing, RequestId, Resource, ResourceName, Schedule, Scope, SlidingWindow,
+    Span, TimeZoneName, TokenBucket,
 };
 
 type Parsed<T> = Result<T, Box<dyn Error>>;
@@ -134,7 +136,13 @@ fn alternative(text: &str) -> Parsed<Alternative> {
 
 pub fn resource(args: &mut ArgumentConsumer) -> Parsed<Resource> {
     let name = resource_name(args)?;
-    let limits = std::iter::from_fn(|| args.next_pos()).map(limit).collect::<Parsed<_>>()?;
+    let (mut limits, mut budgets) = (vec![], vec![]);
+    while let Some(text) = args.next_pos() {
+        match text.strip_prefix("budget ") {
+            Some(text) => budgets.push(budget(text)?),
+            None => limits.push(limit(text)?),
+        }
+    }
     let keys = args.take_key("keys").map_or(Ok(vec![]), |keys| keys.split(',').map(label).collect())?;
     Ok(Resource {
         name,
@@ -143,7 +151,7 @@ pub fn resource(args: &mut ArgumentConsumer) -> Parsed<Resource> {
         dispatch_tolerance: option(args, "dispatch_tolerance", span)?.unwrap_or_default(),
         settle_within: option(args, "settle_within", span)?.unwrap_or(Span::from_secs(60)),
         description: Description::default(),
-        budgets: vec![],
+        budgets,
         queueing: Queueing::default(),
     })
 }
@@ -167,6 +175,54 @@ fn limit(text: &str) -> Parsed<Limit> {
     };
     fields.finish(kind)?;
     Ok(limit)
+}
+
+fn budget(text: &str) -> Parsed<Budget> {
+    let mut words = text.split(' ').filter(|word| !word.is_empty());
+    let name = BudgetName::new(required(words.next(), "the budget's name")?)?;
+    let mut fields = Fields(words.map(|word| word.split_once('=').unwrap_or((word, ""))).collect());
+    let mut list = |key| fields.0.remove(key).map_or(vec![], |list| list.split(',').collect::<Vec<_>>());
+    let (consumers, shares, open) = (list("consumers"), list("shares"), list("open"));
+    let zone = fields.0.remove("zone").unwrap_or("UTC");
+    let schedule = Schedule {
+        time_zone: TimeZoneName::new(zone)?,
+        open: open.into_iter().map(open_hours).collect::<Parsed<_>>()?,
+    };
+    let budget = Budget {
+        name,
+        consumers: consumers.into_iter().map(label).collect::<Parsed<_>>()?,
+        unbudgeted: fields.0.remove("unbudgeted").is_some(),
+        weight: fields.optional("weight", |weight| Ok(weight.parse()?))?.unwrap_or(1),
+        shares: shares.into_iter().map(share).collect::<Parsed<_>>()?,
+        schedule: (!schedule.open.is_empty()).then_some(schedule),
+    };
+    fields.finish("a budget")?;
+    Ok(budget)
+}
+
+/// `daily:20..60`: the reserve and the ceiling.
+fn share(text: &str) -> Parsed<BudgetShare> {
+    let (limit, percents) = text.split_once(':').ok_or("shares are limit:reserve..ceiling")?;
+    let (reserve, ceiling) = percents.split_once("..").ok_or("shares are limit:reserve..ceiling")?;
+    Ok(BudgetShare {
+        limit: LimitName::new(limit)?,
+        reserve_percent: reserve.parse()?,
+        ceiling_percent: ceiling.parse()?,
+    })
+}
+
+/// `08:00-18:00`, on all days, or `mon+fri@08:00-18:00`.
+fn open_hours(text: &str) -> Parsed<OpenHours> {
+    const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let (days, hours) = text.split_once('@').unwrap_or(("mon+tue+wed+thu+fri+sat+sun", text));
+    let day = |day| DAYS.iter().position(|known| *known == day).ok_or(format!("unknown day {day}"));
+    let weekdays = days.split('+').map(day).try_fold(0, |days, day| day.map(|day| days | 1u8 << day))?;
+    let minute = |text: &str| -> Parsed<u16> {
+        let (hour, minute) = text.split_once(':').ok_or("times are hour:minute")?;
+        Ok(hour.parse::<u16>()? * 60 + minute.parse::<u16>()?)
+    };
+    let (from, to) = hours.split_once('-').ok_or("hours are from-to")?;
+    Ok(OpenHours { weekdays, from: minute(from)?, to: minute(to)? })
 }
 
 fn scope(text: &str) -> Parsed<Scope> {

@@ -1,8 +1,8 @@
 //! How scripts show what the limiter answers: a line for each answer, so that the output reads as a trace.
 
 use tollgate_limiter::{
-    Answer, CounterFigures, Denial, DenialReason, Grant, HeldSlot, KeyStatus, Outcome, Pause, ResourceUsage,
-    StoredResource,
+    Answer, BudgetCause, BudgetFigures, ConsumerFigures, CounterFigures, Denial, DenialReason, Grant,
+    HeldSlot, KeyStatus, Outcome, Pause, ResourceUsage, StoredResource,
 };
 
 pub fn answer(answer: &Answer) -> String {
@@ -54,8 +54,8 @@ fn denial(denial: &Denial) -> String {
         (DenialReason::Paused { key, pause: stop }, _) => format!("key {key} {}", pause(stop)),
         (DenialReason::KeyUnavailable, _) => "no key in use".into(),
         (DenialReason::BudgetExhausted { budget }, _) => match budget {
-            Some(budget) => format!("budget {budget}"),
-            None => "the budgets of others".into(),
+            Some(budget) => format!("budget {budget}{}", of_limit(denial)),
+            None => format!("the budgets of others{}", of_limit(denial)),
         },
         (DenialReason::OthersWait, _) => "others that wait".into(),
     };
@@ -69,12 +69,26 @@ fn denial(denial: &Denial) -> String {
     for limit in &denial.exhausted {
         let of =
             if limit.scope_value.is_empty() { String::new() } else { format!(" of {}", limit.scope_value) };
+        let cause = limit.budget.map(|cause| match cause {
+            BudgetCause::Ceiling => " (its budget's ceiling)",
+            BudgetCause::Reserve => " (kept for other budgets)",
+            BudgetCause::Schedule => " (its budget is closed)",
+        });
         parts.push(format!(
-            "{}{of} {}/{} left, {} wanted, free in {}",
-            limit.limit, limit.available, limit.amount, limit.requested, limit.retry_after
+            "{}{of} {}/{} left, {} wanted, free in {}{}",
+            limit.limit,
+            limit.available,
+            limit.amount,
+            limit.requested,
+            limit.retry_after,
+            cause.unwrap_or_default()
         ));
     }
     parts.join("; ")
+}
+
+fn of_limit(denial: &Denial) -> String {
+    denial.limit.as_ref().map(|limit| format!(" at {limit}")).unwrap_or_default()
 }
 
 /// What operators ordered, in words.
@@ -103,7 +117,31 @@ pub fn usage(usage: &ResourceUsage) -> String {
     }
     lines.extend(usage.held.iter().map(held));
     lines.push(format!("{} permits can be settled", usage.settleable_permits));
+    lines.extend(usage.budgets.iter().flat_map(budget));
+    // Without budgets it is who holds slots, which is told already.
+    if !usage.budgets.is_empty() {
+        lines.extend(usage.consumers.iter().map(consumer));
+    }
     lines.join("\n")
+}
+
+fn budget(figures: &BudgetFigures) -> Vec<String> {
+    let BudgetFigures { budget, open, changes_in, uses } = figures;
+    let state = changes_in.map(|span| format!(" is {} for {span}", if *open { "open" } else { "closed" }));
+    let uses = uses.iter().map(|of| {
+        let value = if of.scope_value.is_empty() { String::new() } else { format!(" of {}", of.scope_value) };
+        format!(
+            "budget {budget}, {}{value}: {} used of at most {}, {}/{} reserved left",
+            of.limit, of.used, of.ceiling, of.reserve_left, of.reserve
+        )
+    });
+    state.map(|state| format!("budget {budget}{state}")).into_iter().chain(uses).collect()
+}
+
+fn consumer(figures: &ConsumerFigures) -> String {
+    let uses: Vec<_> = figures.uses.iter().map(|of| format!("{} of {}", of.used, of.limit)).collect();
+    let budget = figures.budget.as_ref().map(|budget| format!(" (budget {budget})")).unwrap_or_default();
+    format!("consumer {:?}{budget} uses {}", figures.consumer.as_str(), uses.join(", "))
 }
 
 fn counter(figures: &CounterFigures) -> String {
