@@ -14,6 +14,7 @@
 //! The keys are the fields of `resource.proto`, with the parameters of the kind beside the limit's own; durations are
 //! written `500ms`, `10s`, `24h`. `deploy/resources.example.toml` is the commented example.
 
+mod budget;
 mod read;
 mod write;
 
@@ -37,9 +38,9 @@ impl fmt::Display for FaultyFile {
 
 impl std::error::Error for FaultyFile {}
 
-/// The words for the kinds, scopes and anchors: those of `resource.proto`, without its prefixes.
+/// The words for the kinds, scopes, anchors and weekdays: those of `resource.proto`, without its prefixes.
 mod words {
-    use tollgate_proto::v1::{Anchor, Scope};
+    use tollgate_proto::v1::{Anchor, Scope, Weekday};
 
     /// Which message of `Limit.kind`.
     #[derive(Clone, Copy)]
@@ -68,6 +69,16 @@ mod words {
 
     pub const ANCHORS: [(&str, Anchor); 3] =
         [("epoch", Anchor::Epoch), ("midnight", Anchor::Midnight), ("first_request", Anchor::FirstRequest)];
+
+    pub const WEEKDAYS: [(&str, Weekday); 7] = [
+        ("monday", Weekday::Monday),
+        ("tuesday", Weekday::Tuesday),
+        ("wednesday", Weekday::Wednesday),
+        ("thursday", Weekday::Thursday),
+        ("friday", Weekday::Friday),
+        ("saturday", Weekday::Saturday),
+        ("sunday", Weekday::Sunday),
+    ];
 }
 
 #[cfg(test)]

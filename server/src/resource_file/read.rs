@@ -6,7 +6,7 @@ use prost_types::Duration;
 use tollgate_proto::v1::{self, limit::Kind as Parameters};
 
 use super::{
-    FaultyFile,
+    FaultyFile, budget,
     words::{ANCHORS, KINDS, Kind, SCOPES},
 };
 use crate::{
@@ -71,6 +71,15 @@ fn resource<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>) -> v1::Re
             let limits = reader.sections(&mut section, "limit");
             limits.into_iter().map(|section| limit(reader, section)).collect()
         },
+        max_waiters: reader.integer(&mut section, "max_waiters").unwrap_or_default(),
+        max_waiters_per_consumer: reader
+            .integer(&mut section, "max_waiters_per_consumer")
+            .unwrap_or_default(),
+        ageing: span(reader, &mut section, "ageing"),
+        budgets: {
+            let budgets = reader.sections(&mut section, "budget");
+            budgets.into_iter().map(|section| budget::read(reader, section)).collect()
+        },
         // Generation and orders are the server's.
         ..Default::default()
     };
@@ -134,7 +143,11 @@ fn kind<'i>(reader: &mut Reader<'i>, section: &mut Section<'_, 'i>) -> Option<Pa
     })
 }
 
-fn required<'i>(reader: &mut Reader<'i>, section: &mut Section<'_, 'i>, key: &'static str) -> String {
+pub(super) fn required<'i>(
+    reader: &mut Reader<'i>,
+    section: &mut Section<'_, 'i>,
+    key: &'static str,
+) -> String {
     if !section.has(key) {
         reader.reject(section, key, "is required");
     }

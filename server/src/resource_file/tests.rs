@@ -11,6 +11,9 @@ description = "with \"quotes\" and ünïcode"
 keys = ["first", "second"]
 dispatch_tolerance = "20ms"
 settle_within = "0s"
+max_waiters = 500
+max_waiters_per_consumer = 20
+ageing = "1m"
 
 [[resource.limit]]
 name = "bucket"
@@ -57,6 +60,24 @@ kind = "concurrency"
 slots = 25
 lease_default = "30s"
 counts_after = "20s"
+
+[[resource.budget]]
+name = "crm"
+consumers = ["crm/*", "sync"]
+weight = 3
+share = [{ limit = "rolling", reserve_percent = 40, ceiling_percent = 80 }, { limit = "slots" }]
+
+[resource.budget.schedule]
+time_zone = "Europe/Berlin"
+open = [{ weekdays = ["monday", "friday"], from = "08:00", to = "18:30" }, { from = "22:00", to = "02:00" }]
+
+[[resource.budget]]
+name = "others"
+unbudgeted = true
+
+[[resource.budget.share]]
+limit = "slots"
+ceiling_percent = 20
 "#;
 
 #[test]
@@ -84,17 +105,17 @@ fn each_fault_names_its_line_and_key() {
         (
             "capacity = 10",
             "capcity = 10",
-            "line 12: resource[0].limit[0].capcity: unknown key; did you mean `capacity`?",
+            "line 15: resource[0].limit[0].capcity: unknown key; did you mean `capacity`?",
         ),
         (
             "refill_period",
             "period",
-            "line 14: resource[0].limit[0].period: unknown key; did you mean `refill_period`?",
+            "line 17: resource[0].limit[0].period: unknown key; did you mean `refill_period`?",
         ),
         (
             "refill_amount",
             "amount",
-            "line 13: resource[0].limit[0].amount: unknown key; did you mean `refill_amount`?",
+            "line 16: resource[0].limit[0].amount: unknown key; did you mean `refill_amount`?",
         ),
         (
             "amount = 190",
@@ -114,7 +135,7 @@ fn each_fault_names_its_line_and_key() {
         (
             "\"1s\"",
             "\"1 parsec\"",
-            "line 14: resource[0].limit[0].refill_period: must be a duration such as 500ms",
+            "line 17: resource[0].limit[0].refill_period: must be a duration such as 500ms",
         ),
         ("\"1s\"", "1", "resource[0].limit[0].refill_period: must be a text in quotes, not integer"),
         ("amount = 190", "amount = -1", "resource[0].limit[4].amount: is negative or too large"),
@@ -122,6 +143,16 @@ fn each_fault_names_its_line_and_key() {
         ("name = \"vendor/account\"\n", "", "resource[0].name: is required"),
         ("vendor/account", "Vendor", "Vendor name: must be parts of lower-case letters"),
         ("Europe/Berlin", "Europe/Atlantis", "limits[2].fixed_window.time_zone: is not an IANA time zone"),
+        (
+            "\"friday\"",
+            "\"fryday\"",
+            "budget[0].schedule.open[0].weekdays: `fryday` is not known here; did you mean `friday`?",
+        ),
+        ("reserve_percent = 40", "reserve = 40", "budget[0].share[0].reserve: unknown key"),
+        ("limit = \"rolling\"", "limit = \"roling\"", "budgets[0].shares[0].limit: `roling` is no limit"),
+        ("\"18:30\"", "\"18:60\"", "budgets[0].schedule.open[0].to: must be a time of day such as 18:30"),
+        ("\"08:00\"", "\"24:00\"", "budgets[0].schedule.open[0].from: must be 00:00 to 23:59"),
+        ("ageing = \"1m\"", "ageing = \"0s\"", "ageing: must be 1 s to 1 h, not 0 s"),
         ("shadow = true", "shadow = \"yes\"", "resource[0].limit[2].shadow: must be true or false"),
     ];
     for (good, bad, expected) in cases {

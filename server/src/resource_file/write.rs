@@ -3,10 +3,14 @@
 use std::{fmt::Write, time};
 
 use prost_types::Duration;
+use tollgate_limiter::Queueing;
 use tollgate_proto::v1::{self, limit::Kind as Parameters};
 
-use super::words::{ANCHORS, SCOPES};
-use crate::grpc::convert::definition::SCOPE_VALUES;
+use super::{
+    budget,
+    words::{ANCHORS, SCOPES},
+};
+use crate::grpc::convert::{budget::waiters_per_consumer, definition::SCOPE_VALUES, duration};
 
 /// Writes resources so that reading them gives the same definitions. The generation is left out: it belongs to the
 /// cluster that counts it.
@@ -16,34 +20,38 @@ pub fn write(resources: &[v1::Resource]) -> String {
 }
 
 /// The lines of a table.
-struct Lines(String);
+pub(super) struct Lines(String);
 
 impl Lines {
-    fn table(header: &str) -> Lines {
+    pub(super) fn table(header: &str) -> Lines {
         Lines(format!("{header}\n"))
     }
 
-    fn value(&mut self, key: &str, value: impl Into<toml::Value>) {
+    pub(super) fn value(&mut self, key: &str, value: impl Into<toml::Value>) {
         // Writing to a text cannot fail.
         let _ = writeln!(self.0, "{key} = {}", value.into());
     }
 
-    fn text(&mut self, key: &str, text: &str) {
+    pub(super) fn text(&mut self, key: &str, text: &str) {
         if !text.is_empty() {
             self.value(key, text);
         }
     }
 
-    fn texts(&mut self, key: &str, texts: &[String]) {
+    pub(super) fn texts(&mut self, key: &str, texts: &[String]) {
         if !texts.is_empty() {
             self.value(key, texts.to_vec());
         }
     }
 
-    fn number(&mut self, key: &str, number: u64) {
+    pub(super) fn number(&mut self, key: &str, number: u64) {
         if number != 0 {
             let _ = writeln!(self.0, "{key} = {number}");
         }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
     }
 
     fn span(&mut self, key: &str, duration: Option<Duration>) {
@@ -60,8 +68,23 @@ fn resource(resource: &v1::Resource) -> String {
     lines.texts("keys", &resource.keys);
     lines.span("dispatch_tolerance", resource.dispatch_tolerance);
     lines.span("settle_within", resource.settle_within);
-    let limits: Vec<String> = resource.limits.iter().map(limit).collect();
-    lines.0 + "\n" + &limits.join("\n")
+    queueing(&mut lines, resource);
+    let tables = resource.limits.iter().map(limit).chain(resource.budgets.iter().map(budget::write));
+    lines.0 + "\n" + &tables.collect::<Vec<_>>().join("\n")
+}
+
+/// What differs from the defaults.
+fn queueing(lines: &mut Lines, resource: &v1::Resource) {
+    let default = Queueing::default();
+    if resource.max_waiters != default.max_waiters {
+        lines.number("max_waiters", resource.max_waiters.into());
+    }
+    if resource.max_waiters_per_consumer != waiters_per_consumer(resource.max_waiters) {
+        lines.number("max_waiters_per_consumer", resource.max_waiters_per_consumer.into());
+    }
+    if resource.ageing != Some(duration(default.ageing)) {
+        lines.span("ageing", resource.ageing);
+    }
 }
 
 fn limit(limit: &v1::Limit) -> String {

@@ -26,7 +26,9 @@
 
 use super::{budget_claim::Claim, operations, request::Demand};
 use crate::{
-    model::{Acquire, Budget, BudgetCause, Label, Limit, LimitKind, Resource, Span, Stamp, Violation},
+    model::{
+        Acquire, Budget, BudgetCause, BudgetName, Label, Limit, LimitKind, Resource, Span, Stamp, Violation,
+    },
     state::ResourceState,
 };
 
@@ -67,6 +69,18 @@ impl<'a> Standing<'a> {
             false => (reserve, BudgetCause::Reserve),
         };
         Some(wait).filter(|(wait, _)| !wait.is_zero())
+    }
+
+    /// The budget's name if it has a share of the limit, and whether its own reserve covers the demand.
+    pub(super) fn passes_by(
+        &self,
+        state: &ResourceState,
+        demand: &Demand,
+        at: Stamp,
+    ) -> (Option<&'a BudgetName>, bool) {
+        let claim = Claim::new(self, state, demand);
+        let own = self.own.filter(|_| claim.has_share());
+        (own.map(|own| &own.name), claim.is_covered(at))
     }
 
     /// Refuses what could never be had: more than the ceiling, or than what reserves that are never given up leave of a limit.

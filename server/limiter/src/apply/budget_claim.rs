@@ -26,6 +26,16 @@ impl<'a> Claim<'a> {
         Claim { resource: standing.resource, limit, terms: state.terms(demand.limit), demand, own }
     }
 
+    /// Whether its own budget has a share.
+    pub(super) fn has_share(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Whether what is left of its own budget's reserve covers it.
+    pub(super) fn is_covered(&self, at: Stamp) -> bool {
+        self.own.is_some_and(|share| self.left(share, share.reserve.as_ref(), at) >= self.wanted())
+    }
+
     /// How long until it fits under the own ceiling.
     pub(super) fn ceiling_wait(&self, at: Stamp) -> Span {
         let Some(share) = self.own else { return Span::ZERO };
@@ -128,11 +138,10 @@ impl<'a> Claim<'a> {
 
     /// Rule 2. That all reserves are kept is tried first: hours cost more to look up.
     fn passes(&self, at: Stamp) -> bool {
-        let wanted = i128::from(self.demand.amount) * self.unit();
-        if self.own.is_some_and(|share| self.left(share, share.reserve.as_ref(), at) >= wanted) {
+        if self.is_covered(at) {
             return true;
         }
-        let room = self.whole_left(at) - wanted;
+        let room = self.whole_left(at) - self.wanted();
         let reserved: i128 = self.others().map(|(share, reserve)| self.left(share, Some(reserve), at)).sum();
         room >= reserved || room >= 0 && room >= self.kept_for_others(at)
     }
@@ -195,9 +204,9 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Parts of one unit in the limit's shares.
-    fn unit(&self) -> i128 {
-        parts_per_unit(self.terms.kind) * share_parts(self.terms.kind)
+    /// What is demanded, in parts of the limit's shares.
+    fn wanted(&self) -> i128 {
+        i128::from(self.demand.amount) * parts_per_unit(self.terms.kind) * share_parts(self.terms.kind)
     }
 
     /// The shares of other budgets that have something set aside.

@@ -6,13 +6,19 @@
 //! A request that pins no key may go with any, so what holds it is not one key's counter: for limits that count by key
 //! it stands in a line of its own, whose scope value is empty.
 
-use super::{Limiter, acquire::Decision, operations, request::Demand};
+use super::{
+    Limiter,
+    acquire::Decision,
+    budget::{Standing, budget_of},
+    operations,
+    request::Demand,
+};
 use crate::{
     model::{
         Acquire, Answer, BudgetCause, BudgetName, CallOutcome, Command, Denial, DenialReason, ExhaustedLimit,
         Label, LimitName, PermitId, Queueing, Rejection, Resource, ResourceName, Scope, Span, Stamp,
     },
-    state::{CowMap, Shared},
+    state::{CowMap, ResourceState, Shared},
 };
 
 /// What waiters of one resource stand in line for.
@@ -95,8 +101,10 @@ impl Limiter {
     ) -> Result<Result<Vec<Passage>, Denial>, Rejection> {
         let passages = |demands| {
             let choice = acquire.choice(alternative);
-            let resource = choice.as_ref().and_then(|choice| self.definition(&choice.resource));
-            resource.map_or_else(Vec::new, |resource| passages(resource, demands))
+            let state = choice.as_ref().and_then(|choice| self.resources.get(&choice.resource));
+            state.map_or_else(Vec::new, |state| {
+                passages(state, &acquire.consumer, demands, self.now.max(stamp))
+            })
         };
         Ok(match self.decide(acquire, alternative..=alternative, self.now.max(stamp))? {
             Decision::Deny(denial) => Err(denial),
@@ -124,9 +132,9 @@ impl Limiter {
                     frees_in: denial.retry_after,
                 },
                 Some(BudgetCause::Ceiling) => self.before(acquire, exhausted, budget.clone()),
-                Some(BudgetCause::Reserve) | None => self.before(acquire, exhausted, None),
+                Some(BudgetCause::Reserve) | None => self.before_share(acquire, exhausted),
             },
-            (_, Some(exhausted)) => self.before(acquire, exhausted, None),
+            (_, Some(exhausted)) => self.before_share(acquire, exhausted),
             (_, None) => Obstacle { line: Line::Gate { key, budget: None }, frees_in: denial.retry_after },
         }
     }
@@ -191,12 +199,25 @@ impl Limiter {
     }
 
     /// The consumer's weight among those that wait: 1 to 1,000.
-    pub fn weight(&self, _name: &ResourceName, _consumer: &Label) -> u32 {
-        1
+    pub fn weight(&self, name: &ResourceName, consumer: &Label) -> u32 {
+        let budget = self.definition(name).and_then(|resource| budget_of(resource, consumer));
+        budget.map_or(1, |budget| budget.weight)
     }
 
     fn definition(&self, name: &ResourceName) -> Option<&Resource> {
         self.resources.get(name).map(|state| &*state.definition)
+    }
+
+    /// Who has a reserve stands in a line of its own: among the others, those who wait for what is left beside the reserves
+    /// would keep it from what is its own.
+    fn before_share(&self, acquire: &Acquire, exhausted: &ExhaustedLimit) -> Obstacle {
+        let resource = self.definition(&acquire.resource);
+        let budget = resource.and_then(|resource| budget_of(resource, &acquire.consumer));
+        let reserved = budget.filter(|budget| {
+            let mut shares = budget.shares.iter();
+            shares.any(|share| share.limit == exhausted.limit && share.reserve_percent > 0)
+        });
+        self.before(acquire, exhausted, reserved.map(|budget| budget.name.clone()))
     }
 
     fn before(&self, acquire: &Acquire, exhausted: &ExhaustedLimit, budget: Option<BudgetName>) -> Obstacle {
@@ -232,22 +253,31 @@ impl Limiter {
     }
 }
 
-/// The lines of all enforced limits that are debited. Where a limit counts by key, both those who want this key and those
-/// who take any stand before it.
-fn passages(resource: &Resource, demands: &[Demand]) -> Vec<Passage> {
+/// The lines of all enforced limits that are debited: that of the budget's share, and that of the limit itself unless the
+/// budget's own reserve covers the amount. Where a limit counts by key, both those who want this key and those who take any
+/// stand before it.
+fn passages(state: &ResourceState, consumer: &Label, demands: &[Demand], now: Stamp) -> Vec<Passage> {
+    let standing = Standing::of(&state.definition, consumer);
     let mut passages = Vec::with_capacity(demands.len());
-    for Demand { limit, scope_value, amount, .. } in demands {
-        let limit = &resource.limits[*limit];
+    for demand in demands {
+        let limit = &state.definition.limits[demand.limit];
         if limit.shadow {
             continue;
         }
-        let mut pass = |scope_value| {
-            let line = Line::Limit { limit: limit.name.clone(), scope_value, budget: None };
-            passages.push(Passage { line, amount: *amount });
+        let (budget, is_covered) =
+            standing.map_or((None, false), |standing| standing.passes_by(state, demand, now));
+        let mut pass = |scope_value: &Label, budget| {
+            let line = Line::Limit { limit: limit.name.clone(), scope_value: scope_value.clone(), budget };
+            passages.push(Passage { line, amount: demand.amount });
         };
-        pass(scope_value.clone());
-        if limit.scope == Scope::Key {
-            pass(Label::default());
+        let any_key = (limit.scope == Scope::Key).then(Label::default);
+        for scope_value in std::iter::once(&demand.scope_value).chain(&any_key) {
+            if budget.is_some() {
+                pass(scope_value, budget.cloned());
+            }
+            if !is_covered {
+                pass(scope_value, None);
+            }
         }
     }
     passages

@@ -5,7 +5,7 @@ use tollgate_client::v1::{
     Anchor, Concurrency, FixedWindow, KeyStatus, Limit, Pause, Resource, Scope, limit::Kind,
 };
 
-use super::{super::output::wire_seconds, availability::state_name};
+use super::{super::output::wire_seconds, availability::state_name, shares};
 
 pub fn resource(resource: &Resource) -> Value {
     json!({
@@ -18,6 +18,10 @@ pub fn resource(resource: &Resource) -> Value {
         "dispatch_tolerance_seconds": wire_seconds(resource.dispatch_tolerance),
         "settle_within_seconds": wire_seconds(resource.settle_within),
         "limits": resource.limits.iter().map(limit).collect::<Vec<_>>(),
+        "budgets": resource.budgets.iter().map(shares::definition).collect::<Vec<_>>(),
+        "max_waiters": resource.max_waiters,
+        "max_waiters_per_consumer": resource.max_waiters_per_consumer,
+        "ageing_seconds": wire_seconds(resource.ageing),
     })
 }
 

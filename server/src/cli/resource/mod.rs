@@ -4,6 +4,7 @@ mod apply;
 mod availability;
 mod diff;
 mod json;
+mod shares;
 mod usage;
 
 use std::{process::ExitCode, slice};

@@ -12,7 +12,7 @@ use super::{
         output::wire_seconds,
         table::{table, thousands},
     },
-    availability, json as definition,
+    availability, json as definition, shares,
 };
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ fn text(name: &str, usage: &GetResourceUsageResponse) -> String {
     if !usage.held.is_empty() {
         text += &format!("\n\n{}", held_text(&usage.held));
     }
-    text
+    text + &shares::text(usage)
 }
 
 fn held_text(held: &[HeldSlot]) -> String {
@@ -88,14 +88,16 @@ fn held_text(held: &[HeldSlot]) -> String {
 fn json(name: &str, usage: &GetResourceUsageResponse) -> Value {
     let resource = usage.resource.as_ref();
     let keys = resource.into_iter().flat_map(|resource| &resource.key_statuses);
-    json!({
+    let mut value = json!({
         "name": name,
         "pause": resource.and_then(|resource| resource.pause.as_ref()).map(definition::pause),
         "key_statuses": keys.map(definition::key_status).collect::<Vec<_>>(),
         "limits": usage.limits.iter().map(limit_json).collect::<Vec<_>>(),
         "held": usage.held.iter().map(held_json).collect::<Vec<_>>(),
         "settleable_permits": usage.settleable_permits,
-    })
+    });
+    shares::add_json(&mut value, usage);
+    value
 }
 
 fn limit_json(limit: &LimitFigures) -> Value {

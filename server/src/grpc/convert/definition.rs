@@ -3,11 +3,14 @@
 
 use tollgate_limiter::{
     Anchor, Concurrency, Description, Dimension, FixedWindow, Label, LeakyBucket, Limit, LimitKind,
-    LimitName, Queueing, Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
+    LimitName, Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 use tollgate_proto::v1;
 
-use super::{Fields, Invalid};
+use super::{
+    Fields, Invalid,
+    budget::{budget, queueing},
+};
 
 // The defaults that `resource.proto` states.
 const DISPATCH_TOLERANCE_MAX: Span = Span::from_millis(500);
@@ -35,9 +38,11 @@ pub fn definition(wire: v1::Resource) -> Result<Resource, Invalid> {
 }
 
 fn read(fields: &mut Fields, wire: v1::Resource) -> Option<Resource> {
+    let queueing = queueing(fields, &wire);
     let name = fields.name("name", ResourceName::new(&wire.name));
     let limits = each(wire.limits, |index, wire| limit(fields, &format!("limits[{index}]"), wire));
     let keys = each(wire.keys, |index, key| fields.name(&format!("keys[{index}]"), Label::new(&key)));
+    let budgets = each(wire.budgets, |index, wire| budget(fields, &format!("budgets[{index}]"), wire));
     let description = fields.name("description", Description::new(&wire.description));
     let tolerance = default_tolerance(limits.as_deref().unwrap_or_default());
     Some(Resource {
@@ -47,13 +52,13 @@ fn read(fields: &mut Fields, wire: v1::Resource) -> Option<Resource> {
         limits: limits?,
         keys: keys?,
         description: description?,
-        budgets: Vec::new(),
-        queueing: Queueing::default(),
+        budgets: budgets?,
+        queueing,
     })
 }
 
 /// Reads every item, so that all faults are found; then all or none.
-fn each<W, T>(wire: Vec<W>, mut read: impl FnMut(usize, W) -> Option<T>) -> Option<Vec<T>> {
+pub(super) fn each<W, T>(wire: Vec<W>, mut read: impl FnMut(usize, W) -> Option<T>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = wire.into_iter().enumerate().map(|(index, item)| read(index, item)).collect();
     items.into_iter().collect()
 }

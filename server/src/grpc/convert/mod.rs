@@ -4,6 +4,7 @@
 pub mod acquire;
 mod alternatives;
 pub mod availability;
+pub mod budget;
 pub mod cluster;
 pub mod decision;
 pub mod definition;

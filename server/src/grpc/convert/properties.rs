@@ -79,9 +79,52 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn wire_resource()(
+    fn hours()(
+        weekdays in prop::collection::vec(prop_oneof![30 => 1..8i32, 1 => any::<i32>()], 0..3),
+        from in prop_oneof![30 => "[01][0-9]:[0-5][0-9]", 1 => any::<String>()],
+        to in prop_oneof![30 => "[01][0-9]:[0-5][0-9]", 5 => Just(String::new()), 1 => any::<String>()],
+    ) -> v1::OpenHours {
+        v1::OpenHours { weekdays, from, to }
+    }
+}
+
+prop_compose! {
+    fn budget(limits: Vec<String>)(
         name in name(),
-        limits in prop::collection::vec(limit(), 0..3),
+        consumers in prop::collection::vec("[a-z*/?]{1,6}", 1..3),
+        unbudgeted in prop::bool::weighted(0.1),
+        weight in prop_oneof![30 => 0..1_000u32, 1 => any::<u32>()],
+        limit in prop::sample::select(limits),
+        reserve_percent in prop_oneof![30 => 0..60u32, 1 => any::<u32>()],
+        ceiling_percent in option::of(prop_oneof![30 => 60..101u32, 1 => any::<u32>()]),
+        hours in prop::collection::vec(hours(), 0..3),
+        time_zone in prop_oneof![Just(String::new()), Just("Europe/Berlin".to_owned())],
+    ) -> v1::Budget {
+        v1::Budget {
+            name,
+            consumers: if unbudgeted { vec![] } else { consumers },
+            unbudgeted,
+            weight,
+            shares: vec![v1::BudgetShare { limit, reserve_percent, ceiling_percent }],
+            schedule: (!hours.is_empty()).then_some(v1::Schedule { time_zone, open: hours }),
+        }
+    }
+}
+
+/// Budgets of limits that are there, for the most part.
+fn budgets(limits: &[v1::Limit]) -> impl Strategy<Value = Vec<v1::Budget>> + use<> {
+    let names = limits.iter().map(|limit| limit.name.clone()).chain(["other".to_owned()]).collect();
+    prop::collection::vec(budget(names), 0..3)
+}
+
+prop_compose! {
+    fn wire_resource()(limits in prop::collection::vec(limit(), 0..3))(
+        budgets in budgets(&limits),
+        limits in Just(limits),
+        name in name(),
+        max_waiters in prop_oneof![9 => 0..1_000u32, 1 => any::<u32>()],
+        max_waiters_per_consumer in prop_oneof![9 => 0..10u32, 1 => any::<u32>()],
+        ageing in option::weighted(0.1, duration()),
         keys in prop::collection::vec(name(), 0..3),
         dispatch_tolerance in option::weighted(0.2, duration()),
         settle_within in option::weighted(0.2, duration()),
@@ -94,6 +137,10 @@ prop_compose! {
             dispatch_tolerance: dispatch_tolerance.flatten(),
             settle_within: settle_within.flatten(),
             description,
+            budgets,
+            max_waiters,
+            max_waiters_per_consumer,
+            ageing: ageing.flatten(),
             ..Default::default()
         }
     }

@@ -8,6 +8,7 @@ use tollgate_proto::v1;
 use super::{
     Fields, Invalid,
     availability::{key_status, pause},
+    budget::budget_to_wire,
     duration,
 };
 use crate::raft::call::Query;
@@ -55,7 +56,10 @@ pub fn resource(stored: StoredResource) -> v1::Resource {
         generation,
         pause: paused.map(pause),
         key_statuses: keys.into_iter().map(key_status).collect(),
-        ..v1::Resource::default()
+        budgets: resource.budgets.into_iter().map(budget_to_wire).collect(),
+        max_waiters: resource.queueing.max_waiters,
+        max_waiters_per_consumer: resource.queueing.max_waiters_per_consumer,
+        ageing: Some(duration(resource.queueing.ageing)),
     }
 }
 

@@ -309,9 +309,31 @@ fn figures_stay_small_enough_to_be_read() {
         permit: PermitId(1),
         consumer: text.clone(),
         subject: text.clone(),
-        operation: text,
+        operation: text.clone(),
         held_for: Span(1),
         lease_left: Span(1),
+    };
+    let limit = tollgate_limiter::LimitName::new(&"l".repeat(64)).unwrap();
+    let of = tollgate_limiter::BudgetUse {
+        limit: limit.clone(),
+        scope_value: text.clone(),
+        reserve: u64::MAX,
+        reserve_left: u64::MAX,
+        ceiling: u64::MAX,
+        used: u64::MAX,
+    };
+    let budget = tollgate_limiter::BudgetFigures {
+        budget: limit.clone(),
+        open: true,
+        changes_in: Some(Span(1)),
+        uses: vec![of; 3_200],
+    };
+    let consumer = tollgate_limiter::ConsumerFigures {
+        consumer: text,
+        budget: None,
+        waiting: [0; 3],
+        oldest_wait: None,
+        uses: vec![tollgate_limiter::ConsumerUse { limit, used: u64::MAX }; 32],
     };
     let stored = StoredResource::new(defined(sliding(seconds(1))), 1);
     let usage = tollgate_limiter::ResourceUsage {
@@ -319,7 +341,12 @@ fn figures_stay_small_enough_to_be_read() {
         limits: vec![],
         held: vec![held; 10_000],
         settleable_permits: 0,
+        budgets: vec![budget; 32],
+        consumers: vec![consumer; 1_000],
+        waiting: 0,
     };
     let figures = usage::figures(usage);
-    assert!(figures.encoded_len() < 3 << 20 && figures.held.len() > 1_000);
+    assert!(figures.encoded_len() < 4 << 20 && figures.held.len() > 1_000);
+    assert!(figures.budgets.len() == 32 && figures.budgets.iter().all(|budget| budget.uses.len() > 50));
+    assert!(figures.consumers.len() > 200);
 }

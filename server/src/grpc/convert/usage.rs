@@ -1,10 +1,18 @@
 //! Live figures, from the wire and for it.
 
 use prost::Message;
-use tollgate_limiter::{CounterFigures, HeldSlot, Label, LimitFigures, ResourceName, ResourceUsage};
+use tollgate_limiter::{
+    BudgetFigures, CounterFigures, HeldSlot, Label, LimitFigures, ResourceName, ResourceUsage,
+};
 use tollgate_proto::v1;
 
-use super::{Fields, Invalid, duration, permit::permit_id, resource::resource};
+use super::{
+    Fields, Invalid,
+    budget::{budget_figures, consumer_figures},
+    duration,
+    permit::permit_id,
+    resource::resource,
+};
 use crate::raft::call::Query;
 
 const SCOPE_VALUES: u32 = 100;
@@ -12,6 +20,12 @@ const SCOPE_VALUES_MAX: u64 = 1_000;
 
 /// Clients read messages of up to 4 MiB unless told otherwise; the counters need room beside the slots.
 const HELD_BYTES_MAX: usize = 2 << 20;
+
+/// Consumers, too, leave room for the others.
+const CONSUMERS_BYTES_MAX: usize = 768 << 10;
+
+/// What one budget, of 32 at most, has of limits.
+const USES_BYTES_MAX: usize = 16 << 10;
 
 /// Reads the request for figures.
 pub fn query(request: &v1::GetResourceUsageRequest) -> Result<Query, Invalid> {
@@ -35,9 +49,11 @@ pub fn figures(usage: ResourceUsage) -> v1::GetResourceUsageResponse {
     v1::GetResourceUsageResponse {
         resource: Some(resource(usage.stored)),
         limits: usage.limits.into_iter().map(limit).collect(),
-        held: fitting(usage.held.into_iter().map(held)),
+        held: fitting(usage.held.into_iter().map(held), HELD_BYTES_MAX),
         settleable_permits: usage.settleable_permits,
-        ..v1::GetResourceUsageResponse::default()
+        budgets: usage.budgets.into_iter().map(budget).collect(),
+        consumers: fitting(usage.consumers.into_iter().map(consumer_figures), CONSUMERS_BYTES_MAX),
+        waiting: usage.waiting,
     }
 }
 
@@ -59,14 +75,21 @@ fn counter(figures: CounterFigures) -> v1::CounterFigures {
     }
 }
 
-/// As many slots as fit in an answer that every client can read.
-fn fitting(held: impl Iterator<Item = v1::HeldSlot>) -> Vec<v1::HeldSlot> {
+fn budget(figures: BudgetFigures) -> v1::BudgetFigures {
+    let mut figures = budget_figures(figures);
+    figures.uses = fitting(figures.uses.into_iter(), USES_BYTES_MAX);
+    figures
+}
+
+/// As many as fit in their part of an answer that every client can read.
+fn fitting<M: Message>(messages: impl Iterator<Item = M>, bytes_max: usize) -> Vec<M> {
     let mut bytes = 0;
-    held.take_while(|slot| {
-        bytes += slot.encoded_len();
-        bytes <= HELD_BYTES_MAX
-    })
-    .collect()
+    messages
+        .take_while(|message| {
+            bytes += message.encoded_len();
+            bytes <= bytes_max
+        })
+        .collect()
 }
 
 fn held(slot: HeldSlot) -> v1::HeldSlot {
