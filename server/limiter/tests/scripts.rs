@@ -22,6 +22,20 @@ macro_rules! scripts {
 }
 
 scripts! {
+    a_changed_budget_never_refills
+    a_denial_says_when_a_budget_was_the_reason
+    a_reserve_is_kept
+    a_ceiling_holds_a_budget
+    a_window_that_opens_with_a_request_is_one_for_all_budgets
+    borrowing_does_not_cost_the_guarantee
+    budgets_are_refunded_and_settled
+    budgets_by_key_are_shares_of_each_key
+    budgets_keep_their_hours
+    budgets_survive_a_snapshot
+    malformed_budgets_name_the_field
+    the_quota_of_the_day_is_kept_for_who_opens_later
+    the_unbudgeted_cannot_starve_the_rest
+    what_is_not_reserved_is_for_all
     a_call_near_a_boundary_counts_on_both_sides
     a_denial_debits_nothing
     a_held_slot_counts_after_a_while
