@@ -10,6 +10,9 @@ use crate::{
 /// More than anything lasts.
 const NEVER: Span = Span(u64::MAX);
 
+/// Chances that are looked at: hours that begin and end, windows that pass. Beyond them the answer is early, never late.
+const ROUNDS_MAX: usize = 64;
+
 /// A demand on one counter of a limit, with what budgets have of it.
 pub(super) struct Claim<'a> {
     resource: &'a Resource,
@@ -51,9 +54,22 @@ impl<'a> Claim<'a> {
 
     /// How long until the own reserve covers it, or the others' reserves leave it.
     pub(super) fn reserve_wait(&self, at: Stamp) -> Span {
-        if self.others().next().is_none() || self.passes(at) {
+        if self.others().next().is_none() {
             return Span::ZERO;
         }
+        let mut after = Span::ZERO;
+        for _ in 0..ROUNDS_MAX {
+            let then = at.after(after);
+            if self.passes(then) {
+                break;
+            }
+            after = after + self.next_chance(then);
+        }
+        after
+    }
+
+    /// How long until it may pass that does not pass now: nothing changes for the better before.
+    fn next_chance(&self, at: Stamp) -> Span {
         let own = self.own_reserve_wait(at).min(self.reserves_change_in(at));
         let wait = match self.terms.kind {
             LimitKind::TokenBucket(_) => self.refilled_in(at, own),

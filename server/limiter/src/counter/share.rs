@@ -67,6 +67,19 @@ impl LimitKind {
     }
 }
 
+impl LimitKind {
+    /// These terms, but with a bucket's capacity under others: of what was used, carried to those, a larger capacity then
+    /// makes no more.
+    pub(crate) fn with_capacity_of(&self, other: &LimitKind) -> LimitKind {
+        match (self, other) {
+            (LimitKind::TokenBucket(bucket), LimitKind::TokenBucket(TokenBucket { capacity, .. })) => {
+                LimitKind::TokenBucket(TokenBucket { capacity: *capacity, ..*bucket })
+            }
+            _ => self.clone(),
+        }
+    }
+}
+
 /// How many parts make one unit: as many as a bucket's refill needs to be whole in each nanosecond.
 pub(crate) fn parts_per_unit(kind: &LimitKind) -> i128 {
     match kind {

@@ -201,7 +201,10 @@ impl ResourceState {
         }
         let by_consumer = match new.0.budgets.is_empty() {
             true => ByConsumer::default(),
-            false => from.carry(&state.by_consumer, &old.1.kind, &to, &new.1.kind, now),
+            false => {
+                let before = old.1.kind.with_capacity_of(&new.1.kind);
+                from.carry(&state.by_consumer, &before, &to, &new.1.kind, now)
+            }
         };
         LimitState { id: state.id, counters, shares, by_consumer }
     }
