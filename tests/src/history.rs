@@ -27,6 +27,8 @@ pub struct History {
     pub applied: Vec<Applied>,
     /// Where nodes stood when they took a state over from a snapshot.
     pub restored: Vec<Standing>,
+    /// When leaders proposed entries, by index and term; empty where nobody can look inside.
+    pub proposed: BTreeMap<(u64, u64), Span>,
     /// How it ended; absent if it broke off.
     pub ending: Option<Ending>,
     operations: u64,
@@ -56,6 +58,11 @@ pub enum EventKind {
     },
     /// A node took the call in. Only a simulation can tell; an operation that is handed on arrives more than once.
     Arrive {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node that holds the call learns that nobody waits for its answer any more. Only a simulation can tell.
+    Leave {
         /// Which.
         node: NodeId,
     },
@@ -196,6 +203,11 @@ impl History {
         self.note(at, op, EventKind::Arrive { node });
     }
 
+    /// A node that holds the call learns that nobody waits for its answer any more.
+    pub fn leave(&mut self, at: Span, op: OpId, node: NodeId) {
+        self.note(at, op, EventKind::Leave { node });
+    }
+
     /// The client is answered.
     pub fn reply(&mut self, at: Span, op: OpId, reply: Reply) {
         self.note(at, op, EventKind::Reply(reply));
@@ -212,6 +224,11 @@ impl History {
         let entry = known.unwrap_or_else(|| Arc::new(entry));
         self.latest.insert(entry.index, entry.clone());
         self.applied.push(Applied { at, node, entry });
+    }
+
+    /// A leader proposed an entry.
+    pub fn propose(&mut self, at: Span, index: u64, term: u64) {
+        self.proposed.entry((index, term)).or_insert(at);
     }
 
     /// A node's state is that of a snapshot from now on.
@@ -239,7 +256,15 @@ impl History {
             if let EventKind::Invoke { client, call } = &event.kind {
                 position.insert(event.op, operations.len());
                 let (op, client, invoked_at) = (event.op, *client, event.at);
-                operations.push(Operation { op, client, invoked_at, call, arrivals: vec![], end: None });
+                operations.push(Operation {
+                    op,
+                    client,
+                    invoked_at,
+                    call,
+                    arrivals: vec![],
+                    left: None,
+                    end: None,
+                });
                 continue;
             }
             let Some(operation) = position.get(&event.op).and_then(|at| operations.get_mut(*at)) else {
@@ -247,6 +272,7 @@ impl History {
             };
             match &event.kind {
                 EventKind::Arrive { node } => operation.arrivals.push((event.at, *node)),
+                EventKind::Leave { node } => operation.left = Some((event.at, *node)),
                 EventKind::Reply(reply) => operation.end = Some((event.at, Some(reply))),
                 _ => operation.end = Some((event.at, None)),
             }
@@ -268,6 +294,8 @@ pub struct Operation<'a> {
     pub call: &'a Call,
     /// When which node took it in.
     pub arrivals: Vec<(Span, NodeId)>,
+    /// When the node that holds it learned that nobody waits any more.
+    pub left: Option<(Span, NodeId)>,
     /// The reply and when it came; no reply when the client was gone by then; absent when neither came to pass.
     pub end: Option<(Span, Option<&'a Reply>)>,
 }

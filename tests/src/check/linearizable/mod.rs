@@ -1,0 +1,169 @@
+//! S7 without the log: there is an order of all operations, each at some moment between its invocation and its reply,
+//! that explains every answer by a plain model of one resource with slots.
+//!
+//! Judged are resources with one plain limit on slots, one definition and leases that outlive the run, so that time plays
+//! no part. What was answered `Unknown`, or whose client was gone, may have been done at any moment after its invocation,
+//! or never; and a grant that reached nobody may be given back. Denials are not judged here: they skip the log, so a
+//! leader that does not know yet that it was deposed may give one that is out of date.
+
+mod search;
+
+use std::collections::BTreeMap;
+
+use tollgate_limiter::{Command, Grant, Outcome, PermitId, Rejection, RequestId, ResourceName, Span};
+
+use self::search::{Effect, Interval, Search};
+use super::{Verdict, intervals::sole_definitions, occupancy::sole_slots, terms::Target};
+use crate::history::{History, Operation, Reply};
+
+/// Operations whose outcome is not known that are tried in all ways; with more the search takes too long.
+const LOST_MAX: usize = 12;
+
+/// See the module.
+pub fn check(history: &History, verdict: &mut Verdict) {
+    let operations = history.operations();
+    let ended_at = history.events.last().map_or(Span::ZERO, |event| event.at);
+    for (name, resource) in sole_definitions(&operations) {
+        let Some((_, terms)) = sole_slots(resource) else { continue };
+        let of_it = touching(name, &operations);
+        if of_it.iter().any(|operation| may_expire(operation, ended_at)) {
+            continue;
+        }
+        let replayed = by_replay(&of_it);
+        let intervals: Vec<_> = of_it.iter().flat_map(|operation| intervals(operation, &replayed)).collect();
+        if intervals.iter().filter(|interval| interval.to.is_none()).count() > LOST_MAX {
+            verdict.saw("S7 histories with too many unknown outcomes", 1);
+            continue;
+        }
+        match Search::new(terms.slots, intervals).run() {
+            search::Found::Order => verdict.saw("S7 histories explained by an order", 1),
+            search::Found::GaveUp => verdict.saw("S7 histories too large to search", 1),
+            search::Found::Nothing { furthest } => {
+                let what = format!("no order of the operations on {name} explains the answers");
+                let evidence = furthest.iter().filter_map(|op| of_it.iter().find(|o| o.op == *op));
+                let evidence = evidence.map(|operation| format!("cannot be next: {operation:?}")).collect();
+                verdict.accuse("S7", what, evidence);
+            }
+        }
+    }
+}
+
+/// The operations on a resource and on its permits.
+fn touching<'a>(name: &ResourceName, operations: &'a [Operation<'a>]) -> Vec<&'a Operation<'a>> {
+    let of_it = |operation: &Operation| match &operation.call.command {
+        Command::Acquire(acquire) => match grant(operation) {
+            Some(grant) => Target::of(acquire, grant).resource == name,
+            None => acquire.resource == *name || acquire.alternatives.iter().any(|a| a.resource == *name),
+        },
+        _ => false,
+    };
+    let granted = operations.iter().filter(|operation| of_it(operation)).filter_map(grant);
+    let permits: BTreeMap<_, _> = granted.map(|grant| (grant.permit, ())).collect();
+    let touches = |operation: &&Operation| match &operation.call.command {
+        Command::Renew(renew) => permits.contains_key(&renew.permit),
+        Command::Release(release) => permits.contains_key(&release.permit),
+        _ => of_it(operation),
+    };
+    operations.iter().filter(touches).collect()
+}
+
+fn grant<'a>(operation: &Operation<'a>) -> Option<&'a Grant> {
+    match operation.answer() {
+        Some((_, Ok(Outcome::Granted(grant)))) => Some(grant),
+        _ => None,
+    }
+}
+
+/// Whether a lease that the client was told of, or may have been, could run out before the end.
+fn may_expire(operation: &Operation, ended_at: Span) -> bool {
+    let told = match operation.answer() {
+        // A replay of what has ended tells of no lease.
+        Some((_, Ok(Outcome::Granted(grant)))) if grant.replayed => return false,
+        Some((_, Ok(Outcome::Granted(grant)))) => grant.lease,
+        _ => match &operation.call.command {
+            Command::Acquire(acquire) => acquire.lease.or(Some(Span(u64::MAX))),
+            _ => None,
+        },
+    };
+    told.is_some_and(|lease| operation.invoked_at + lease <= ended_at + Span::from_secs(1))
+}
+
+/// The permits that clients know by replays, for the tries of these requests whose grants were lost.
+fn by_replay<'a>(operations: &[&Operation<'a>]) -> BTreeMap<&'a RequestId, PermitId> {
+    let replays = operations.iter().filter_map(|operation| match &operation.call.command {
+        Command::Acquire(acquire) => {
+            Some((acquire.request_id.as_ref()?, grant(operation).filter(|grant| grant.replayed)?.permit))
+        }
+        _ => None,
+    });
+    replays.collect()
+}
+
+/// What an operation may have done, and when. A lost grant that nobody ever hears of explains nothing, and is left out.
+fn intervals(operation: &Operation, replayed: &BTreeMap<&RequestId, PermitId>) -> Vec<Interval> {
+    let from = operation.invoked_at.0;
+    let certain = |to: Span, effect| vec![Interval { op: operation.op, from, to: Some(to.0), effect }];
+    let lost = |effect| Interval { op: operation.op, from, to: None, effect };
+    match (&operation.call.command, operation.end) {
+        (_, Some((_, Some(Reply::NotDone)))) => vec![],
+        (command, Some((at, Some(Reply::Answer(answer))))) => match (command, answer) {
+            (Command::Acquire(_), Ok(Outcome::Granted(grant))) if grant.replayed => {
+                certain(at, Effect::Known(grant.permit.0))
+            }
+            (Command::Acquire(_), Ok(Outcome::Granted(grant))) => certain(at, Effect::Take(grant.permit.0)),
+            (Command::Release(release), Ok(_)) => certain(at, Effect::Free(release.permit.0)),
+            (Command::Release(release), Err(Rejection::PermitEnded)) => {
+                certain(at, Effect::IsFree(release.permit.0))
+            }
+            (Command::Renew(renew), Ok(_)) => certain(at, Effect::IsHeld(renew.permit.0)),
+            (Command::Renew(renew), Err(Rejection::PermitEnded)) => {
+                certain(at, Effect::IsFree(renew.permit.0))
+            }
+            _ => vec![],
+        },
+        (Command::Acquire(acquire), _) => {
+            let permit = acquire.request_id.as_ref().and_then(|id| replayed.get(id));
+            permit.map_or(vec![], |permit| vec![lost(Effect::Take(permit.0)), lost(Effect::Free(permit.0))])
+        }
+        (Command::Release(release), _) => vec![lost(Effect::Free(release.permit.0))],
+        _ => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::story::*, *};
+    use crate::history::Call;
+
+    #[test]
+    fn answers_that_an_order_explains_are_good() {
+        let mut story = Story::of(slots(1));
+        story.seen(0, 9, acquire("a"), held(2, 0));
+        story.seen(0, 9, acquire("b"), held(1, 0));
+        story.seen(5, 8, release(1), released());
+        story.passes(check);
+    }
+
+    #[test]
+    fn a_slot_held_by_two_is_not_explained() {
+        let mut story = Story::of(slots(1));
+        story.seen(0, 1, acquire("a"), held(1, 0));
+        story.seen(2, 3, acquire("b"), held(2, 0));
+        story.violates("S7", check);
+    }
+
+    #[test]
+    fn a_lost_grant_may_come_to_light_by_a_replay() {
+        let run = |is_lost| {
+            let mut story = Story::of(slots(1));
+            if is_lost {
+                let op = story.asked(0, Call::new(acquire("a")));
+                story.answered(2, op, Reply::Unknown);
+            }
+            story.seen(3, 4, acquire("a"), replayed(held(1, 0)));
+            story
+        };
+        run(true).passes(check);
+        run(false).violates("S7", check);
+    }
+}

@@ -1,0 +1,128 @@
+//! L6: once nothing fails any more, nobody is denied a slot that is free: a crashed holder's can be had again when its
+//! grace is over, and 250 ms. L3: nobody waits beside a free slot for long.
+//!
+//! Judged are resources with one plain limit on slots and one definition, which nobody paused.
+
+use std::collections::BTreeMap;
+
+use tollgate_limiter::{Command, DenialReason, Outcome, Resource, ResourceName, Span};
+
+use super::{
+    Verdict,
+    intervals::sole_definitions,
+    occupancy::{Occupancy, sole_slots},
+};
+use crate::history::{History, Operation};
+
+/// How long after healing a leader is there again and clients have found it.
+const RECOVERY: Span = Span::from_secs(5);
+
+/// For how long a slot may lie free beside a waiter: 100 ms, and what messages, disks and the record take.
+const WAKE_UP: Span = Span::from_millis(1_000);
+
+/// See the module.
+pub fn check(history: &History, verdict: &mut Verdict) {
+    let Some(healed_at) = history.ending.as_ref().and_then(|ending| ending.healed_at) else { return };
+    let calm = healed_at + RECOVERY;
+    let operations = history.operations();
+    for (resource, operations) in judged(&operations) {
+        let Some((_, terms)) = sole_slots(resource) else { continue };
+        let occupancy = Occupancy::of(history, resource, terms);
+        for operation in operations {
+            nobody_is_denied_what_is_free(operation, calm, &occupancy, verdict);
+            nobody_waits_beside_a_free_slot(history, operation, calm, &occupancy, verdict);
+        }
+    }
+}
+
+fn judged<'a>(operations: &'a [Operation<'a>]) -> Vec<(&'a Resource, Vec<&'a Operation<'a>>)> {
+    let mut by_name = BTreeMap::<&ResourceName, Vec<&Operation>>::new();
+    let mut definitions = sole_definitions(operations);
+    for operation in operations {
+        match &operation.call.command {
+            // Who can have several resources waits for none of them alone.
+            Command::Acquire(acquire) if !acquire.alternatives.is_empty() => {}
+            Command::Acquire(acquire) => by_name.entry(&acquire.resource).or_default().push(operation),
+            Command::PauseResource(order) => drop(definitions.remove(&order.resource)),
+            Command::SetKeyState(order) => drop(definitions.remove(&order.resource)),
+            _ => {}
+        }
+    }
+    let plain = definitions.into_values().filter(|resource| resource.budgets.is_empty());
+    plain.filter_map(|resource| Some((resource, by_name.remove(&resource.name)?))).collect()
+}
+
+fn nobody_is_denied_what_is_free(
+    operation: &Operation,
+    calm: Span,
+    occupancy: &Occupancy,
+    verdict: &mut Verdict,
+) {
+    let Some((denied_at, Ok(Outcome::Denied(denial)))) = operation.answer() else { return };
+    let judged = operation.call.max_wait.is_zero() && denial.reason == DenialReason::LimitExhausted;
+    if operation.invoked_at < calm || !judged {
+        return;
+    }
+    verdict.saw("L6 denials after healing", 1);
+    if !occupancy.may_be_full(operation.invoked_at, denied_at) {
+        let what = format!("denied while not all of {} slots are taken", occupancy.slots);
+        verdict.accuse("L6", what, vec![format!("{operation:?}")]);
+    }
+}
+
+fn nobody_waits_beside_a_free_slot(
+    history: &History,
+    operation: &Operation,
+    calm: Span,
+    occupancy: &Occupancy,
+    verdict: &mut Verdict,
+) {
+    let Some((arrived_at, _)) = operation.arrivals.last().copied() else { return };
+    let recorded_until = history.ending.as_ref().map(|ending| ending.at).unwrap_or_default();
+    let until = operation.left.or(operation.end.map(|(at, _)| (at, 0))).map_or(recorded_until, |(at, _)| at);
+    let until = until.min(operation.invoked_at + operation.call.max_wait);
+    let from = arrived_at.max(calm);
+    if operation.call.max_wait.is_zero() || until <= from {
+        return;
+    }
+    verdict.saw("L3 waits after healing", 1);
+    if let Some((begin, end)) = occupancy.free_stretch(from, until, WAKE_UP) {
+        let what = format!("waits from {} to {} ns while a slot is free", begin.0, end.0);
+        verdict.accuse("L3", what, vec![format!("{operation:?}")]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::story::*, *};
+    use crate::history::{Call, Reply};
+
+    fn crashed_holder() -> Story {
+        let mut story = Story::of(slots(1));
+        story.done(0, 5, acquire("a"), held(1, 0));
+        story.ended(60_000, 1_000, &[]);
+        story
+    }
+
+    #[test]
+    fn a_crashed_holders_slot_is_free_after_its_grace() {
+        for (asked_ms, is_good) in [(11_200, true), (11_400, false)] {
+            let mut story = crashed_holder();
+            story.seen(asked_ms, asked_ms + 5, acquire("b"), denied());
+            if is_good { story.passes(check) } else { story.violates("L6", check) }
+        }
+    }
+
+    #[test]
+    fn nobody_waits_beside_a_free_slot() {
+        for (granted_ms, is_good) in [(11_500, true), (15_000, false)] {
+            let mut story = crashed_holder();
+            let call = Call { command: acquire("b"), attempt: 1, max_wait: Span::from_secs(30) };
+            let op = story.asked(7_000, call);
+            story.history.arrive(Span::from_millis(7_001), op, 1);
+            story.logged(granted_ms, acquire("b"), held(2, 0));
+            story.answered(granted_ms, op, Reply::Answer(held(2, 0)));
+            if is_good { story.passes(check) } else { story.violates("L3", check) }
+        }
+    }
+}
