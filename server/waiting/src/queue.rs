@@ -158,6 +158,11 @@ impl<C> WaitingQueue<C> {
         Waiting { total: front.census.total(), consumers: consumers.collect() }
     }
 
+    /// How many wait for each resource that anybody waits for, by name; those without patience aside.
+    pub fn lengths(&self) -> impl Iterator<Item = (&ResourceName, u64)> {
+        self.fronts.iter().map(|(resource, front)| (resource, front.census.total()))
+    }
+
     /// Everybody, in the order in which they entered, when the leadership is lost.
     pub fn into_waiters(self) -> impl Iterator<Item = Waiter<C>> {
         self.waiters.into_values().map(|parked| parked.waiter)

@@ -1,6 +1,8 @@
 //! What is counted of the leader's answers.
 
-use tollgate_limiter::{Answer, CallOutcome, DenialReason, Outcome, Span};
+use std::collections::BTreeSet;
+
+use tollgate_limiter::{Answer, CallOutcome, DenialReason, Outcome, ResourceName, Span};
 
 use crate::metrics::{DenialLabels, Metrics, OutcomeLabels, ResourceLabels, WaitLabels};
 
@@ -42,6 +44,26 @@ impl Metrics {
         if let Some(labels) = resource_labels(about, 0) {
             self.queue_full.get_or_create(&labels).inc();
         }
+    }
+
+    /// Tells how many wait for each resource, and of those that were `told` before that nobody does any more. Returns those
+    /// that were told now.
+    pub(super) fn set_waiting<'a>(
+        &self,
+        lengths: impl Iterator<Item = (&'a ResourceName, u64)>,
+        told: &BTreeSet<ResourceName>,
+    ) -> BTreeSet<ResourceName> {
+        let labels = |resource: &ResourceName| ResourceLabels { resource: resource.to_string() };
+        let mut awaited = BTreeSet::new();
+        for (resource, length) in lengths {
+            let length = i64::try_from(length).unwrap_or(i64::MAX);
+            self.waiting.get_or_create(&labels(resource)).set(length);
+            awaited.insert(resource.clone());
+        }
+        for resource in told.difference(&awaited) {
+            self.waiting.remove(&labels(resource));
+        }
+        awaited
     }
 
     /// Notes how long a wait took that has ended.

@@ -1,9 +1,9 @@
 //! Does what the replica wants done, and keeps the metrics of it.
 
-use std::{sync::Arc, thread};
+use std::{collections::BTreeSet, sync::Arc, thread};
 
 use tokio::sync::{mpsc::UnboundedSender, watch};
-use tollgate_limiter::PermitId;
+use tollgate_limiter::{PermitId, ResourceName};
 
 use crate::{
     metrics::Metrics,
@@ -33,6 +33,8 @@ pub(super) struct Effects {
     snapshots: SnapshotFiles,
     reports: UnboundedSender<Stored>,
     leases_expired: u64,
+    // The resources that were said to be waited for.
+    awaited: BTreeSet<ResourceName>,
 }
 
 impl Effects {
@@ -44,7 +46,16 @@ impl Effects {
         reports: UnboundedSender<Stored>,
         metrics: Metrics,
     ) -> Effects {
-        Effects { metrics, id, peers, batches, snapshots, reports, leases_expired: 0 }
+        Effects {
+            metrics,
+            id,
+            peers,
+            batches,
+            snapshots,
+            reports,
+            leases_expired: 0,
+            awaited: BTreeSet::new(),
+        }
     }
 
     /// Does it. Grants that reach nobody are added to `undelivered`. Returns whether the replica has ended.
@@ -115,6 +126,7 @@ impl Effects {
         self.metrics.snapshot_index.set(gauge(replica.snapshot_index()));
         self.metrics.resources.set(gauge(totals.resources));
         self.metrics.permits_live.set(gauge(totals.permits_live));
+        self.awaited = self.metrics.set_waiting(replica.queue_lengths(), &self.awaited);
         let expired = totals.leases_expired.saturating_sub(self.leases_expired);
         if replica.is_serving() {
             self.metrics.leases_expired.inc_by(expired);

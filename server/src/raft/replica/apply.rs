@@ -82,6 +82,9 @@ impl<C> Replica<C> {
     ) {
         let after = tollgate_limiter::Span(now.monotonic.0.saturating_sub(proposal.proposed_at.0));
         self.effects.push(Effect::Committed { commands: answers.len() as u64, after });
+        if let Some(leadership) = &mut self.leadership {
+            leadership.waiters.stir();
+        }
         for (answer, waiting) in answers.drain(..).zip(proposal.waiting) {
             if let Some(waiting) = waiting {
                 self.decided(answer, waiting, now);

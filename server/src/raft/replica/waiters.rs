@@ -1,9 +1,12 @@
 //! Who waits on the leader, and where each is found again.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+};
 
-use tollgate_limiter::{ResourceName, Span};
-use tollgate_waiting::{WaiterId, WaitingQueue};
+use tollgate_limiter::{Limiter, ResourceName, Span};
+use tollgate_waiting::{Moment, Turn, WaiterId, WaitingQueue};
 
 use super::{
     super::call::{CallNumber, Wait},
@@ -74,8 +77,12 @@ pub(super) struct Waiters<C> {
     pub returning: BTreeSet<ResourceName>,
     /// Until then, nobody goes there.
     pub returned_by: Span,
-    /// When the queue was last asked for turns.
-    pub looked_at: Span,
+    // When the queue was last asked for turns…
+    looked_at: Span,
+    // …and some of those who are next could not go then: look again at the next occasion.
+    is_blocked: bool,
+    // This is such an occasion.
+    is_stirred: bool,
 }
 
 impl<C> Default for Waiters<C> {
@@ -87,6 +94,8 @@ impl<C> Default for Waiters<C> {
             returning: BTreeSet::new(),
             returned_by: Span::ZERO,
             looked_at: Span::ZERO,
+            is_blocked: false,
+            is_stirred: false,
         }
     }
 }
@@ -121,7 +130,38 @@ impl<C> Waiters<C> {
 
     /// Whether there is anything to look at.
     pub fn are_due(&self, now: Span) -> bool {
-        !self.retries.is_empty() || self.queue.next_wake().is_some_and(|wake| wake <= now)
+        self.is_blocked || !self.retries.is_empty() || self.queue.next_wake().is_some_and(|wake| wake <= now)
+    }
+
+    /// Whose turn it is, and whose wait is over: at most `most` go, and nobody at resources that are `busy`.
+    pub fn take_turns(
+        &mut self,
+        limiter: &Limiter,
+        moment: Moment,
+        most: usize,
+        busy: impl Fn(&ResourceName) -> bool,
+    ) -> Vec<Turn<Standing<C>>> {
+        let now = moment.monotonic;
+        self.is_stirred = false;
+        if !self.is_blocked && self.queue.next_wake().is_none_or(|wake| wake > now) {
+            return Vec::new();
+        }
+        let is_blocked = Cell::new(false);
+        let may_go = |resource: &ResourceName| {
+            let is_returning = now < self.returned_by && self.returning.contains(resource);
+            let may_go = most > 0 && !is_returning && !busy(resource);
+            is_blocked.set(is_blocked.get() || !may_go);
+            may_go
+        };
+        let turns = self.queue.take_turns(limiter, moment, &may_go, most);
+        (self.looked_at, self.is_blocked) = (now, is_blocked.get());
+        turns
+    }
+
+    /// An entry of this leader was applied: those who were blocked by it, or waited to see what became of it, can be looked
+    /// at.
+    pub fn stir(&mut self) {
+        self.is_stirred = self.is_blocked || !self.retries.is_empty();
     }
 
     /// Keeps a retry until the entry `after` is applied.
@@ -137,7 +177,13 @@ impl<C> Waiters<C> {
 
     /// When to look for turns, if nothing happens before.
     pub fn next_wake(&self) -> Option<Span> {
-        Some(self.queue.next_wake()?.max(self.looked_at + LOOK_PAUSE))
+        if self.is_stirred {
+            return Some(Span::ZERO);
+        }
+        let wake = self.queue.next_wake().map(|wake| wake.max(self.looked_at + LOOK_PAUSE));
+        // Time alone unblocks only those who return.
+        let returned = Some(self.returned_by).filter(|by| self.is_blocked && *by > self.looked_at);
+        wake.into_iter().chain(returned).min()
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
     About, Effect, Replica,
     leadership::Leadership,
     packing::{Draft, Request, Waiting, named},
-    waiters::{Standing, Waiters},
+    waiters::Standing,
 };
 
 /// Whose turn comes in one entry, at most; the others' comes in the next one.
@@ -41,6 +41,11 @@ impl<C> Replica<C> {
     /// be called then, if not before.
     pub fn next_wake(&self) -> Option<Span> {
         self.leadership.as_ref().and_then(|leadership| leadership.waiters.next_wake())
+    }
+
+    /// How many requests wait for each resource that anybody waits for, by name; nobody waits but on a leader.
+    pub fn queue_lengths(&self) -> impl Iterator<Item = (&ResourceName, u64)> {
+        self.leadership.iter().flat_map(|leadership| leadership.waiters.queue.lengths())
     }
 
     /// Nobody waits for this call any more. If it is on its way, what it is granted finds nobody, and goes back.
@@ -111,19 +116,10 @@ impl<C> Replica<C> {
         debited: &BTreeSet<ResourceName>,
     ) -> Vec<Turn<Standing<C>>> {
         let Some(Leadership { waiters, proposals, .. }) = &mut self.leadership else { return Vec::new() };
-        let now = moment.monotonic;
-        if !waiters.queue.next_wake().is_some_and(|wake| wake <= now) {
-            return Vec::new();
-        }
-        waiters.looked_at = now;
-        let Waiters { queue, returning, returned_by, .. } = waiters;
-        let may_go = |resource: &ResourceName| {
-            most > 0
-                && !debited.contains(resource)
-                && !proposals.iter().any(|proposal| proposal.debited.contains(resource))
-                && (now >= *returned_by || !returning.contains(resource))
+        let is_busy = |resource: &ResourceName| {
+            debited.contains(resource) || proposals.iter().any(|proposal| proposal.debited.contains(resource))
         };
-        queue.take_turns(self.machine.limiter(), moment, &may_go, most)
+        waiters.take_turns(self.machine.limiter(), moment, most, is_busy)
     }
 
     fn go(&mut self, waiter: Waiter<Standing<C>>, alternative: u32, moment: Moment, draft: &mut Draft<C>) {
