@@ -11,6 +11,7 @@
 //! * [`counter`]: one file a kind of limit, each a small integer algorithm with its proof in the comments.
 //! * [`state`]: what is replicated. Resources with their counters, permits, slots, request ids.
 //! * [`apply`]: how a command changes the state, one file a command.
+//! * [`estimate`]: how long work would take, found out by carrying it out on a copy.
 //!
 //! **Invariant:** the limiter sees time only as the stamp in the entry. **Invariant:** leases expire only in `apply`.
 //! **Invariant:** a denial changes nothing but time.
@@ -68,6 +69,7 @@
 
 pub mod apply;
 pub mod counter;
+pub mod estimate;
 pub mod model;
 pub mod state;
 

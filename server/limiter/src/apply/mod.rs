@@ -20,7 +20,7 @@ mod evaluate;
 mod expire;
 mod grant;
 mod headroom;
-mod operations;
+pub(crate) mod operations;
 mod outlook;
 mod release;
 mod renew;
@@ -56,9 +56,9 @@ pub struct Limiter {
     #[n(4)]
     leases_expired: u64,
     #[n(5)]
-    resources: CowMap<ResourceName, Shared<ResourceState>>,
+    pub(crate) resources: CowMap<ResourceName, Shared<ResourceState>>,
     #[n(6)]
-    permits: Permits,
+    pub(crate) permits: Permits,
     #[n(7)]
     request_ids: RequestIds,
 }

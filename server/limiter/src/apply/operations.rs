@@ -8,7 +8,7 @@
 use crate::model::Label;
 
 /// Whether one of the patterns matches; no patterns match everything.
-pub(super) fn applies(patterns: &[Label], operation: &Label) -> bool {
+pub(crate) fn applies(patterns: &[Label], operation: &Label) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern.as_str(), operation.as_str()))
 }
 

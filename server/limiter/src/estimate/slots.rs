@@ -1,0 +1,119 @@
+//! The slots of a concurrency limit, as far as the work can have them: when each comes free.
+//!
+//! Slots are not carried out on the copy, where each call would be a command. A call that takes as long as all others keeps
+//! its slot for just that long, so all there is to know is how many slots come free when. Calls of a chunk that is larger
+//! than there are slots go one after another in the same slot.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    counter::Slots,
+    model::{ClusterTime, Concurrency, Label, LimitName, Scope, Span},
+    state::{Counters, Gate, ResourceState},
+};
+
+/// Slots by when they are free.
+pub(super) struct SlotPool {
+    pub limit: LimitName,
+    /// Which of the resource's limits.
+    pub position: usize,
+    /// Whose counter: a consumer, a key, or empty for the whole resource and for all keys together.
+    pub value: Label,
+    pub slots: u64,
+    /// A call counts only once it has lasted for so long.
+    counts_after: Span,
+    free: BTreeMap<ClusterTime, u64>,
+}
+
+impl SlotPool {
+    /// The slots that the work can have of a limit, now and as the leases of others end. With several keys all those that
+    /// are in use are one pool: calls go to whichever has room.
+    pub fn new(state: &ResourceState, position: usize, value: Label, now: ClusterTime) -> Option<SlotPool> {
+        let limit = &state.definition.limits[position];
+        let concurrency = limit.kind.concurrency()?;
+        let Counters::Slots(counters) = &state.limits[position].counters else { return None };
+        let values = match limit.scope {
+            Scope::Key if value.is_empty() => state.definition.keys.clone(),
+            _ => vec![value.clone()],
+        };
+        let mut pool = SlotPool {
+            limit: limit.name.clone(),
+            position,
+            value,
+            slots: 0,
+            counts_after: concurrency.counts_after,
+            free: BTreeMap::new(),
+        };
+        for value in values {
+            let key = if limit.scope == Scope::Key { &value } else { &Label::default() };
+            let Some(opens) = opens(state, key, now) else { continue };
+            for (when, slots) in when_free(concurrency, counters.get(&value), now) {
+                *pool.free.entry(when.max(opens)).or_default() += slots;
+            }
+            pool.slots += u64::from(concurrency.slots);
+        }
+        Some(pool)
+    }
+
+    /// How long a slot is taken by calls that follow each other and last for so long each.
+    fn taken_for(&self, call_duration: Span, in_a_row: u64) -> Span {
+        let counted = Span(call_duration.0.saturating_sub(self.counts_after.0));
+        Span(counted.0.saturating_mul(in_a_row))
+    }
+
+    /// The first moment from `at` on at which so many slots are free; none if there are not so many.
+    pub fn earliest(&self, slots: u64, call_duration: Span, at: ClusterTime) -> Option<ClusterTime> {
+        if self.taken_for(call_duration, 1).is_zero() {
+            return Some(at);
+        }
+        let mut free = 0;
+        let when = self.free.iter().find(|(_, more)| {
+            free += **more;
+            free >= slots
+        });
+        when.map(|(when, _)| at.max(*when))
+    }
+
+    /// Takes so many slots that are free at `at`.
+    pub fn take(&mut self, slots: u64, call_duration: Span, in_a_row: u64, at: ClusterTime) {
+        let taken_for = self.taken_for(call_duration, in_a_row);
+        if taken_for.is_zero() {
+            return;
+        }
+        let mut left = slots;
+        while let Some(mut first) = self.free.first_entry().filter(|first| left > 0 && *first.key() <= at) {
+            let taken = left.min(*first.get());
+            *first.get_mut() -= taken;
+            left -= taken;
+            if *first.get() == 0 {
+                first.remove();
+            }
+        }
+        *self.free.entry(at + taken_for).or_default() += slots - left;
+    }
+}
+
+/// From when on the key can be used; none if only an order changes that. What is paused as a whole is up to the limiter.
+fn opens(state: &ResourceState, key: &Label, now: ClusterTime) -> Option<ClusterTime> {
+    if key.is_empty() {
+        return Some(now);
+    }
+    match state.availability.gate(key, now) {
+        Gate::Open => Some(now),
+        Gate::Paused { pause, .. } => pause.left.map(|left| now + left),
+        Gate::Unavailable => None,
+    }
+}
+
+/// How many slots are free when. Of more holders than there are slots, those that end first make nobody room.
+fn when_free(concurrency: &Concurrency, slots: Option<&Slots>, now: ClusterTime) -> Vec<(ClusterTime, u64)> {
+    let all = concurrency.slots as usize;
+    let Some(slots) = slots else { return vec![(now, all as u64)] };
+    let free = usize::try_from(slots.available(concurrency, now)).unwrap_or(0).min(all);
+    let mut ends: Vec<ClusterTime> =
+        slots.held().map(|(_, held)| held.reclaim_at).filter(|end| *end > now).collect();
+    ends.sort_unstable();
+    let held = ends.len().min(all - free);
+    let later = ends[ends.len() - held..].iter().map(|end| (*end, 1));
+    std::iter::once((now, (all - held) as u64)).chain(later).collect()
+}

@@ -1,0 +1,115 @@
+//! The terms that work is carried out on: the resource's own, without what is counted elsewhere or stops nobody, and with
+//! limits that are as many times longer and larger as it takes to have no more than [`CHUNKS`] windows in the work.
+//!
+//! A window that is k times as large and k times as long lets the same through in the long run; so does a bucket that is
+//! as large as a chunk. Over the whole work the difference is one such window at most.
+
+use super::{CHUNKS, HORIZON, lane::Lane};
+use crate::{
+    apply::operations,
+    counter::most,
+    model::{Acquire, Anchor, Limit, LimitKind, LimitName, MAX_AMOUNT, Resource, Scope, Span},
+};
+
+/// The terms for these lanes, whose chunks are set so that they fit.
+pub(super) fn terms(definition: &Resource, lanes: &mut [Lane]) -> Resource {
+    let mut terms = definition.clone();
+    terms.settle_within = Span::ZERO;
+    terms.limits.retain(is_carried_out);
+    lengthen(&mut terms, lanes);
+    let together = lanes.len() as u64;
+    for lane in lanes.iter_mut() {
+        let fit = terms.limits.iter().filter(|limit| !matches!(limit.kind, LimitKind::TokenBucket(_)));
+        let fit = fit.filter_map(|limit| Some(most(&limit.kind)? / weight(limit, &lane.call)?));
+        lane.chunk = fit
+            .chain([lane.most_together(), (lane.calls * together).div_ceil(CHUNKS)])
+            .min()
+            .map_or(1, |chunk| chunk.max(1));
+    }
+    for limit in &mut terms.limits {
+        let chunks = lanes.iter().filter_map(|lane| Some(weight(limit, &lane.call)? * lane.chunk)).max();
+        if let LimitKind::TokenBucket(bucket) = &mut limit.kind {
+            bucket.capacity = bucket.capacity.max(chunks.unwrap_or_default());
+        }
+    }
+    terms
+}
+
+/// The first limit that never grants as much at once.
+pub(super) fn too_small<'a>(definition: &'a Resource, call: &Acquire) -> Option<&'a LimitName> {
+    let enforced = definition.limits.iter().filter(|limit| !limit.shadow);
+    let mut too_small =
+        enforced.filter(|limit| most(&limit.kind).zip(weight(limit, call)).is_some_and(|(most, w)| w > most));
+    too_small.next().map(|limit| &limit.name)
+}
+
+/// Takes off the call what only limits count that are not carried out.
+pub(super) fn strip(definition: &Resource, call: &mut Acquire) {
+    call.amounts.retain(|dimension, _| {
+        let mut carried_out = definition.limits.iter().filter(|limit| is_carried_out(limit));
+        carried_out.any(|limit| limit.dimension.as_ref() == Some(dimension))
+    });
+}
+
+fn is_carried_out(limit: &Limit) -> bool {
+    !limit.shadow && limit.scope != Scope::Subject && limit.kind.concurrency().is_none()
+}
+
+/// What a call weighs on a limit; none if the limit does not apply to it.
+fn weight(limit: &Limit, call: &Acquire) -> Option<u64> {
+    let weight = limit.weight(call.cost, &call.amounts);
+    (weight > 0 && operations::applies(&limit.operations, &call.operation)).then_some(weight)
+}
+
+fn lengthen(terms: &mut Resource, lanes: &[Lane]) {
+    let factors: Vec<u64> = terms.limits.iter().map(|limit| factor(limit, lanes)).collect();
+    let windows = terms.limits.iter().zip(&factors).filter(|(limit, _)| limit.kind.is_window());
+    // A call that may arrive in two windows counts in both: the part of the windows in which calls may stays the same.
+    let tolerance_factor = windows.map(|(_, factor)| *factor).min().unwrap_or(1);
+    let tolerance = terms.dispatch_tolerance.0;
+    terms.dispatch_tolerance.0 *= tolerance_factor;
+    for (limit, factor) in terms.limits.iter_mut().zip(factors) {
+        // These windows are longer by the tolerance than their period.
+        let beyond = tolerance * (factor - tolerance_factor.min(factor));
+        match &mut limit.kind {
+            LimitKind::TokenBucket(_) | LimitKind::Concurrency(_) => {}
+            LimitKind::LeakyBucket(bucket) => {
+                bucket.amount *= factor;
+                bucket.period.0 *= factor;
+            }
+            LimitKind::FixedWindow(window) => {
+                window.amount *= factor;
+                window.period.0 *= factor;
+                window.max_clock_skew.0 *= factor;
+                if window.anchor == Anchor::FirstRequest {
+                    window.period.0 += beyond;
+                }
+            }
+            LimitKind::SlidingWindow(window) => {
+                window.amount *= factor;
+                window.period.0 = window.period.0 * factor + beyond;
+            }
+        }
+    }
+}
+
+/// How many times longer a limit becomes.
+fn factor(limit: &Limit, lanes: &[Lane]) -> u64 {
+    let weighs = |lane: &Lane| Some(u128::from(weight(limit, &lane.call)?) * u128::from(lane.calls));
+    let work: u128 = lanes.iter().filter_map(weighs).sum();
+    let windows = work / u128::from(limit.kind.amount().max(1));
+    let factor = u64::try_from(windows.div_ceil(u128::from(CHUNKS))).unwrap_or(u64::MAX);
+    factor.clamp(1, longest(&limit.kind))
+}
+
+/// How many times longer it can become at most. Days stay days; and what is longer than the horizon needs not be told apart.
+fn longest(kind: &LimitKind) -> u64 {
+    let period = match kind {
+        LimitKind::LeakyBucket(bucket) => bucket.period,
+        LimitKind::FixedWindow(window) if matches!(window.anchor, Anchor::Midnight(_)) => return 1,
+        LimitKind::FixedWindow(window) => window.period,
+        LimitKind::SlidingWindow(window) => window.period,
+        LimitKind::TokenBucket(_) | LimitKind::Concurrency(_) => return 1,
+    };
+    (HORIZON.0 / period.0.max(1)).min(MAX_AMOUNT / kind.amount().max(1)).max(1)
+}
