@@ -6,6 +6,7 @@ mod cluster;
 pub mod convert;
 mod health;
 mod permit;
+mod plan;
 mod resource;
 pub mod status;
 mod stream;
@@ -16,7 +17,7 @@ mod tests;
 
 use tollgate_proto::v1::{
     self, cluster_service_server::ClusterServiceServer, permit_service_server::PermitServiceServer,
-    resource_service_server::ResourceServiceServer,
+    planning_service_server::PlanningServiceServer, resource_service_server::ResourceServiceServer,
 };
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::pb::health_server::HealthServer;
@@ -41,6 +42,10 @@ pub fn routes(node: Node) -> Routes {
         )
         .add_service(
             ClusterServiceServer::new(cluster::Cluster::new(node.clone()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            PlanningServiceServer::new(plan::Plans::new(node.clone()))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(HealthServer::new(health::Probe::new(node)))

@@ -4,7 +4,7 @@
 use minicbor::{Decode, Encode};
 use tollgate_limiter::{
     Answer, ClusterTime, Command, Label, Outcome, PermitId, RequestId, ResourceName, ResourceUsage, Span,
-    StoredResource,
+    StoredResource, Work, WorkEstimate, WorkRejection,
 };
 
 use super::members::{Member, NodeId};
@@ -163,6 +163,9 @@ pub enum Query {
     /// The cluster as the node that is asked sees it, leader or not: answered at once, even without a leader.
     #[n(4)]
     ClusterHere,
+    /// How long some work would take.
+    #[n(5)]
+    Estimate(#[n(0)] Work),
 }
 
 /// The answer to a call.
@@ -200,6 +203,9 @@ pub enum Reply {
     /// To a change of members, or of the leader.
     #[n(5)]
     Changed(#[n(0)] Result<MemberChange, MemberRefusal>),
+    /// To [`Query::Estimate`].
+    #[n(6)]
+    Estimate(#[n(0)] Result<WorkEstimate, WorkRejection>),
 }
 
 /// The answer to what was decided at once.

@@ -14,6 +14,9 @@ pub enum Fatal {
         "the log cannot be written: {0}; this node stops, and recovers by restarting once the disk is well"
     )]
     LogWrite(String),
+    /// A thread cannot be started.
+    #[error("the system refuses this node a thread: {0}")]
+    NoThread(io::Error),
     /// The log cannot be read.
     #[error("the log in {path} cannot be read: {reason}; if it cannot be restored, remove this member and add it under a new id", path = path.display())]
     LogRead {

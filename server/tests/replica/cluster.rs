@@ -411,6 +411,7 @@ impl Cluster {
                 self.node_mut(id).disk.save_snapshot(machine.index(), sealed);
                 self.plan(20, Planned::SnapshotSaved(process, machine.index()));
             }
+            Effect::Plan { planning, caller } => self.deliver(id, caller, Ok(planning.carry_out())),
             Effect::Reply { caller, result, .. } => self.deliver(id, caller, result),
             Effect::Beat { index, digest, disk_is_low } => {
                 let wall = self.reading(id).wall;

@@ -1,8 +1,8 @@
 //! Carrying the work out on a copy of its resource.
 //!
 //! At each moment as much goes as can, those that are furthest behind first. When nothing can go, time jumps to the first
-//! moment at which a chunk of somebody's can. That is as soon as a smaller part could be done with it all, unless one
-//! limit frees evenly and another only much later: then the part that the second lets through until then goes first.
+//! moment at which a chunk of somebody's can. Where limits free evenly nothing is lost by that. Where one does and another
+//! frees only much later, the part that the second lets through until then goes first.
 
 use super::{
     CHUNKS, HORIZON,
@@ -202,14 +202,13 @@ impl<'a> Course<'a> {
         if one.span >= half {
             return Ok(whole);
         }
-        // What frees evenly frees a sixteenth of the chunk in about a sixteenth of the time.
-        let part = chunk.div_ceil(16);
-        let evenly = Span(whole.span.0 / 64)..=Span(whole.span.0 / 4);
-        if part < chunk && evenly.contains(&self.wait(lane, part)?.span) {
-            return Ok(whole);
-        }
         let sooner = |calls| self.wait(lane, calls).is_ok_and(|wait| wait.span < half);
-        self.wait(lane, greatest(1, chunk, sooner))
+        let part = greatest(1, chunk, sooner);
+        let first = self.wait(lane, part)?;
+        // Where limits free evenly, a part goes on as fast as the whole.
+        let is_faster = u128::from(part) * u128::from(whole.span.0) * 4
+            > u128::from(chunk) * u128::from(first.span.0) * 5;
+        Ok(if is_faster { first } else { whole })
     }
 
     /// How long until so many calls can go together.

@@ -15,7 +15,7 @@ const AMOUNTS_MAX: usize = 16;
 /// The longest wait that can be asked for.
 const MAX_WAIT: Span = Span::from_secs(3600);
 
-const PRIORITIES: &str = "PRIORITY_HIGH, PRIORITY_MEDIUM or PRIORITY_LOW";
+pub(super) const PRIORITIES: &str = "PRIORITY_HIGH, PRIORITY_MEDIUM or PRIORITY_LOW";
 
 /// Reads and checks a request, as the call that decides it. It waits for `patience` at most, whatever it asks for.
 pub fn call(request: v1::AcquirePermitRequest, patience: Duration) -> Result<Call, Invalid> {
@@ -72,7 +72,7 @@ fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquir
     })
 }
 
-fn priority(priority: v1::Priority) -> Priority {
+pub(super) fn priority(priority: v1::Priority) -> Priority {
     match priority {
         v1::Priority::High => Priority::High,
         v1::Priority::Unspecified | v1::Priority::Medium => Priority::Medium,

@@ -156,7 +156,7 @@ fn exhausted(limit: ExhaustedLimit) -> v1::ExhaustedLimit {
     }
 }
 
-fn budget_cause(cause: Option<BudgetCause>) -> v1::BudgetCause {
+pub(super) fn budget_cause(cause: Option<BudgetCause>) -> v1::BudgetCause {
     match cause {
         None => v1::BudgetCause::Unspecified,
         Some(BudgetCause::Ceiling) => v1::BudgetCause::Ceiling,

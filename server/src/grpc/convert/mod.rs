@@ -10,6 +10,7 @@ pub mod decision;
 pub mod definition;
 mod fields;
 pub mod permit;
+pub mod plan;
 pub mod resource;
 pub mod usage;
 

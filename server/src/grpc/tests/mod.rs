@@ -6,6 +6,7 @@ mod availability;
 mod health;
 mod input;
 mod limiter;
+mod plan;
 mod stream;
 
 use std::sync::Arc;
@@ -104,6 +105,10 @@ impl Rig {
 
     fn resources(&self) -> v1::resource_service_client::ResourceServiceClient<Channel> {
         v1::resource_service_client::ResourceServiceClient::new(self.channel.clone())
+    }
+
+    fn plans(&self) -> v1::planning_service_client::PlanningServiceClient<Channel> {
+        v1::planning_service_client::PlanningServiceClient::new(self.channel.clone())
     }
 
     fn cluster(&self) -> v1::cluster_service_client::ClusterServiceClient<Channel> {

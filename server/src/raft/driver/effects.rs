@@ -22,6 +22,7 @@ use super::{
         replica::{Effect, Replica},
     },
     Batches, Caller, news,
+    planner::Planner,
 };
 
 /// Everything that effects act on.
@@ -32,6 +33,7 @@ pub(super) struct Effects {
     batches: Batches,
     snapshots: SnapshotFiles,
     reports: UnboundedSender<Stored>,
+    planner: Planner,
     leases_expired: u64,
     // The resources that were said to be waited for.
     awaited: BTreeSet<ResourceName>,
@@ -44,6 +46,7 @@ impl Effects {
         batches: Batches,
         snapshots: SnapshotFiles,
         reports: UnboundedSender<Stored>,
+        planner: Planner,
         metrics: Metrics,
     ) -> Effects {
         Effects {
@@ -53,6 +56,7 @@ impl Effects {
             batches,
             snapshots,
             reports,
+            planner,
             leases_expired: 0,
             awaited: BTreeSet::new(),
         }
@@ -71,6 +75,7 @@ impl Effects {
             }
             Effect::Write(batch) => self.batches.send(batch).map_err(|_| Fatal::LogWriterGone)?,
             Effect::TakeSnapshot(machine) => self.take_snapshot(*machine)?,
+            Effect::Plan { planning, caller } => self.planner.plan(planning, caller),
             Effect::Reply { caller, result, about } => {
                 match &result {
                     Ok(Reply::Answer { answer, waited }) => self.metrics.count(answer, *waited, &about),

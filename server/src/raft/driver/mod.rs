@@ -5,6 +5,7 @@ mod counts;
 mod disk;
 mod effects;
 mod news;
+mod planner;
 mod start;
 
 use std::sync::mpsc::Sender;

@@ -24,6 +24,7 @@ use super::{
     Beginning, Driver, NodeConfig, Running,
     disk::Disk,
     effects::Effects,
+    planner::Planner,
 };
 
 /// Starts the replica of `data_dir` as a task of the current runtime: reads its log and its snapshot, joins or founds
@@ -49,12 +50,13 @@ pub fn start(
     let (reports, stored) = mpsc::unbounded_channel();
     let (batches, log_writer) = log_writer::start(store, reports.clone(), metrics.fsync_seconds.clone())
         .map_err(|e| Fatal::LogWrite(e.to_string()))?;
+    let planner = Planner::start().map_err(Fatal::NoThread)?;
     let (shutdown, shutdown_asked) = oneshot::channel();
     let mut ticker = interval(std::time::Duration::from_nanos(TICK.as_nanos()));
     // A process that was stopped for a while must not take it for many election timeouts.
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let driver = Driver {
-        effects: Effects::new(data_dir.identity().node, peers, batches, snapshots, reports, metrics),
+        effects: Effects::new(data_dir.identity().node, peers, batches, snapshots, reports, planner, metrics),
         replica,
         inside,
         stored,

@@ -13,6 +13,7 @@ use super::super::{
     machine::Machine,
     members::Members,
 };
+use super::Planning;
 
 /// Everything that can happen to a replica. `C` is who waits for a reply.
 #[derive(Debug)]
@@ -63,6 +64,13 @@ pub enum Effect<C> {
     Write(WriteBatch),
     /// Encode and store this machine in the background, and report it as [`Event::SnapshotSaved`].
     TakeSnapshot(Box<Machine>),
+    /// Make this plan in the background, and answer with it.
+    Plan {
+        /// What of.
+        planning: Box<Planning>,
+        /// Whom to answer.
+        caller: C,
+    },
     /// The reply to a call.
     Reply {
         /// To whom.

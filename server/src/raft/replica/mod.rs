@@ -27,6 +27,7 @@ mod handover;
 mod leadership;
 mod membership;
 mod packing;
+mod planning;
 mod reads;
 mod ready;
 mod snapshots;
@@ -47,6 +48,7 @@ use crate::{
 
 pub use self::{
     event::{About, Effect, Event},
+    planning::Planning,
     witness::{Applied, Witness},
 };
 use self::{handover::Handover, leadership::Leadership, ready::Writes, snapshots::Snapshots};

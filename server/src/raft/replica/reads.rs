@@ -101,15 +101,14 @@ impl<C> Replica<C> {
         let applied = self.machine.index();
         while let Some(queries) = self.leadership.as_mut().and_then(|l| l.reads.take_answerable(applied)) {
             for (query, caller) in queries {
-                let reply = self.answer_query(query, stamp);
-                self.reply(caller, Ok(reply));
+                self.answer_query(query, stamp, caller);
             }
         }
     }
 
-    fn answer_query(&self, query: Query, stamp: Stamp) -> Reply {
+    fn answer_query(&mut self, query: Query, stamp: Stamp, caller: C) {
         let limiter = self.machine.limiter();
-        match query {
+        let reply = match query {
             Query::Resource(name) => Reply::Resource(limiter.resource(stamp, &name)),
             Query::Resources { after, prefix, max } => {
                 let (page, more) = limiter.resources(stamp, after.as_ref(), &prefix, max as usize);
@@ -120,6 +119,8 @@ impl<C> Replica<C> {
                 Reply::Usage(limiter.usage(stamp, &name, scope_value.as_ref(), counters_max, HELD_SLOTS_MAX))
             }
             Query::Cluster | Query::ClusterHere => Reply::Cluster(self.view()),
-        }
+            Query::Estimate(work) => return self.plan(work, stamp, caller),
+        };
+        self.reply(caller, Ok(reply));
     }
 }

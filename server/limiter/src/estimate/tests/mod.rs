@@ -174,6 +174,19 @@ fn a_daily_quota_lasts_until_midnight_on_long_days_too() {
 }
 
 #[test]
+fn what_is_left_of_a_quota_is_used_before_it_is_renewed() {
+    // 74 a day, in chunks of 10, which a bucket lets through one by one.
+    let stamp = Stamp::default();
+    let limits = vec![limit("daily", day(74, "UTC")), limit("paced", bucket(1, 1, span(1)))];
+    let limiter = limiter(stamp, [resource(NAME, limits)]);
+    let step = estimate(&limiter, stamp, vec![calls(74 * 270)]).steps.remove(0);
+    // The last day takes 73 s, less what the bucket saves up over night: a chunk at most.
+    let last = step.duration.unwrap().0 - span(269 * 86_400).0;
+    assert!((span(63)..=span(73)).contains(&Span(last)), "{}", Span(last));
+    assert_eq!(holder(&step), "daily");
+}
+
+#[test]
 fn slots_serve_as_many_at_a_time_as_there_are() {
     let two_seconds = |n| WorkStep { call_duration: span(2), ..calls(n) };
     // 40 rounds of 25 calls.
