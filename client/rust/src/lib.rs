@@ -47,6 +47,7 @@ mod fault;
 mod lease;
 mod nodes;
 mod permit;
+mod planning;
 mod release;
 mod renew;
 

@@ -68,7 +68,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Urgency {
+pub(super) enum Urgency {
     High,
     Medium,
     Low,

@@ -9,6 +9,7 @@ mod dev;
 mod duration;
 mod failure;
 mod output;
+mod plan;
 mod release;
 mod remote;
 mod renew;
@@ -32,7 +33,7 @@ Exit codes:
   0  done, or granted
   1  anything else went wrong
   2  the command line or the request is not valid; nothing was changed
-  3  denied: ask again later
+  3  denied: ask again later; or planned work can never be done
   4  no node can answer, or the outcome is not known: try again
   5  no such resource, permit or member
   6  conflict: exists already, changed by somebody else, or the permit has ended
@@ -58,6 +59,8 @@ enum Command {
     Release(Asking<release::Args>),
     /// Extends the lease of a permit.
     Renew(Asking<renew::Args>),
+    /// Tells how long some work would take, and which limit holds it up.
+    Plan(Asking<plan::Args>),
     /// Shows and changes the protected resources and their limits.
     Resource(Administering<resource::Command>),
     /// Shows and changes the cluster.
@@ -113,6 +116,7 @@ impl Cli {
             Command::Renew(Asking { what, remote }) => {
                 renew::run(&remote.client()?, remote.output, what).await
             }
+            Command::Plan(Asking { what, remote }) => plan::run(&remote.client()?, remote.output, what).await,
             Command::Resource(Administering { what, remote }) => {
                 resource::run(&remote.client()?, remote.output, what).await
             }

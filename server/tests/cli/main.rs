@@ -10,5 +10,6 @@ mod members;
 mod metrics;
 mod orders;
 mod permits;
+mod plans;
 mod refusals;
 mod resources;
