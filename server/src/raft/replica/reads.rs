@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use raft::ReadState;
-use tollgate_limiter::Stamp;
+use tollgate_waiting::Moment;
 
 use crate::clock::Reading;
 
@@ -97,17 +97,18 @@ impl<C> Replica<C> {
 
     /// Answers what is confirmed and applied.
     pub(super) fn answer_reads(&mut self, now: Reading) {
-        let stamp = self.stamp(now);
+        let moment = Moment { monotonic: now.monotonic, stamp: self.stamp(now) };
         let applied = self.machine.index();
         while let Some(queries) = self.leadership.as_mut().and_then(|l| l.reads.take_answerable(applied)) {
             for (query, caller) in queries {
-                self.answer_query(query, stamp, caller);
+                self.answer_query(query, moment, caller);
             }
         }
     }
 
-    fn answer_query(&mut self, query: Query, stamp: Stamp, caller: C) {
+    fn answer_query(&mut self, query: Query, moment: Moment, caller: C) {
         let limiter = self.machine.limiter();
+        let stamp = moment.stamp;
         let reply = match query {
             Query::Resource(name) => Reply::Resource(limiter.resource(stamp, &name)),
             Query::Resources { after, prefix, max } => {
@@ -119,7 +120,7 @@ impl<C> Replica<C> {
                 Reply::Usage(limiter.usage(stamp, &name, scope_value.as_ref(), counters_max, HELD_SLOTS_MAX))
             }
             Query::Cluster | Query::ClusterHere => Reply::Cluster(self.view()),
-            Query::Estimate(work) => return self.plan(work, stamp, caller),
+            Query::Estimate(work) => return self.plan(work, moment, caller),
         };
         self.reply(caller, Ok(reply));
     }
