@@ -90,6 +90,14 @@ impl<'a> Settlements<'a> {
         self.by_permit.insert(permit, None);
     }
 
+    /// Whether nothing was ever said of the permit that changes what it weighs.
+    pub fn is_as_acquired(&self, permit: PermitId) -> bool {
+        match self.by_permit.get(&permit) {
+            None => true,
+            Some(told) => told.is_some_and(|release| release.cost.is_none() && release.amounts.is_empty()),
+        }
+    }
+
     /// What the permit weighs in the end where it was acquired with `weight`, at most; none if its call was never sent.
     ///
     /// A guarantee that holds of what was acquired holds of this, too: whatever is given back makes room from that moment

@@ -1,10 +1,11 @@
-//! S10: nobody goes before one who asked earlier, waits, draws on the same limits and is no worse off: the same consumer's
-//! earlier request of the same or a higher priority, whatever either weighs. And who has left is not proposed.
+//! S10: nobody goes before one who waits, draws on the same limits and is to go first: of the same consumer's requests
+//! those of a higher priority, and of those of the same priority the earlier, whatever either weighs. And who has left is
+//! not proposed.
 //!
 //! Who arrived first is told by the arrivals at one node, in one term of it. Retries are not judged: of their place only
 //! so much is promised as the next leader can tell.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use tollgate_limiter::{
     Acquire, Command, DenialReason, Dimension, Label, Outcome, PermitId, Priority, RequestId, ResourceName,
@@ -30,6 +31,8 @@ struct Arrival<'a> {
     at: Span,
     priority: Priority,
     granted: Option<Place>,
+    /// When the entry with its grant was proposed, where that is known.
+    proposed_at: Option<Span>,
 }
 
 /// Where a permit was granted.
@@ -62,7 +65,11 @@ pub fn check(history: &History, verdict: &mut Verdict) {
         }
     }
     let operations = history.operations();
-    for (((resource, ..), _), arrivals) in flows(&operations, &places) {
+    for (((resource, ..), _), mut arrivals) in flows(&operations, &places) {
+        for arrival in &mut arrivals {
+            let entry = arrival.granted.map(|place| (place.index, place.term));
+            arrival.proposed_at = entry.and_then(|entry| history.proposed.get(&entry).copied());
+        }
         verdict.saw("S10 requests that arrived", arrivals.len() as u64);
         let ageing = ageing.get(resource).copied().unwrap_or_default();
         judge(&arrivals, ageing, verdict);
@@ -87,7 +94,7 @@ fn flows<'a>(
             Some((_, Ok(Outcome::Granted(grant)))) => places.get(&grant.permit).copied(),
             _ => None,
         };
-        let arrival = Arrival { operation, at, priority: acquire.priority, granted };
+        let arrival = Arrival { operation, at, priority: acquire.priority, granted, proposed_at: None };
         flows.entry((flow(acquire), node)).or_default().push(arrival);
     }
     flows
@@ -105,17 +112,26 @@ fn judge(arrivals: &[Arrival], ageing: Span, verdict: &mut Verdict) {
         let Some(place) = later.granted else { continue };
         let Some((replied_at, _)) = later.operation.answer() else { continue };
         let is_aged = replied_at.0 - later.at.0 >= ageing.0;
-        let passed = arrivals.iter().find(|earlier| {
-            earlier.at < later.at
-                && !earlier.operation.call.max_wait.is_zero()
-                && (earlier.priority == later.priority || earlier.priority > later.priority && !is_aged)
-                && was_passed(earlier, place, replied_at)
+        let passed = arrivals.iter().find(|other| {
+            !other.operation.call.max_wait.is_zero()
+                && is_before(other, later, is_aged)
+                && was_passed(other, place, replied_at)
         });
         if let Some(passed) = passed {
             let what = "a request goes before one that came earlier and is no worse".to_owned();
             let evidence = [passed, later].map(|arrival| format!("{:?}", arrival.operation));
             verdict.accuse("S10", what, evidence.to_vec());
         }
+    }
+}
+
+/// Whether `other` is to go before `this`, and was there in time.
+fn is_before(other: &Arrival, this: &Arrival, is_aged: bool) -> bool {
+    match other.priority.cmp(&this.priority) {
+        Ordering::Less => false,
+        Ordering::Equal => other.at < this.at,
+        // Of those that have waited for long, some go whatever their priority.
+        Ordering::Greater => !is_aged && other.at < this.proposed_at.unwrap_or(this.at),
     }
 }
 
@@ -194,6 +210,27 @@ mod tests {
         overtaking((Priority::High, 1_000), Priority::Medium).violates("S10", check);
         overtaking((Priority::Low, 1_000), Priority::Medium).passes(check);
         overtaking((Priority::Medium, 0), Priority::Medium).passes(check);
+    }
+
+    #[test]
+    fn who_comes_later_and_is_better_goes_first() {
+        for (proposed_ms, is_good) in [(9, true), (12, false)] {
+            let mut story = Story::of(slots(2));
+            let mut ask = |at_ms, id, priority| {
+                let Command::Acquire(acquire) = acquire(id) else { unreachable!("it is one") };
+                let command = Command::Acquire(Acquire { priority, ..acquire });
+                let op = story.asked(at_ms, Call { command, attempt: 1, max_wait: Span::from_secs(1) });
+                story.history.arrive(Span::from_millis(at_ms), op, 1);
+                op
+            };
+            let (low, high) = (ask(5, "a", Priority::Low), ask(10, "b", Priority::High));
+            story.history.propose(Span::from_millis(proposed_ms), 3, 1);
+            story.logged(20, acquire("a"), held(1, 0));
+            story.logged(30, acquire("b"), held(2, 1));
+            story.answered(25, low, Reply::Answer(held(1, 0)));
+            story.answered(35, high, Reply::Answer(held(2, 1)));
+            if is_good { story.passes(check) } else { story.violates("S10", check) }
+        }
     }
 
     #[test]

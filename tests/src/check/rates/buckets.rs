@@ -31,6 +31,12 @@ impl Bucket {
         }
     }
 
+    /// How many whole tokens it holds, as of the last grant.
+    pub(super) fn left(&self, bucket: &TokenBucket) -> i64 {
+        let left = self.level.div_euclid(i128::from(bucket.refill_period.0));
+        i64::try_from(left).unwrap_or(i64::MAX)
+    }
+
     /// What is there stays, at most the new capacity.
     pub(super) fn change(&mut self, old: &TokenBucket, new: &TokenBucket, now: ClusterTime) {
         self.refill(old, now);

@@ -4,6 +4,9 @@
 //! beginning; debts are left out. Both make the model more generous than the guarantee is, never less: what it refuses
 //! must not have been granted. Over a change of the definition the model carries its state by the limit's name: nothing
 //! refills.
+//!
+//! The other way round, a bucket of which nothing was ever refunded or owed holds exactly what the model says, and grants
+//! tell how much that is: less would mean that something was debited without a grant.
 
 mod buckets;
 mod windows;
@@ -11,7 +14,7 @@ mod windows;
 use std::collections::BTreeMap;
 
 use tollgate_limiter::{
-    Anchor, Command, Label, Limit, LimitKind, LimitName, Resource, ResourceName, Span, Stamp,
+    Anchor, Command, Grant, Label, Limit, LimitKind, LimitName, Resource, ResourceName, Span, Stamp,
 };
 
 use self::{
@@ -24,6 +27,14 @@ use super::{
     terms::Settlements,
 };
 use crate::history::History;
+
+/// A counter, and its last grant.
+struct Counted<'a> {
+    model: Model,
+    /// Every grant weighs what was acquired, and the definition is the first.
+    is_exact: bool,
+    last: Step<'a>,
+}
 
 /// One counter as the model has it.
 enum Model {
@@ -47,7 +58,7 @@ type Counter<'a> = (&'a ResourceName, &'a LimitName, Label);
 pub fn check(history: &History, verdict: &mut Verdict) {
     let settlements = settlements(history);
     let mut definitions = Definitions::default();
-    let mut counters = BTreeMap::<Counter, (Model, Step)>::new();
+    let mut counters = BTreeMap::<Counter, Counted>::new();
     for step in steps(history) {
         follow_definitions(&mut counters, &definitions, &step);
         definitions.follow(&step);
@@ -55,19 +66,22 @@ pub fn check(history: &History, verdict: &mut Verdict) {
         let Some(resource) = definitions.get(target.resource) else { continue };
         for limit in enforced_rates(resource) {
             let Some(value) = target.counter(limit) else { continue };
+            let rules = Rules { kind: &limit.kind, tolerance: resource.dispatch_tolerance };
+            let counter = (&resource.name, &limit.name, value);
+            let fresh = || Counted { model: Model::fresh(rules, step.now), is_exact: true, last: step };
+            let counted = counters.entry(counter).or_insert_with(fresh);
+            counted.is_exact &= limit.dimension.is_none() && settlements.is_as_acquired(grant.permit);
             let Some(weight) = settlements.final_weight(grant.permit, limit, target.weight(limit)) else {
                 continue;
             };
-            let rules = Rules { kind: &limit.kind, tolerance: resource.dispatch_tolerance };
-            let counter = (&resource.name, &limit.name, value);
-            let (model, last) =
-                counters.entry(counter).or_insert_with(|| (Model::fresh(rules, step.now), step));
             verdict.saw("S1 debits in cluster time", 1);
-            if let Err(excess) = model.grant(rules, weight, step.now) {
-                let what = format!("limit {} of {}: {excess}", limit.name, resource.name);
-                verdict.accuse("S1", what, vec![last.to_string(), step.to_string()]);
+            let debited = counted.model.grant(rules, weight, step.now);
+            let debited = debited.and_then(|()| counted.holds_what_is_told(rules, limit, grant, verdict));
+            if let Err(wrong) = debited {
+                let what = format!("limit {} of {}: {wrong}", limit.name, resource.name);
+                verdict.accuse("S1", what, vec![counted.last.to_string(), step.to_string()]);
             }
-            *last = step;
+            counted.last = step;
         }
     }
 }
@@ -90,7 +104,7 @@ fn enforced_rates(resource: &Resource) -> impl Iterator<Item = &Limit> {
 
 /// A limit that is gone, or is not enforced for a while, begins anew should it come back.
 fn follow_definitions<'a>(
-    counters: &mut BTreeMap<Counter<'a>, (Model, Step<'a>)>,
+    counters: &mut BTreeMap<Counter<'a>, Counted<'a>>,
     definitions: &Definitions<'a>,
     step: &Step<'a>,
 ) {
@@ -99,7 +113,7 @@ fn follow_definitions<'a>(
     }
     let Some(new) = step.defined() else { return };
     let Some(old) = definitions.get(&new.name).filter(|old| *old != new) else { return };
-    counters.retain(|(resource, name, _), (model, _)| {
+    counters.retain(|(resource, name, _), counted| {
         if **resource != new.name {
             return true;
         }
@@ -108,11 +122,35 @@ fn follow_definitions<'a>(
             Some(Rules { kind: &limit.kind, tolerance: resource.dispatch_tolerance })
         };
         match (rules(old), rules(new)) {
-            (Some(old), Some(new)) => model.change(old, new, step.now),
+            (Some(old), Some(new)) => counted.model.change(old, new, step.now),
             _ => return false,
         }
+        counted.is_exact = false;
         true
     });
+}
+
+impl Counted<'_> {
+    fn holds_what_is_told(
+        &self,
+        rules: Rules,
+        limit: &Limit,
+        grant: &Grant,
+        verdict: &mut Verdict,
+    ) -> Result<(), String> {
+        let told = grant.usage.iter().find(|usage| usage.limit == limit.name);
+        let (Model::Bucket(model), LimitKind::TokenBucket(bucket), Some(told)) =
+            (&self.model, rules.kind, told.filter(|_| self.is_exact))
+        else {
+            return Ok(());
+        };
+        verdict.saw("S1 figures of buckets", 1);
+        let left = model.left(bucket);
+        match told.available == left {
+            true => Ok(()),
+            false => Err(format!("{} are left where {left} should be", told.available)),
+        }
+    }
 }
 
 impl Model {

@@ -95,3 +95,15 @@ fn days_change_at_midnight_in_their_zone() {
     run(LimitKind::FixedWindow(window.clone()), &[(22 * HOUR_MS, 1), (23 * HOUR_MS, 1)]).passes(check);
     run(LimitKind::FixedWindow(window), &[(23 * HOUR_MS, 1), (25 * HOUR_MS, 1)]).violates("S1", check);
 }
+
+#[test]
+fn a_bucket_holds_what_it_tells() {
+    for (available, is_good) in [(2, true), (1, false)] {
+        let mut story = run(bucket(5, 1), &[(0, 3)]);
+        let Ok(Outcome::Granted(grant)) = granted(2) else { unreachable!("it is one") };
+        let limit = LimitName::new("slots").unwrap();
+        let usage = vec![LimitUsage { limit, amount: 5, available, shadow: false, would_deny: false }];
+        story.logged(1_000, acquire("later"), Ok(Outcome::Granted(Grant { usage, ..grant })));
+        if is_good { story.passes(check) } else { story.violates("S1", check) }
+    }
+}
