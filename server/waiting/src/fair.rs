@@ -8,6 +8,9 @@
 //!
 //! Nothing is charged for standing here, so nothing is gained or lost by leaving.
 
+#[cfg(test)]
+mod consistency;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_limiter::Label;

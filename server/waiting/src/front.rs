@@ -1,11 +1,14 @@
 //! Who waits for one resource: flows, and the lines that they stand in.
 
+#[cfg(test)]
+mod consistency;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use tollgate_limiter::{Acquire, ClusterTime, Freed, Line, Obstacle, Passage, Span};
+use tollgate_limiter::{Acquire, ClusterTime, Freed, Label, Line, Obstacle, Passage, Span};
 
 use super::{
     Moment, WaiterId,
@@ -20,6 +23,10 @@ use super::{
 /// within the time that it has stood at the first. Where two limits hold it by turns, it does so at the second at the latest;
 /// and no limit lies idle for its sake for longer than it has waited for it.
 const HOLDS_FOR: Span = Span::from_secs(1);
+
+/// How soon to look again at one that any key would do while others go first for the key that it would get: which one
+/// that is may change as keys fill up again, and nobody tells.
+const KEY_RELOOK: Span = Span::from_millis(100);
 
 /// One resource's.
 #[derive(Debug)]
@@ -162,34 +169,29 @@ impl Front {
 
     /// Of the lines that the candidate would pass, the first in which somebody is to go before it.
     pub fn blocked_at<'a>(&self, candidate: &Candidate, passages: &'a [Passage]) -> Option<&'a Line> {
-        let is_blocked = |line: &&Line| self.lines.is_before(line, candidate.as_comer(), candidate.is_aged);
+        let is_blocked =
+            |line: &&Line| self.lines.is_before(line, candidate.at(line, passages), candidate.is_aged);
         passages.iter().map(|passage| &passage.line).find(is_blocked)
     }
 
     /// The candidate goes after others that stand in the line.
     pub fn give_way(&mut self, candidate: &Candidate, line: &Line, passages: &[Passage]) {
         let due = self.lines.due_in(line);
-        // One that any key would do does not line up for the key that it would get now: by then it may be another.
-        let is_home = |other: &&Line| match (*other, line) {
-            (
-                Line::Limit { limit, scope_value, budget },
-                Line::Limit { limit: same_limit, budget: same_budget, .. },
-            ) => scope_value.is_empty() && (limit, budget) == (same_limit, same_budget),
-            _ => false,
-        };
-        let mut lines = passages.iter().map(|passage| &passage.line);
-        let home = if candidate.key.signature.pins_key() { None } else { lines.find(is_home) };
-        self.stand(candidate, home.unwrap_or(line), due);
+        match candidate.any_key_instead_of(line, passages) {
+            Some(home) => {
+                self.stand(candidate, home, Some(due.map_or(KEY_RELOOK, |due| due.min(KEY_RELOOK))))
+            }
+            None => self.stand(candidate, line, due),
+        }
     }
 
     /// The candidate gets a permit, and is charged for it wherever it passes. It is still to leave its flow.
     pub fn pass(&mut self, candidate: &Candidate, passages: &[Passage], weight: u32) {
-        let comer = candidate.as_comer();
         for Passage { line, amount } in passages {
-            self.lines.pass(line, comer, *amount, weight);
+            self.lines.pass(line, candidate.at(line, passages), *amount, weight);
         }
         if let Some(gate @ Line::Gate { .. }) = &candidate.from {
-            self.lines.pass(gate, comer, 1, weight);
+            self.lines.pass(gate, candidate.as_comer(), 1, weight);
         }
     }
 
@@ -201,7 +203,7 @@ impl Front {
 
     /// Something was given back.
     pub fn wake(&mut self, freed: &Freed) {
-        freed.counters.iter().for_each(|(limit, scope_value)| self.lines.wake(limit, scope_value));
+        freed.lines.iter().for_each(|line| self.lines.wake(line));
     }
 
     fn stand(&mut self, candidate: &Candidate, line: &Line, frees_in: Option<Span>) {
@@ -244,6 +246,24 @@ impl Front {
 impl Candidate {
     fn as_comer(&self) -> Comer<'_> {
         Comer { flow: self.flow, key: &self.key, arrival: self.arrival, is_new: self.from.is_none() }
+    }
+
+    /// The same, before this line. In those of single keys, one that any key would do is new every time.
+    fn at(&self, line: &Line, passages: &[Passage]) -> Comer<'_> {
+        let is_new = self.from.is_none() || self.any_key_instead_of(line, passages).is_some();
+        Comer { is_new, ..self.as_comer() }
+    }
+
+    /// Where one that any key would do stands instead of the line of the key that it would get now: time alone can make it
+    /// another key.
+    fn any_key_instead_of<'a>(&self, line: &Line, passages: &'a [Passage]) -> Option<&'a Line> {
+        let Line::Limit { limit, scope_value, budget } = line else { return None };
+        if scope_value.is_empty() || self.key.signature.pins_key() {
+            return None;
+        }
+        let any_key =
+            Line::Limit { limit: limit.clone(), scope_value: Label::default(), budget: budget.clone() };
+        passages.iter().map(|passage| &passage.line).find(|line| **line == any_key)
     }
 
     fn as_next(&self) -> Next {

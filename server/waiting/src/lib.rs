@@ -17,6 +17,9 @@ mod queue;
 mod turns;
 mod waiter;
 
+#[cfg(test)]
+mod properties;
+
 pub use self::{
     queue::{MAX_WAITERS, WaitingQueue},
     waiter::{Bound, ConsumerWaiting, Full, Moment, Turn, Waiter, WaiterId, Waiting},

@@ -1,6 +1,9 @@
 //! Who stands in one line, and who of them is next: priority, then fair shares between consumers, then arrival; and every
 //! fourth permit to the oldest that has aged.
 
+#[cfg(test)]
+mod consistency;
+
 use std::collections::BTreeMap;
 
 use tollgate_limiter::Priority;
@@ -85,12 +88,14 @@ impl Standing {
 
     /// Whether one stands here that is to go before the comer.
     pub fn is_before(&self, comer: Comer, aged: ArrivedAt) -> bool {
-        if let Some((arrival, (_, flow))) = self.oldest_turn(aged) {
-            return *flow != comer.flow && *arrival < comer.arrival;
+        let Some((oldest, _)) = self.by_age.first_key_value() else { return false };
+        // If it has aged, it is the turn of the oldest of all, the comer included.
+        if self.passes >= USUAL_PASSES && comer.arrival.min(*oldest).at <= aged {
+            return *oldest < comer.arrival;
         }
         let Some((priority, (place, flow))) = self.first() else { return false };
         if priority != comer.key.priority || flow == comer.flow {
-            return flow != comer.flow && priority > comer.key.priority;
+            return priority > comer.key.priority;
         }
         let order = self.by_priority.get(&priority);
         order.is_some_and(|order| place < order.place(&comer.key.consumer, comer.arrival, comer.is_new))

@@ -4,9 +4,12 @@
 //! **Invariant:** a line in which somebody stands is on the agenda, or the next one in it is the one that was last
 //! looked at, and the line is due when that one's obstacle frees by itself.
 
+#[cfg(test)]
+mod consistency;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_limiter::{ClusterTime, Label, LimitName, Line, Priority, Span};
+use tollgate_limiter::{ClusterTime, Label, Line, Priority, Span};
 
 use super::{
     Moment,
@@ -211,17 +214,17 @@ impl Lines {
         }
     }
 
-    /// Puts the lines of a counter on the agenda.
-    pub fn wake(&mut self, limit: &LimitName, scope_value: &Label) {
-        let first = Line::Limit { limit: limit.clone(), scope_value: scope_value.clone(), budget: None };
-        let is_same = |line: &Line| matches!(line, Line::Limit { limit: l, scope_value: v, .. } if (l, v) == (limit, scope_value));
-        let lines: Vec<_> = self
-            .lines
-            .range(first..)
-            .map(|(line, _)| line)
-            .take_while(|line| is_same(line))
-            .cloned()
-            .collect();
+    /// Puts the line without a budget on the agenda, and with it those of all budgets.
+    pub fn wake(&mut self, line: &Line) {
+        let is_same = |other: &Line| match (other, line) {
+            (Line::Gate { key, .. }, Line::Gate { key: same, .. }) => key == same,
+            (Line::Limit { limit, scope_value, .. }, Line::Limit { limit: l, scope_value: v, .. }) => {
+                (limit, scope_value) == (l, v)
+            }
+            _ => false,
+        };
+        let lines = self.lines.range(line.clone()..).map(|(other, _)| other);
+        let lines: Vec<_> = lines.take_while(|other| is_same(other)).cloned().collect();
         lines.iter().for_each(|line| self.enlist(line));
     }
 
@@ -289,7 +292,8 @@ impl Lines {
         if let Line::Limit { limit, scope_value, .. } = line
             && !scope_value.is_empty()
         {
-            self.wake(&limit.clone(), &Label::default());
+            let (limit, scope_value) = (limit.clone(), Label::default());
+            self.wake(&Line::Limit { limit, scope_value, budget: None });
         }
     }
 

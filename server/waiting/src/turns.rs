@@ -36,18 +36,20 @@ impl<C> WaitingQueue<C> {
         may_go: &dyn Fn(&ResourceName) -> bool,
         most: usize,
     ) -> Vec<Turn<C>> {
-        (self.now, self.is_stirred) = (now, false);
+        self.now = now;
         self.wake_due();
         let mut round = Round { limiter, now, may_still_go: most, looks_left: LOOKS_MAX, turns: Vec::new() };
         for resource in self.resources_to_serve(may_go) {
             let is_done = self.serve(&resource, &mut round);
             self.file(&resource);
             if !is_done {
-                (self.is_stirred, self.last_served) = (true, Some(resource));
+                self.last_served = Some(resource);
                 break;
             }
         }
         self.end_patience(&mut round);
+        // Turns were cut short; or somebody has left who stood before others.
+        self.is_stirred = self.ready.iter().any(may_go);
         round.turns
     }
 

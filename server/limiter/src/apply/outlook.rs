@@ -82,8 +82,8 @@ impl Signature {
 pub struct Freed {
     /// Of which resource.
     pub resource: ResourceName,
-    /// The limits and scope values of the lines that may move now.
-    pub counters: Vec<(LimitName, Label)>,
+    /// The lines that may move now, those of all budgets like the one without that is named here.
+    pub lines: Vec<Line>,
 }
 
 impl Limiter {
@@ -157,8 +157,9 @@ impl Limiter {
         Signature { key: acquire.key.clone(), counters: counters.collect() }
     }
 
-    /// What the command, which is about to be applied, is going to free. With a key's counter, all lines move in which
-    /// requests stand that any key would do: the limit that holds them is that of the key they could have had first.
+    /// What the command, which is about to be applied, is going to free. Requests that any key would do stand where the key
+    /// is held that they could have had first, and may go with another now: of a resource with keys, theirs are among the
+    /// lines whatever is freed.
     pub fn freed_by(&self, command: &Command) -> Option<Freed> {
         let (permit, is_settled) = match command {
             Command::GiveBack(permit) => (*permit, true),
@@ -237,19 +238,21 @@ impl Limiter {
         let holds = permit.holds.iter().map(|hold| (hold.limit, &hold.scope_value));
         let debits = permit.debits.iter().filter(|_| is_settled);
         let debits = debits.map(|debited| (debited.limit, &debited.scope_value));
-        let mut counters = Vec::new();
-        let mut is_by_key = false;
-        for (limit, value) in holds.chain(debits) {
-            let Some(position) = state.position(limit) else { continue };
-            let limit = &state.definition.limits[position];
-            is_by_key |= limit.scope == Scope::Key;
-            counters.push((limit.name.clone(), value.clone()));
+        let line = |limit: &LimitName, scope_value: Label| {
+            let limit = limit.clone();
+            Line::Limit { limit, scope_value, budget: None }
+        };
+        let limits = &state.definition.limits;
+        let mut lines: Vec<_> = holds
+            .chain(debits)
+            .filter_map(|(id, value)| Some(line(&limits[state.position(id)?].name, value.clone())))
+            .collect();
+        if !lines.is_empty() && !state.definition.keys.is_empty() {
+            let by_key = limits.iter().filter(|limit| limit.scope == Scope::Key);
+            lines.extend(by_key.map(|limit| line(&limit.name, Label::default())));
+            lines.push(Line::Gate { key: Label::default(), budget: None });
         }
-        if is_by_key {
-            let by_key = state.definition.limits.iter().filter(|limit| limit.scope == Scope::Key);
-            counters.extend(by_key.map(|limit| (limit.name.clone(), Label::default())));
-        }
-        Some(Freed { resource: permit.resource.clone(), counters })
+        Some(Freed { resource: permit.resource.clone(), lines })
     }
 }
 

@@ -1,0 +1,178 @@
+//! Random resources and stories, small enough that everybody is in everybody's way.
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use tollgate_limiter::*;
+
+/// Something that happens on the leader.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    Ask {
+        acquire: Box<Acquire>,
+        waited_for: Span,
+        patience: Span,
+    },
+    /// The permit that was granted so many grants ago ends, or goes back.
+    Release(usize, Option<u64>),
+    GiveBack(usize),
+    /// The one that entered so many entries ago gives up.
+    Cancel(usize),
+    Advance(Span),
+    /// Time goes by until the queue wants to be woken.
+    Sleep,
+    /// Something for the resource is proposed, and is applied by the next event.
+    Propose(ResourceName),
+    Order(Command),
+    /// The limits change: all amounts by one.
+    Widen(ResourceName),
+}
+
+pub(super) fn story(length: usize) -> impl Strategy<Value = Vec<Event>> {
+    let ask = (acquire(), select(vec![0, 0, 0, 3, 40]), select(vec![0, 2, 30, 30, 600])).prop_map(
+        |(acquire, waited, patience)| Event::Ask {
+            acquire: Box::new(acquire),
+            waited_for: Span::from_secs(waited),
+            patience: Span::from_secs(patience),
+        },
+    );
+    let advance =
+        prop_oneof![(0u64..3_000).prop_map(Span::from_millis), (0u64..60).prop_map(Span::from_secs)];
+    let event = prop_oneof![
+        20 => ask,
+        5 => (0usize..6, option::weighted(0.2, 0u64..4)).prop_map(|(at, cost)| Event::Release(at, cost)),
+        1 => (0usize..6).prop_map(Event::GiveBack),
+        3 => (0usize..8).prop_map(Event::Cancel),
+        2 => advance.prop_map(Event::Advance),
+        8 => Just(Event::Sleep),
+        1 => resource_name().prop_map(Event::Propose),
+        1 => order().prop_map(Event::Order),
+        1 => resource_name().prop_map(Event::Widen),
+    ];
+    vec(event, 1..length)
+}
+
+/// Two, with several limits each.
+pub(super) fn any_resources() -> impl Strategy<Value = Vec<Resource>> {
+    let limits = || vec(limit(), 1..4);
+    (limits(), limits(), ageing())
+        .prop_map(|(one, other, ageing)| vec![resource("acme", one, ageing), resource("zeta", other, ageing)])
+}
+
+/// One limit of the whole resource, without keys.
+pub(super) fn one_limit() -> impl Strategy<Value = Resource> + Clone {
+    (kind(), ageing()).prop_map(|(kind, ageing)| Resource {
+        keys: vec![],
+        ..resource("acme", vec![(kind, Scope::Resource, None, false)], ageing)
+    })
+}
+
+type LimitParts = (LimitKind, Scope, Option<&'static str>, bool);
+
+fn resource(name: &str, limits: Vec<LimitParts>, ageing: Span) -> Resource {
+    let limits = (0..).zip(limits).map(|(index, (kind, scope, operations, shadow))| Limit {
+        name: LimitName::new(&format!("limit-{index}")).unwrap(),
+        operations: operations.map(|pattern| Label::new(pattern).unwrap()).into_iter().collect(),
+        dimension: None,
+        scope,
+        max_scope_values: 100,
+        shadow,
+        kind,
+    });
+    Resource {
+        name: ResourceName::new(name).unwrap(),
+        limits: limits.collect(),
+        keys: vec![label("blue"), label("green")],
+        dispatch_tolerance: Span::ZERO,
+        settle_within: Span::from_secs(60),
+        description: Description::default(),
+        budgets: vec![],
+        queueing: Queueing { max_waiters: 12, max_waiters_per_consumer: 8, ageing },
+    }
+}
+
+fn limit() -> impl Strategy<Value = LimitParts> {
+    let scope = select(vec![Scope::Resource, Scope::Resource, Scope::Key, Scope::Consumer, Scope::Subject]);
+    (kind(), scope, select(vec![None, None, Some("search")]), prop::bool::weighted(0.1))
+}
+
+fn kind() -> impl Strategy<Value = LimitKind> + Clone {
+    let token = (4u64..7, 1u64..4).prop_map(|(capacity, refill_amount)| {
+        LimitKind::TokenBucket(TokenBucket { capacity, refill_amount, refill_period: Span::from_secs(1) })
+    });
+    let fixed = (4u64..7, select(vec![5, 30])).prop_map(|(amount, period)| {
+        let (period, anchor) = (Span::from_secs(period), Anchor::Epoch);
+        LimitKind::FixedWindow(FixedWindow { amount, period, anchor, max_clock_skew: Span::ZERO })
+    });
+    let leaky = (4u64..7)
+        .prop_map(|amount| LimitKind::LeakyBucket(LeakyBucket { amount, period: Span::from_secs(2) }));
+    let slots = (1u32..4, select(vec![2, 50])).prop_map(|(slots, lease)| {
+        LimitKind::Concurrency(Concurrency {
+            slots,
+            lease_default: Span::from_secs(lease),
+            lease_max: Span::from_secs(100),
+            grace: Span::from_millis(500),
+            counts_after: Span::ZERO,
+            quarantine: Span::ZERO,
+        })
+    });
+    prop_oneof![3 => token, 1 => fixed, 1 => leaky, 3 => slots]
+}
+
+fn acquire() -> impl Strategy<Value = Acquire> {
+    let who = (select(vec!["sync", "export", "web"]), select(vec!["jane", "joe"]));
+    let what = (select(vec!["", "search"]), 1u64..5, select(vec!["", "", "blue", "green"]));
+    let priority = select(vec![Priority::High, Priority::Medium, Priority::Medium, Priority::Low]);
+    let how = (priority, option::weighted(0.1, select(vec!["r1", "r2"])), prop::bool::weighted(0.2));
+    (resource_name(), who, what, how).prop_map(
+        |(resource, (consumer, subject), (operation, cost, key), (priority, request_id, either))| {
+            let other = if resource.as_str() == "acme" { "zeta" } else { "acme" };
+            let other = Alternative {
+                resource: ResourceName::new(other).unwrap(),
+                operation: label(operation),
+                cost: 1,
+                amounts: Default::default(),
+                key: Label::default(),
+            };
+            Acquire {
+                resource,
+                operation: label(operation),
+                cost,
+                amounts: Default::default(),
+                consumer: label(consumer),
+                subject: label(subject),
+                key: label(key),
+                priority,
+                lease: None,
+                request_id: request_id.map(|id| RequestId::new(id).unwrap()),
+                alternatives: if either { vec![other] } else { vec![] },
+            }
+        },
+    )
+}
+
+fn order() -> impl Strategy<Value = Command> {
+    let of = || (resource_name(), select(vec!["", "blue"]));
+    let lasts = option::weighted(0.8, select(vec![500, 20_000]).prop_map(Span::from_millis));
+    let pause = (of(), lasts).prop_map(|((resource, key), left)| {
+        let pause = Pause { left, reason: Label::default() };
+        Command::PauseResource(PauseResource { resource, key: label(key), pause })
+    });
+    let resume = of()
+        .prop_map(|(resource, key)| Command::ResumeResource(ResumeResource { resource, key: label(key) }));
+    let state = select(vec![KeyState::Active, KeyState::Active, KeyState::Draining]);
+    let key = (resource_name(), state).prop_map(|(resource, state)| {
+        Command::SetKeyState(SetKeyState { resource, key: label("blue"), state })
+    });
+    prop_oneof![2 => pause, 3 => resume, 1 => key]
+}
+
+fn ageing() -> impl Strategy<Value = Span> + Clone {
+    select(vec![1, 10, 3600]).prop_map(Span::from_secs)
+}
+
+fn resource_name() -> impl Strategy<Value = ResourceName> {
+    select(vec!["acme", "acme", "zeta"]).prop_map(|name| ResourceName::new(name).unwrap())
+}
+
+fn label(text: &str) -> Label {
+    Label::new(text).unwrap()
+}
