@@ -143,14 +143,14 @@ fn random_id() -> RequestId {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, future::ready};
+    use std::collections::VecDeque;
 
     use parking_lot::Mutex;
     use tollgate_limiter::{Acquire, Command, Label, Priority, RequestId, ResourceName};
 
     use super::*;
     use crate::raft::{
-        call::{MemberRefusal, Query},
+        call::{MemberRefusal, Query, Wait},
         door::{Inside, door},
     };
 
@@ -159,13 +159,19 @@ mod tests {
     struct Script {
         answers: Mutex<VecDeque<Result<Reply, Refusal>>>,
         asked: Mutex<Vec<(NodeId, Call)>>,
+        // How long each answer takes; none, if there are no more.
+        delays: Mutex<VecDeque<Duration>>,
     }
 
     impl Forward for Script {
         fn forward(&self, to: NodeId, call: Call) -> Forwarded {
             self.asked.lock().push((to, call));
+            let delay = self.delays.lock().pop_front().unwrap_or_default();
             match self.answers.lock().pop_front() {
-                Some(answer) => Box::pin(ready(answer)),
+                Some(answer) => Box::pin(async move {
+                    tokio::time::sleep(delay).await;
+                    answer
+                }),
                 None => Box::pin(std::future::pending()),
             }
         }
@@ -295,5 +301,77 @@ mod tests {
     async fn a_silent_leader_is_waited_for_until_the_deadline() {
         let (router, _, _inside) = router(Some(2), []);
         assert_eq!(router.call(query(), LONG).await, Err(Refusal::DeadlineExceeded));
+    }
+
+    fn waiting(request_id: Option<&str>) -> Call {
+        let Call::Command { command, .. } = acquire(request_id) else { unreachable!("it is a command") };
+        let wait = Wait { max_wait: Span::from_secs(30), waited_for: Span::from_secs(1) };
+        Call::Command { command, attempt: 0, wait: Some(wait) }
+    }
+
+    fn waited_for(call: &Call) -> Span {
+        call.wait().unwrap().waited_for
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_waits_is_asked_again_with_the_time_that_it_has_waited() {
+        let (router, script, inside) = router(Some(2), []);
+        let lose = |refusal| script.answers.lock().push_back(Err(refusal));
+        lose(Refusal::NotLeader { leader: Some(3) });
+        lose(Refusal::OutcomeUnknown);
+        script.answers.lock().push_back(reply());
+        let began = tokio::time::Instant::now();
+        script.delays.lock().extend([5_000, 7_000, 0].map(Duration::from_millis));
+        assert_eq!(router.call(waiting(Some("a")), LONG).await, reply());
+        let asked = script.asked.lock().clone();
+        let expected = [0, 5_000 + 10, 12_000 + 20].map(|ms| Span::from_secs(1) + Span::from_millis(ms));
+        let told: Vec<_> = asked.iter().map(|(_, call)| waited_for(call)).collect();
+        // Timers are precise to a millisecond.
+        for (told, expected) in told.iter().zip(expected) {
+            let off = told.as_nanos().abs_diff(expected.as_nanos());
+            assert!(off <= 20_000_000, "{told} instead of {expected}");
+        }
+        let attempts: Vec<_> = asked.iter().map(|(_, call)| attempt(call)).collect();
+        assert_eq!(attempts, [0, 0, 2], "only the last one follows a try whose outcome is unknown");
+        assert!(began.elapsed() >= Duration::from_secs(12));
+        drop(inside);
+    }
+
+    fn attempt(call: &Call) -> u32 {
+        match call {
+            Call::Command { attempt, .. } => *attempt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_waits_without_an_id_is_given_one_and_keeps_it() {
+        let (router, script, _inside) = router(Some(2), [Err(Refusal::OutcomeUnknown), reply()]);
+        assert_eq!(router.call(waiting(None), LONG).await, reply());
+        let ids: Vec<_> = script
+            .asked
+            .lock()
+            .iter()
+            .map(|(_, call)| match call {
+                Call::Command { command: Command::Acquire(acquire), .. } => acquire.request_id.clone(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(ids.len() == 2 && ids[0].is_some() && ids[0] == ids[1], "{ids:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_without_a_leader_counts_from_the_loss_of_the_one_that_had_the_request() {
+        let (router, script, inside) = router(Some(2), [Err(Refusal::NotLeader { leader: None })]);
+        script.delays.lock().push_back(Duration::from_secs(20));
+        let call = tokio::spawn(async move {
+            let began = tokio::time::Instant::now();
+            (router.call(waiting(Some("a")), LONG).await, began.elapsed())
+        });
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        inside.status.send_modify(|status| status.leader = None);
+        let (answer, elapsed) = call.await.unwrap();
+        assert_eq!(answer, Err(Refusal::NoLeader));
+        assert_eq!(elapsed.as_secs(), 22, "{elapsed:?}");
     }
 }

@@ -194,7 +194,10 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_limiter::PermitId;
+
     use super::*;
+    use crate::raft::call::{Query, Wait};
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_drops_messages_but_delays_reports() {
@@ -209,5 +212,35 @@ mod tests {
         }
         assert!(matches!(last, Some(PeerEvent::SnapshotSent { to: 2, delivered: false })), "{last:?}");
         report.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_and_is_given_up_is_told_of_once() {
+        let (door, mut inside) = door();
+        // What is decided at once is not told of: its answer finds nobody.
+        let decided = tokio::spawn({
+            let door = door.clone();
+            async move { door.call(Call::Query(Query::Cluster)).await }
+        });
+        let ticket = inside.calls.recv().await.unwrap();
+        decided.abort();
+        assert!(decided.await.unwrap_err().is_cancelled());
+        assert!(ticket.reply.is_closed());
+
+        let wait = Some(Wait { max_wait: Span::from_secs(1), waited_for: Span::ZERO });
+        let waiting = |door: Door| async move {
+            let command = Command::GiveBack(PermitId(1));
+            door.call(Call::Command { command, attempt: 0, wait }).await
+        };
+        let answered = tokio::spawn(waiting(door.clone()));
+        let ticket = inside.calls.recv().await.unwrap();
+        ticket.reply.send(Err(Refusal::NoLeader)).unwrap();
+        assert_eq!(answered.await.unwrap(), Err(Refusal::NoLeader));
+        let given_up = tokio::spawn(waiting(door));
+        let ticket = inside.calls.recv().await.unwrap();
+        given_up.abort();
+        assert!(given_up.await.unwrap_err().is_cancelled());
+        assert_eq!(inside.cancelled.recv().await, Some(ticket.number));
+        assert!(inside.cancelled.try_recv().is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_limiter::{Command, Outcome, PermitId, Release};
+use tollgate_limiter::{Outcome, PermitId};
 use tollgate_server::raft::{
     call::{Call, Refusal, Reply},
     members::NodeId,
@@ -28,6 +28,8 @@ struct Clients {
     fading: BTreeSet<PermitId>,
     /// Requests that may have been granted without an answer.
     in_doubt: BTreeSet<String>,
+    /// Where those were asked that may still wait.
+    waiting: BTreeMap<CallNumber, NodeId>,
     requests: u64,
 }
 
@@ -43,6 +45,7 @@ impl Clients {
         let answered: Vec<_> =
             self.open.keys().copied().filter(|number| cluster.reply(*number).is_some()).collect();
         for number in answered {
+            self.waiting.remove(&number);
             let (Some(asked), Some(result)) = (self.open.remove(&number), cluster.reply(number)) else {
                 unreachable!("filtered above")
             };
@@ -72,15 +75,30 @@ impl Clients {
     fn acquire(&mut self, cluster: &mut Cluster, at: NodeId) {
         self.requests += 1;
         let id = format!("request-{}", self.requests);
-        let number = cluster.call(at, acquire(&id));
+        // Every other one waits.
+        let max_wait_ms = cluster.draw(2) * cluster.draw(10_000);
+        let number = match max_wait_ms {
+            0 => cluster.call(at, acquire(&id)),
+            _ => cluster.call(at, waiting(&id, max_wait_ms)),
+        };
+        if max_wait_ms > 0 {
+            self.waiting.insert(number, at);
+        }
         self.open.insert(number, Asked::Acquire(id));
+    }
+
+    /// Somebody who may still wait gives up. Its grant may be on its way, and the node may die before it goes back.
+    fn cancel(&mut self, cluster: &mut Cluster) {
+        let Some((number, at)) = self.waiting.pop_first() else { return };
+        if let Some(Asked::Acquire(id)) = self.open.remove(&number) {
+            self.in_doubt.insert(id);
+            cluster.cancel(at, number);
+        }
     }
 
     fn release(&mut self, cluster: &mut Cluster, at: NodeId) {
         let Some(permit) = self.held.pop_first() else { return };
-        let release =
-            Release { permit, outcome: Default::default(), cost: None, amounts: Default::default() };
-        let number = cluster.call(at, command(Command::Release(release)));
+        let number = cluster.call(at, release(permit));
         self.open.insert(number, Asked::Release(permit));
     }
 
@@ -128,6 +146,7 @@ fn disturb(cluster: &mut Cluster, clients: &mut Clients, nodes: u64, seed: u64) 
             cluster.inject(id, Event::DiskSpace { low });
         }
         10..=13 => clients.release(cluster, id),
+        16 => clients.cancel(cluster),
         _ => (0..4).for_each(|_| clients.acquire(cluster, id)),
     }
     let pause_ms = cluster.draw(150);
@@ -180,8 +199,34 @@ fn survives_chaos(seed: u64) -> (u64, u64) {
     let unknown: Vec<_> = in_state.difference(&known).collect();
     assert!(unknown.is_empty(), "seed {seed}: {unknown:?} belong to nobody");
     cluster.converge_within_members();
+    everybody_has_a_turn(&mut cluster, seed);
     let leader = cluster.elect();
     (cluster.replica(leader).machine().digest(), cluster.plans())
+}
+
+/// After all that, no wake-up is lost: slots are held while anybody waits, and each that is freed goes to the next.
+fn everybody_has_a_turn(cluster: &mut Cluster, seed: u64) {
+    let leader = cluster.elect();
+    // Leases of permits that nobody knows of run out first.
+    let mut open: BTreeSet<_> = (0..SLOTS + 20)
+        .map(|number| cluster.call(leader, waiting(&format!("last-{number}"), 200_000)))
+        .collect();
+    cluster.run(1_000);
+    let held = holders(&cluster.ask(usage())).len();
+    assert_eq!(held, SLOTS as usize, "seed {seed}: slots are free while others wait");
+    let began_ms = cluster.now_ms;
+    while !open.is_empty() {
+        assert!(cluster.now_ms - began_ms < 100_000, "seed {seed}: {} wait for ever", open.len());
+        cluster.run(10);
+        let answered: Vec<_> =
+            open.iter().copied().filter(|number| cluster.reply(*number).is_some()).collect();
+        for number in answered {
+            open.remove(&number);
+            let Some(Ok(reply)) = cluster.reply(number) else { panic!("seed {seed}: a calm cluster fails") };
+            let permit = granted(reply).permit;
+            cluster.call(leader, release(permit));
+        }
+    }
 }
 
 #[test]

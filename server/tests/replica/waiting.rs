@@ -357,3 +357,75 @@ fn a_leader_that_is_cut_off_lets_nobody_go_and_says_so() {
         }
     });
 }
+
+#[test]
+fn live_figures_tell_who_waits() {
+    let mut cluster = Cluster::found(1, 3);
+    let leader = define(&mut cluster, with_slots(1));
+    let of = |call: Call, consumer: &str, priority: Priority| {
+        with(call, |acquire| {
+            acquire.consumer = Label::new(consumer).unwrap();
+            acquire.priority = priority;
+        })
+    };
+    granted(&cluster.ask(of(acquire(""), "holds", Priority::Medium)));
+    let patient = || waiting("", MINUTE_MS);
+    cluster.call(leader, of(patient(), "waits", Priority::High));
+    cluster.run(1_000);
+    for (consumer, priority) in
+        [("waits", Priority::Low), ("waits", Priority::Low), ("holds", Priority::Medium)]
+    {
+        cluster.call(leader, of(patient(), consumer, priority));
+    }
+    let Reply::Usage(Some(usage)) = cluster.ask(usage()) else { panic!("no usage") };
+    assert_eq!(usage.waiting, 4);
+    let told: Vec<_> = usage
+        .consumers
+        .iter()
+        .map(|figures| (figures.consumer.as_str(), figures.waiting, figures.uses.len()))
+        .collect();
+    assert_eq!(told, [("holds", [0, 1, 0], 1), ("waits", [2, 0, 1], 0)]);
+    let oldest = usage.consumers[1].oldest_wait.unwrap();
+    assert!((Span::from_millis(1_000)..Span::from_millis(1_200)).contains(&oldest), "{oldest}");
+}
+
+#[test]
+fn deleting_the_resource_ends_the_wait() {
+    let mut cluster = Cluster::found(1, 3);
+    let leader = define(&mut cluster, with_slots(1));
+    granted(&cluster.ask(acquire("")));
+    let call = cluster.call(leader, waiting("", MINUTE_MS));
+    cluster.run(100);
+    let generation = cluster.replica(leader).machine().limiter().queueing(&resource()).unwrap().1;
+    let delete = DeleteResource { name: resource(), generation };
+    cluster.call(leader, command(Command::DeleteResource(delete)));
+    cluster.run(PROMPT_MS);
+    let rejected = Reply::Answer { answer: Err(Rejection::ResourceNotFound), waited: Span::ZERO };
+    match reply(&cluster, call) {
+        Some(Reply::Answer { answer, .. }) => {
+            assert_eq!(Reply::from(answer.clone()), rejected);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_busy_resource_does_not_lose_those_who_wait_behind_what_is_on_its_way() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        let leader = define(&mut cluster, with_slots(3));
+        let mut open: Vec<_> = (0..30).map(|_| cluster.call(leader, waiting("", MINUTE_MS))).collect();
+        // Each is held for a moment; somebody goes whenever there is a slot, whatever else is under way.
+        let began_ms = cluster.now_ms;
+        while !open.is_empty() {
+            cluster.run(1);
+            assert!(cluster.now_ms - began_ms < 2_000, "seed {seed}: {} wait for ever", open.len());
+            let done: Vec<_> = open.iter().copied().filter(|call| cluster.reply(*call).is_some()).collect();
+            open.retain(|call| !done.contains(call));
+            for call in done {
+                let permit = granted(reply(&cluster, call).unwrap()).permit;
+                cluster.call(leader, release(permit));
+            }
+        }
+    });
+}

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     model::{
-        Acquire, Answer, BudgetCause, BudgetName, CallOutcome, Command, Denial, DenialReason, ExhaustedLimit,
-        Label, LimitName, PermitId, Queueing, Rejection, Resource, ResourceName, Scope, Span, Stamp,
+        Acquire, Answer, Budget, BudgetCause, BudgetName, CallOutcome, Command, Denial, DenialReason,
+        ExhaustedLimit, Label, LimitName, PermitId, Queueing, Rejection, Resource, ResourceName, Scope, Span,
+        Stamp,
     },
     state::{CowMap, ResourceState, Shared},
 };
@@ -201,8 +202,12 @@ impl Limiter {
 
     /// The consumer's weight among those that wait: 1 to 1,000.
     pub fn weight(&self, name: &ResourceName, consumer: &Label) -> u32 {
-        let budget = self.definition(name).and_then(|resource| budget_of(resource, consumer));
-        budget.map_or(1, |budget| budget.weight)
+        self.budget(name, consumer).map_or(1, |budget| budget.weight)
+    }
+
+    /// The budget of the resource that the consumer belongs to.
+    pub fn budget(&self, name: &ResourceName, consumer: &Label) -> Option<&Budget> {
+        self.definition(name).and_then(|resource| budget_of(resource, consumer))
     }
 
     fn definition(&self, name: &ResourceName) -> Option<&Resource> {

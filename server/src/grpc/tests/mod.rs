@@ -8,6 +8,7 @@ mod input;
 mod limiter;
 mod plan;
 mod stream;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@
 //! * [`waiting`]: requests that wait for their turn; [`waiters`] are those who do.
 //! * [`ready`]: what Raft hands out. Messages, writes, entries to apply; at which moment each may leave.
 //! * [`apply`]: committed entries into the machine, its answers to those who wait.
+//! * [`census`]: who waits, for people.
 //! * [`reads`]: queries, answered once a quorum has confirmed that this node leads.
 //! * [`membership`]: members come as learners, vote once they have caught up, and go.
 //! * [`handover`]: leadership given away on purpose.
@@ -22,6 +23,7 @@
 
 mod admit;
 mod apply;
+mod census;
 mod event;
 mod handover;
 mod leadership;

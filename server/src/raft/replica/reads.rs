@@ -117,7 +117,12 @@ impl<C> Replica<C> {
             }
             Query::Usage { name, scope_value, max_scope_values } => {
                 let counters_max = max_scope_values as usize;
-                Reply::Usage(limiter.usage(stamp, &name, scope_value.as_ref(), counters_max, HELD_SLOTS_MAX))
+                let mut usage =
+                    limiter.usage(stamp, &name, scope_value.as_ref(), counters_max, HELD_SLOTS_MAX);
+                if let Some(usage) = &mut usage {
+                    self.add_waiting(usage, moment);
+                }
+                Reply::Usage(usage)
             }
             Query::Cluster | Query::ClusterHere => Reply::Cluster(self.view()),
             Query::Estimate(work) => return self.plan(work, moment, caller),
