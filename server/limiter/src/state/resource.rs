@@ -265,4 +265,18 @@ mod tests {
         bytes.truncate(bytes.len() - 3);
         assert_eq!(minicbor::decode::<ResourceState>(&bytes).unwrap(), state);
     }
+
+    #[test]
+    fn a_limit_and_permits_from_before_there_were_budgets_are_read() {
+        let (id, value) = (LimitId(1), crate::model::Label::default());
+        let counters = Counters::Slots(Scoped::with(Some(Slots::default())));
+        let limit: LimitState = minicbor::decode(&minicbor::to_vec((id, &counters)).unwrap()).unwrap();
+        let expected = LimitState { id, counters, shares: vec![], by_consumer: ByConsumer::default() };
+        assert_eq!(limit, expected);
+
+        let kept_for = Span::from_secs(1);
+        let hold = minicbor::to_vec((id, &value, 7u32, kept_for)).unwrap();
+        let expected = Hold { limit: id, scope_value: value, index: 7, kept_for, share: None };
+        assert_eq!(minicbor::decode::<Hold>(&hold).unwrap(), expected);
+    }
 }

@@ -103,6 +103,23 @@ pub(super) fn acquire() -> impl Strategy<Value = Acquire> + Clone {
     )
 }
 
+/// For one, of nobody.
+pub(super) fn plain_acquire() -> Acquire {
+    Acquire {
+        resource: ResourceName::new("acme").unwrap(),
+        operation: Label::default(),
+        cost: 1,
+        amounts: BTreeMap::new(),
+        consumer: Label::default(),
+        subject: Label::default(),
+        key: Label::default(),
+        priority: Priority::Medium,
+        lease: None,
+        request_id: None,
+        alternatives: vec![],
+    }
+}
+
 /// There are two resources: the one that the request does not name.
 fn other_resource(
     resource: &ResourceName,
@@ -121,19 +138,74 @@ fn other_resource(
 fn resource() -> impl Strategy<Value = Resource> + Clone {
     let tolerance = select(vec![0, 1, 4]).prop_map(Span::from_millis);
     let settle = select(vec![0, 5, 2000]).prop_map(Span::from_millis);
-    (vec(limit(), 1..5), tolerance, settle).prop_map(|(limits, dispatch_tolerance, settle_within)| Resource {
-        name: ResourceName::new("acme").unwrap(),
-        limits: (0..)
-            .zip(limits)
-            .map(|(index, limit)| Limit { name: limit_name(index, &limit), ..limit })
-            .collect(),
-        keys: vec![Label::new("blue").unwrap(), Label::new("green").unwrap()],
-        dispatch_tolerance,
-        settle_within,
-        description: Description::default(),
-        budgets: vec![],
-        queueing: Queueing::default(),
-    })
+    (vec(limit(), 1..5), tolerance, settle, vec(budget(), 0..4)).prop_map(
+        |(limits, dispatch_tolerance, settle_within, budgets)| {
+            let limits: Vec<_> = (0..)
+                .zip(limits)
+                .map(|(index, limit)| Limit { name: limit_name(index, &limit), ..limit })
+                .collect();
+            Resource {
+                name: ResourceName::new("acme").unwrap(),
+                keys: vec![Label::new("blue").unwrap(), Label::new("green").unwrap()],
+                dispatch_tolerance,
+                settle_within,
+                description: Description::default(),
+                budgets: (0..).zip(budgets).map(|(index, wish)| wish.of(index, &limits)).collect(),
+                queueing: Queueing::default(),
+                limits,
+            }
+        },
+    )
+}
+
+/// A budget as far as it does not depend on the limits: of each that can have shares, it has these percentages.
+#[derive(Clone, Debug)]
+pub(super) struct BudgetWish {
+    consumers: Option<Label>,
+    percents: Vec<(u32, u32)>,
+    schedule: Option<Schedule>,
+}
+
+impl BudgetWish {
+    /// The budget of that number. Of what is too little to be divided it has no share.
+    pub(super) fn of(self, index: usize, limits: &[Limit]) -> Budget {
+        let shares =
+            limits.iter().zip(self.percents.iter().cycle()).filter_map(|(limit, (reserve, ceiling))| {
+                let leaky = matches!(limit.kind, LimitKind::LeakyBucket(_));
+                let share = BudgetShare {
+                    limit: limit.name.clone(),
+                    reserve_percent: if leaky { 0 } else { *reserve },
+                    ceiling_percent: *ceiling,
+                };
+                let divides = |percent| percent == 0 || limit.kind.percent(percent) > 0;
+                let divided = divides(share.reserve_percent) && divides(share.ceiling_percent);
+                (divided && matches!(limit.scope, Scope::Resource | Scope::Key)).then_some(share)
+            });
+        let shares = shares.collect();
+        // Only one can be for those that nobody budgeted.
+        let unbudgeted = index == 0 && self.consumers.is_none();
+        let named = self.consumers.unwrap_or_else(|| Label::new("export").unwrap());
+        Budget {
+            name: BudgetName::new(&format!("budget-{index}")).unwrap(),
+            consumers: if unbudgeted { vec![] } else { vec![named] },
+            unbudgeted,
+            weight: 1,
+            shares,
+            schedule: self.schedule,
+        }
+    }
+}
+
+/// Some, with hours that begin and end while a log is walked.
+pub(super) fn budget() -> impl Strategy<Value = BudgetWish> + Clone {
+    let consumers = option::weighted(0.7, label(&["sync", "export", "s*"]));
+    let percents = vec((select(vec![0u32, 0, 20, 33]), select(vec![40u32, 75, 100, 100])), 1..4);
+    let hours = |from, to| OpenHours { weekdays: OpenHours::ALL_WEEKDAYS, from, to };
+    let schedule =
+        select(vec![vec![hours(0, 983)], vec![hours(980, 1440)], vec![hours(970, 975), hours(978, 990)]])
+            .prop_map(|open| Schedule { time_zone: TimeZoneName::new("UTC").unwrap(), open });
+    (consumers, percents, option::weighted(0.3, schedule))
+        .prop_map(|(consumers, percents, schedule)| BudgetWish { consumers, percents, schedule })
 }
 
 /// Named so that an update often finds limits to carry over, of the same kind, scope and dimension.
@@ -160,7 +232,7 @@ fn limit() -> impl Strategy<Value = Limit> + Clone {
     )
 }
 
-fn kind() -> impl Strategy<Value = LimitKind> + Clone {
+pub(super) fn kind() -> impl Strategy<Value = LimitKind> + Clone {
     let period = || select(vec![10, 17, 1000]).prop_map(Span::from_millis);
     let amount = || 4u64..12;
     let token = (amount(), 1u64..9, period()).prop_map(|(capacity, refill_amount, refill_period)| {
@@ -211,7 +283,7 @@ fn lease() -> impl Strategy<Value = Span> + Clone {
     select(vec![1, 5, 400, 1000]).prop_map(Span::from_millis)
 }
 
-fn span() -> impl Strategy<Value = Span> + Clone {
+pub(super) fn span() -> impl Strategy<Value = Span> + Clone {
     prop_oneof![
         2 => Just(Span::ZERO),
         3 => (0u64..20_000_000).prop_map(Span),

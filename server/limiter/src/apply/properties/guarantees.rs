@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::model::*;
+use crate::{apply::budget::budget_of, model::*};
 
 /// One counter: of which resource, limit and scope value.
 type Counter = (ResourceName, LimitName, Label);
@@ -35,9 +35,25 @@ impl Grants {
             };
             let amount = limit.weight(acquire.cost, &acquire.amounts);
             let counter = (resource.name.clone(), limit.name.clone(), value);
-            let (_, grants) = self.by_counter.entry(counter).or_insert_with(|| (limit.clone(), vec![]));
-            grants.push(Weighed { permit: grant.permit, at, amount });
+            // A budget's ceiling is a limit like another.
+            let own = budget_of(resource, &acquire.consumer);
+            for share in own.iter().flat_map(|own| &own.shares).filter(|share| share.limit == limit.name) {
+                let kind = limit.kind.share(share.ceiling_percent);
+                let name = format!("{}-{}", limit.name, own.unwrap().name);
+                let counter = (counter.0.clone(), LimitName::new(&name).unwrap(), counter.2.clone());
+                self.weighed(
+                    counter,
+                    &Limit { kind, ..limit.clone() },
+                    Weighed { permit: grant.permit, at, amount },
+                );
+            }
+            self.weighed(counter, limit, Weighed { permit: grant.permit, at, amount });
         }
+    }
+
+    fn weighed(&mut self, counter: Counter, limit: &Limit, weighed: Weighed) {
+        let (_, grants) = self.by_counter.entry(counter).or_insert_with(|| (limit.clone(), vec![]));
+        grants.push(weighed);
     }
 
     /// What turned out to weigh less counts as such from the beginning. What turned out to weigh more was promised to
