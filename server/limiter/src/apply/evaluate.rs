@@ -26,8 +26,13 @@ pub(super) fn evaluate(
         let room_in = wait(state, demand, now);
         let budget = standing.and_then(|standing| standing.wait(state, demand, now));
         demand.fits = room_in.is_zero() && budget.is_none();
-        let budget = budget.into_iter().chain(closed.map(|opens_in| (opens_in, BudgetCause::Schedule)));
-        let budget = budget.max_by_key(|(wait, _)| *wait);
+        let budget = match closed {
+            Some(opens_in) => {
+                let allowed_in = budget.map_or(Span::ZERO, |(allowed_in, _)| allowed_in);
+                Some((opens_in.max(allowed_in), BudgetCause::Schedule))
+            }
+            None => budget,
+        };
         if (!demand.fits || budget.is_some()) && !state.definition.limits[demand.limit].shadow {
             exhausted.push(describe(state, demand, (room_in, budget), now));
         }
@@ -130,7 +135,7 @@ fn describe(
         available: available(state, demand, now),
         requested: demand.amount,
         retry_after: room_in.max(allowed_in.unwrap_or_default()),
-        budget: cause.filter(|_| room_in.is_zero()),
+        budget: cause.filter(|cause| room_in.is_zero() || *cause == BudgetCause::Schedule),
     }
 }
 

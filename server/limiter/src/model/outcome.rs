@@ -198,7 +198,7 @@ pub struct ExhaustedLimit {
     /// Until it has room.
     #[n(5)]
     pub retry_after: Span,
-    /// The limit itself has room; this is what stands in the way.
+    /// The limit itself has room, or the budget is closed; this is what stands in the way.
     #[n(6)]
     pub budget: Option<BudgetCause>,
 }
