@@ -119,7 +119,10 @@ proptest! {
         let reserve = resource.limits[0].kind.share(reserve);
         let create = [Command::CreateResource(resource.clone())];
         let (mut limiter, answers) = applied(&Limiter::default(), BIRTH, &create);
-        prop_assume!(answers[0].is_ok() && reserve.amount() > 0);
+        // Leaky buckets have no reserves, and few slots cannot be divided.
+        if answers[0].is_err() || reserve.amount() == 0 {
+            return Ok(());
+        }
         let (mut stamp, mut grants, mut permits) = (BIRTH, Vec::<Standing>::new(), Vec::new());
         for (after, step) in steps {
             stamp = stamp.after(after);
