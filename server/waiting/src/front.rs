@@ -177,9 +177,13 @@ impl Front {
     /// The candidate goes after others that stand in the line.
     pub fn give_way(&mut self, candidate: &Candidate, line: &Line, passages: &[Passage]) {
         let due = self.lines.due_in(line);
-        match candidate.any_key_instead_of(line, passages) {
-            Some(home) => {
-                self.stand(candidate, home, Some(due.map_or(KEY_RELOOK, |due| due.min(KEY_RELOOK))))
+        let (line, due) = match candidate.any_key_instead_of(line, passages) {
+            Some(home) => (home, Some(due.map_or(KEY_RELOOK, |due| due.min(KEY_RELOOK)))),
+            None => (line, due),
+        };
+        match own_share_instead_of(line, passages) {
+            Some((home, covered_in)) => {
+                self.stand(candidate, home, Some(due.map_or(covered_in, |due| due.min(covered_in))))
             }
             None => self.stand(candidate, line, due),
         }
@@ -187,7 +191,7 @@ impl Front {
 
     /// The candidate gets a permit, and is charged for it wherever it passes. It is still to leave its flow.
     pub fn pass(&mut self, candidate: &Candidate, passages: &[Passage], weight: u32) {
-        for Passage { line, amount } in passages {
+        for Passage { line, amount, .. } in passages {
             self.lines.pass(line, candidate.at(line, passages), *amount, weight);
         }
         if let Some(gate @ Line::Gate { .. }) = &candidate.from {
@@ -269,4 +273,20 @@ impl Candidate {
     fn as_next(&self) -> Next {
         Next { flow: self.flow, priority: self.key.priority, arrival: self.arrival, is_aged: true }
     }
+}
+
+/// Where one stands whose budget has a reserve, while others go before it to what all share; and when it needs none of that
+/// any more. Among those others it would miss what is its own. It loses nothing by it: when it goes with them after all, its
+/// place is that of one who stands there.
+fn own_share_instead_of<'a>(line: &Line, passages: &'a [Passage]) -> Option<(&'a Line, Span)> {
+    let blocked = passages.iter().find(|passage| passage.line == *line)?;
+    let Line::Limit { limit, scope_value, budget: None } = line else { return None };
+    let is_own = |other: &&Line| match other {
+        Line::Limit { limit: same, scope_value: value, budget: Some(_) } => {
+            (same, value) == (limit, scope_value)
+        }
+        _ => false,
+    };
+    let own = passages.iter().map(|passage| &passage.line).find(is_own)?;
+    Some((own, blocked.covered_in?))
 }

@@ -7,7 +7,10 @@
 #[cfg(test)]
 mod consistency;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
+};
 
 use tollgate_limiter::{ClusterTime, Label, Line, Priority, Span};
 
@@ -146,7 +149,7 @@ impl Lines {
             self.desert(line);
         }
         self.check(line);
-        self.check_any_key(line);
+        self.check_related(line);
     }
 
     /// A flow stays in the line, with another head.
@@ -154,7 +157,7 @@ impl Lines {
         let Some(watched) = self.lines.get_mut(line) else { return };
         watched.standing.follow(key, old, new);
         self.check(line);
-        self.check_any_key(line);
+        self.check_related(line);
     }
 
     /// Whether somebody stands in the line, or holds it, who is to go before the comer.
@@ -176,7 +179,7 @@ impl Lines {
             self.desert(line);
         }
         self.check(line);
-        self.check_any_key(line);
+        self.check_related(line);
     }
 
     /// The next one in the line was looked at and cannot go. The line is looked at again when what holds that one frees by
@@ -287,13 +290,22 @@ impl Lines {
         self.dues.extend(due.map(|due| (due, line.clone())));
     }
 
-    /// Those that any key would do go by the key that the limiter takes: whatever changes in its line may let them go.
-    fn check_any_key(&mut self, line: &Line) {
-        if let Line::Limit { limit, scope_value, .. } = line
-            && !scope_value.is_empty()
-        {
-            let (limit, scope_value) = (limit.clone(), Label::default());
-            self.wake(&Line::Limit { limit, scope_value, budget: None });
+    /// Whatever changes in a line may let others go: those that any key would do, by the key that the limiter takes; and
+    /// those whose budget has a share of their own, where they gave way to others.
+    fn check_related(&mut self, line: &Line) {
+        let Line::Limit { limit, scope_value, budget } = line else { return };
+        let (limit, scope_value) = (limit.clone(), scope_value.clone());
+        if budget.is_none() {
+            let is_share = |other: &Line| {
+                let Line::Limit { limit: same, scope_value: value, .. } = other else { return false };
+                (same, value) == (&limit, &scope_value)
+            };
+            let shares = self.lines.range((Excluded(line), Unbounded)).map(|(other, _)| other);
+            let shares: Vec<_> = shares.take_while(|other| is_share(other)).cloned().collect();
+            shares.iter().for_each(|share| self.enlist(share));
+        }
+        if !scope_value.is_empty() {
+            self.wake(&Line::Limit { limit, scope_value: Label::default(), budget: None });
         }
     }
 

@@ -71,16 +71,16 @@ impl<'a> Standing<'a> {
         Some(wait).filter(|(wait, _)| !wait.is_zero())
     }
 
-    /// The budget's name if it has a share of the limit, and whether its own reserve covers the demand.
+    /// The budget's name if it has a share of the limit, and how long until its own reserve covers the demand, if ever.
     pub(super) fn passes_by(
         &self,
         state: &ResourceState,
         demand: &Demand,
         at: Stamp,
-    ) -> (Option<&'a BudgetName>, bool) {
+    ) -> (Option<&'a BudgetName>, Option<Span>) {
         let claim = Claim::new(self, state, demand);
         let own = self.own.filter(|_| claim.has_share());
-        (own.map(|own| &own.name), claim.is_covered(at))
+        (own.map(|own| &own.name), claim.covered_in(at))
     }
 
     /// Refuses what could never be had: more than the ceiling, or than what reserves that are never given up leave of a limit.

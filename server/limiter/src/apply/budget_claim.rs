@@ -34,8 +34,16 @@ impl<'a> Claim<'a> {
         self.own.is_some()
     }
 
+    /// How long until its own budget's reserve covers it; `None`: never.
+    pub(super) fn covered_in(&self, at: Stamp) -> Option<Span> {
+        match self.is_covered(at) {
+            true => Some(Span::ZERO),
+            false => Some(self.own_reserve_wait(at)).filter(|wait| *wait < NEVER),
+        }
+    }
+
     /// Whether what is left of its own budget's reserve covers it.
-    pub(super) fn is_covered(&self, at: Stamp) -> bool {
+    fn is_covered(&self, at: Stamp) -> bool {
         self.own.is_some_and(|share| self.left(share, share.reserve.as_ref(), at) >= self.wanted())
     }
 

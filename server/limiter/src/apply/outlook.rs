@@ -51,6 +51,9 @@ pub struct Passage {
     pub line: Line,
     /// At least 1.
     pub amount: u64,
+    /// How long until the reserve of the consumer's budget covers the request, so that it passes this line no longer. Absent
+    /// where that never is; only of lines of limits themselves.
+    pub covered_in: Option<Span>,
 }
 
 /// What holds a denied request.
@@ -272,18 +275,19 @@ fn passages(state: &ResourceState, consumer: &Label, demands: &[Demand], now: St
         if limit.shadow {
             continue;
         }
-        let (budget, is_covered) =
-            standing.map_or((None, false), |standing| standing.passes_by(state, demand, now));
-        let mut pass = |scope_value: &Label, budget| {
+        let (budget, covered_in) =
+            standing.map_or((None, None), |standing| standing.passes_by(state, demand, now));
+        let mut pass = |scope_value: &Label, budget: Option<BudgetName>| {
+            let covered_in = covered_in.filter(|_| budget.is_none());
             let line = Line::Limit { limit: limit.name.clone(), scope_value: scope_value.clone(), budget };
-            passages.push(Passage { line, amount: demand.amount });
+            passages.push(Passage { line, amount: demand.amount, covered_in });
         };
         let any_key = (limit.scope == Scope::Key).then(Label::default);
         for scope_value in std::iter::once(&demand.scope_value).chain(&any_key) {
             if budget.is_some() {
                 pass(scope_value, budget.cloned());
             }
-            if !is_covered {
+            if covered_in != Some(Span::ZERO) {
                 pass(scope_value, None);
             }
         }
