@@ -125,7 +125,7 @@ fn instant(at: WallTime) -> Timestamp {
 /// are put forward over it.
 fn instants(zone: &TimeZone, shown: DateTime) -> impl Iterator<Item = Timestamp> {
     let ambiguous: AmbiguousTimestamp = zone.to_ambiguous_timestamp(shown);
-    [ambiguous.clone().earlier(), ambiguous.later()].into_iter().flatten()
+    [ambiguous.earlier(), ambiguous.later()].into_iter().flatten()
 }
 
 #[cfg(test)]
