@@ -2,5 +2,7 @@
 
 pub mod check;
 pub mod cluster;
+pub mod fleet;
 pub mod history;
+pub mod processes;
 pub mod samples;
