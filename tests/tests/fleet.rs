@@ -26,7 +26,7 @@ const WEIGHTS: [u64; 10] = [1, 1, 1, 1, 1, 2, 2, 2, 4, 4];
 const WORKERS: u64 = 1_000;
 
 /// How long everybody asks again and again; `TOLLGATE_FLEET_SECONDS` makes it longer.
-const BUSY_SECONDS: u64 = 24;
+const BUSY_SECONDS: u64 = 30;
 
 /// Longer than all of them need together.
 const MAX_WAIT: Duration = Duration::from_secs(600);
@@ -65,7 +65,7 @@ async fn a_thousand_waiters_have_their_turns_while_clients_and_the_leader_die() 
     }
     let free_at_the_end = free_slots(&processes.client()).await;
     // The first have come by then, and the last have not left.
-    let busy = Duration::from_secs(1)..busy;
+    let busy = Duration::from_secs(3)..busy;
     let weights = WEIGHTS.to_vec();
     let run = Run { limits: LIMITS, weights, requests, busy, killed_at: Some(killed_at), free_at_the_end };
     report(&run);
@@ -201,16 +201,18 @@ async fn free_slots(client: &Client) -> u64 {
 
 fn report(run: &Run) {
     let ended = |which: fn(&End) -> bool| run.requests.iter().filter(|request| which(&request.end)).count();
+    let outage = run.outage();
     println!(
-        "{} requests: {} granted, {} denied, {} cancelled; outage {:?}; {:.2} % used; shares {:?}",
+        "{} requests: {} granted, {} denied, {} cancelled; outage {:.1?}; {:.2} % used; shares {:?}",
         run.requests.len(),
         run.grants().len(),
         ended(|end| *end == End::Denied),
         ended(|end| *end == End::Cancelled),
-        run.outage(),
+        outage.end - outage.start,
         run.used() * 100.0,
         run.shares(),
     );
+    println!("killed at {:.1?}; granted in each second: {:?}", run.killed_at, run.by_second());
 }
 
 /// SplitMix64's finalizer: the same luck in each run.

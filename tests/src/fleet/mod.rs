@@ -10,6 +10,10 @@ use std::{ops::Range, time::Duration};
 pub use self::judge::judge;
 pub use tollgate_client::Priority;
 
+/// How long after an outage the last have come to the new leader: clients wait for up to half a second between tries, and
+/// machines are busy then.
+const RETURNED_WITHIN: Duration = Duration::from_secs(3);
+
 /// One run. All times are since its beginning, on one monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -95,26 +99,47 @@ impl Run {
     }
 
     /// The longest time without a grant after the leader was killed: the election, as the fleet felt it.
-    pub fn outage(&self) -> Duration {
-        let Some(killed_at) = self.killed_at else { return Duration::ZERO };
+    pub fn outage(&self) -> Range<Duration> {
+        let Some(killed_at) = self.killed_at else { return Duration::ZERO..Duration::ZERO };
         let grants = self.grants();
-        let told = grants.windows(2).map(|pair| (pair[0].0.ended_at, pair[1].0.ended_at));
-        told.filter(|(_, next)| *next >= killed_at).map(|(one, next)| next - one).max().unwrap_or_default()
+        let told = grants.windows(2).map(|pair| pair[0].0.ended_at..pair[1].0.ended_at);
+        let longest = told.filter(|gap| gap.end >= killed_at).max_by_key(|gap| gap.end - gap.start);
+        longest.unwrap_or(killed_at..killed_at)
+    }
+
+    /// Grants by the second in which they were told.
+    pub fn by_second(&self) -> Vec<u64> {
+        let mut seconds = Vec::new();
+        for (request, _) in self.grants() {
+            let second = request.ended_at.as_secs() as usize;
+            seconds.resize(seconds.len().max(second + 1), 0);
+            seconds[second] += 1;
+        }
+        seconds
     }
 
     /// Of what the bucket let through while everybody waited, the part that was granted; the outage left aside.
     pub fn used(&self) -> f64 {
         let grants = self.grants();
         let granted = grants.iter().filter(|(request, _)| self.busy.contains(&request.ended_at)).count();
-        let within = (self.busy.end - self.busy.start).saturating_sub(self.outage());
-        granted as f64 / (within.as_secs_f64() * self.limits.per_second as f64)
+        granted as f64 / (self.watched().as_secs_f64() * self.limits.per_second as f64)
     }
 
-    /// Grants of high priority by consumer while everybody waited.
+    /// How long everybody waited, the outage left aside.
+    pub fn watched(&self) -> Duration {
+        let outage = self.outage();
+        self.busy.end - self.busy.start - (outage.end - outage.start)
+    }
+
+    /// Grants of high priority by consumer while all of them waited: not while they found their way to another leader.
     pub fn shares(&self) -> Vec<u64> {
         let mut shares = vec![0; self.weights.len()];
+        let outage = self.outage();
+        let on_the_way = self.killed_at.map(|killed_at| killed_at..outage.end + RETURNED_WITHIN);
         for (request, _) in self.grants() {
-            if request.priority == Priority::High && self.busy.contains(&request.ended_at) {
+            let all_wait = self.busy.contains(&request.ended_at)
+                && on_the_way.as_ref().is_none_or(|on_the_way| !on_the_way.contains(&request.ended_at));
+            if request.priority == Priority::High && all_wait {
                 shares[request.consumer] += 1;
             }
         }
