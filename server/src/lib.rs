@@ -2,6 +2,7 @@
 //!
 //! `docs/ARCHITECTURE.md` traces one call through these files.
 
+pub mod accept;
 pub mod address;
 pub mod cli;
 pub mod clock;

@@ -59,6 +59,13 @@ pub struct FeedbackLabels {
     pub status: u32,
 }
 
+/// What connections are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PortLabels {
+    /// Whom the port is for: `clients`, `peers` or `watchers`.
+    pub port: &'static str,
+}
+
 /// All of them. Decisions are counted where they are made: on the leader.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -84,6 +91,8 @@ pub struct Metrics {
     pub leases_expired: Counter,
     /// Calls answered by this node.
     pub calls: Family<CallLabels, Counter>,
+    /// Connections closed at once, because the port had as many as it takes.
+    pub connections_refused: Family<PortLabels, Counter>,
     /// From the arrival of an AcquirePermit to its answer, on the node that the client called.
     pub acquire_seconds: Histogram,
     /// From proposal to application, on the leader.
@@ -130,6 +139,7 @@ impl Metrics {
             feedback: Family::default(),
             leases_expired: Counter::default(),
             calls: Family::default(),
+            connections_refused: Family::default(),
             acquire_seconds: latency(),
             commit_seconds: latency(),
             fsync_seconds: latency(),
@@ -170,6 +180,11 @@ impl Metrics {
         registry.register("feedback", "What vendors answered, by HTTP status", m.feedback);
         registry.register("leases_expired", "Leases that ran out", m.leases_expired);
         registry.register("calls", "Calls answered by this node, by method and status", m.calls);
+        registry.register(
+            "connections_refused",
+            "Connections closed at once: the port had as many as it takes",
+            m.connections_refused,
+        );
         registry.register_with_unit(
             "acquire",
             "Arrival of an AcquirePermit to its answer",

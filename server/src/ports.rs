@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
-use tonic::{
-    service::Routes,
-    transport::{self, server::TcpIncoming},
-};
+use tonic::{service::Routes, transport};
 
-use crate::config::Listen;
+use crate::{
+    accept::{self, Bounds},
+    config::Listen,
+};
 
 /// A connection that is silent for this long is asked whether it lives, and has as long again to answer: otherwise clients
 /// that vanished would be kept for ever.
@@ -85,19 +86,48 @@ async fn bind(
     TcpListener::bind(address).await.map_err(|source| BindError { setting, flag, variable, address, source })
 }
 
-/// Serves gRPC until `stop`, then until the calls that are open have ended.
+/// Who a port is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Audience {
+    /// As metrics and logs say it.
+    pub name: &'static str,
+    /// How many of them.
+    bounds: Bounds,
+    /// Whether they speak HTTP/1, too.
+    http1: bool,
+}
+
+/// Those who ask for permits.
+pub const CLIENTS: Audience =
+    Audience { name: "clients", bounds: Bounds { connections: 16_384, per_address: 12_288 }, http1: false };
+
+/// The other nodes.
+pub const PEERS: Audience =
+    Audience { name: "peers", bounds: Bounds { connections: 256, per_address: 128 }, http1: false };
+
+/// Those who watch.
+pub const WATCHERS: Audience =
+    Audience { name: "watchers", bounds: Bounds { connections: 256, per_address: 128 }, http1: true };
+
+/// Serves until `stop`, then until the calls that are open have ended. `refused` counts the connections that found no
+/// place.
 pub async fn serve(
+    audience: Audience,
     listener: TcpListener,
     routes: Routes,
+    refused: Counter,
     stop: impl Future<Output = ()>,
 ) -> Result<(), transport::Error> {
+    let incoming = accept::incoming(listener, audience.bounds.within_files(), refused);
+    // With HTTP/1 comes its own deadline of 30 s for the head of a request.
     transport::Server::builder()
+        .accept_http1(audience.http1)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop)
+        .serve_with_incoming_shutdown(incoming, stop)
         .await
 }
 

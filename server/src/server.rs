@@ -8,6 +8,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use tokio::{
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::JoinError,
@@ -20,9 +21,9 @@ use tracing::{info, warn};
 use crate::{
     config::{Config, Listen},
     grpc, http,
-    metrics::Metrics,
+    metrics::{Metrics, PortLabels},
     node::{Node, VERSION, Versions},
-    ports::{self, BindError, Ports},
+    ports::{self, Audience, BindError, CLIENTS, PEERS, Ports, WATCHERS},
     raft::{
         call::{Call, MemberChange, Reply},
         door::{Door, door},
@@ -77,7 +78,7 @@ pub struct Server {
     expelled: mpsc::Receiver<Expelled>,
     client_port: Port,
     peer_port: Port,
-    _http_port: AbortOnDropHandle<()>,
+    _http_port: Port,
 }
 
 /// A port that is served.
@@ -119,14 +120,11 @@ impl Server {
             versions,
             stopping: CancellationToken::new(),
         };
-        let client_port = Port::serve("clients", ports.client, grpc::routes(node.clone()));
-        let peer_port = Port::serve("peers", ports.peer, Routes::new(peer_service));
-        let http = axum::serve(ports.http, http::routes(node.clone(), Arc::new(registry)));
-        let http_port = AbortOnDropHandle::new(tokio::spawn(async move {
-            if let Err(error) = http.await {
-                warn!(%error, "the HTTP port is not served any more");
-            }
-        }));
+        let metrics = &node.metrics;
+        let client_port = Port::serve(CLIENTS, ports.client, grpc::routes(node.clone()), metrics);
+        let peer_port = Port::serve(PEERS, ports.peer, Routes::new(peer_service), metrics);
+        let watched = http::routes(node.clone(), Arc::new(registry));
+        let http_port = Port::serve(WATCHERS, ports.http, Routes::from(watched), metrics);
         info!(
             node = config.id,
             cluster = config.cluster,
@@ -205,12 +203,13 @@ impl Server {
 }
 
 impl Port {
-    fn serve(name: &'static str, listener: tokio::net::TcpListener, routes: Routes) -> Port {
+    fn serve(audience: Audience, listener: TcpListener, routes: Routes, metrics: &Metrics) -> Port {
         let stop = CancellationToken::new();
-        let served = ports::serve(listener, routes, stop.clone().cancelled_owned());
+        let refused = metrics.connections_refused.get_or_create(&PortLabels { port: audience.name }).clone();
+        let served = ports::serve(audience, listener, routes, refused, stop.clone().cancelled_owned());
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = served.await {
-                warn!(%error, "the port for {name} is not served any more");
+                warn!(%error, "the port for {} is not served any more", audience.name);
             }
         }));
         Port { stop, task }
