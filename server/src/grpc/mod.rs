@@ -5,6 +5,7 @@ mod answer;
 mod cluster;
 pub mod convert;
 mod health;
+mod large;
 mod permit;
 mod plan;
 mod resource;
@@ -23,6 +24,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
+use self::large::Large;
 use crate::node::Node;
 
 /// The largest message of any call. Single acquires, renewals and releases are held to [`permit::UNARY_BYTES_MAX`].
@@ -36,10 +38,10 @@ pub fn routes(node: Node) -> Routes {
             PermitServiceServer::new(permit::Permits::new(node.clone()))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
         )
-        .add_service(
+        .add_service(Large::new(
             ResourceServiceServer::new(resource::Resources::new(node.clone()))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
-        )
+        ))
         .add_service(
             ClusterServiceServer::new(cluster::Cluster::new(node.clone()))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),

@@ -119,6 +119,13 @@ impl Failure {
             .with(Detail::RetryAfter(OVERLOADED_RETRY_AFTER))
     }
 
+    /// As many large answers wait to be read as may.
+    pub fn too_many_answers(max: usize) -> Failure {
+        let problem = format_args!("{max} answers of this kind wait for their clients to read them");
+        Failure::new(Code::ResourceExhausted, "OVERLOADED", problem)
+            .with(Detail::RetryAfter(OVERLOADED_RETRY_AFTER))
+    }
+
     /// The code, as metrics name it.
     pub fn code(&self) -> Code {
         self.code
