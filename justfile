@@ -32,3 +32,8 @@ kill-leaders COUNT="10":
 # Random faults on simulated clusters, seed by seed; a failure names its seed
 faults FIRST="1" COUNT="1000":
     TOLLGATE_SEED={{ FIRST }} TOLLGATE_SEEDS={{ COUNT }} cargo test --package tollgate-server --test replica whatever
+
+# Real processes under random faults for so many minutes; writes a report
+torture MINUTES="10" SEED="" REPORT="target/torture.md":
+    cargo build --release --workspace --bins
+    target/release/torture {{ MINUTES }} --seed "{{ SEED }}" --report {{ REPORT }}

@@ -256,7 +256,7 @@ fn free_member(id: NodeId) -> Member {
 
 /// A port that nobody has. Below those that the system gives to outgoing connections, so that none takes it while a node
 /// is down; begun by process, so that two test binaries do not meet.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FIRST: u32 = 10_000;
     const COUNT: u32 = 20_000;
     static TAKEN: AtomicU32 = AtomicU32::new(0);

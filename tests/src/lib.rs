@@ -4,5 +4,8 @@ pub mod check;
 pub mod cluster;
 pub mod fleet;
 pub mod history;
+pub mod http2;
 pub mod processes;
 pub mod samples;
+pub mod single;
+pub mod torture;

@@ -1,0 +1,44 @@
+//! `torture MINUTES [--seed SEED] [--report FILE]`: real processes under random faults; see `tollgate_tests::torture`.
+
+use std::{env, fs, process::ExitCode, time::Duration};
+
+use tollgate_tests::torture::run;
+
+const USAGE: &str = "usage: torture MINUTES [--seed SEED] [--report FILE.md]";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match torture().await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything held.
+async fn torture() -> Result<bool, String> {
+    let mut args = env::args().skip(1);
+    let minutes: f64 = args.next().and_then(|text| text.parse().ok()).ok_or(USAGE)?;
+    let length = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| USAGE)?;
+    let (mut seed, mut path) = (None, None);
+    while let (Some(flag), Some(value)) = (args.next(), args.next()) {
+        match flag.as_str() {
+            // Empty: whatever comes.
+            "--seed" if value.is_empty() => {}
+            "--seed" => seed = Some(value.parse().map_err(|_| USAGE)?),
+            "--report" => path = Some(value),
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    let seed = seed.unwrap_or_else(rand::random);
+    eprintln!("seed {seed}");
+    let report = run::random(seed, length).await?;
+    print!("{report}");
+    if let Some(path) = path {
+        fs::write(&path, report.to_string()).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(report.violations.is_empty())
+}

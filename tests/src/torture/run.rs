@@ -1,0 +1,83 @@
+//! A run: session after session, each on a fresh cluster, until the time is over.
+
+use std::time::Duration;
+
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+use tokio::time::Instant;
+
+use super::{
+    fault::Fault,
+    network::{Kind, Network},
+    report::Report,
+    session,
+};
+
+/// How long a session is: long enough for dozens of faults on one cluster, short enough for its history to be judged in
+/// memory.
+const SESSION: Duration = Duration::from_secs(240);
+
+/// Kills of the leader among every round of the other faults: how soon a cluster recovers from them is a promise, and
+/// percentiles need many.
+const LEADER_KILLS: usize = 6;
+
+/// Draws faults: every kind once before any comes again.
+struct Deck {
+    rng: StdRng,
+    left: Vec<Fault>,
+}
+
+impl Iterator for Deck {
+    type Item = Fault;
+
+    fn next(&mut self) -> Option<Fault> {
+        if self.left.is_empty() {
+            self.left = Fault::ALL.to_vec();
+            self.left.extend([Fault::KillLeader; LEADER_KILLS - 1]);
+            self.left.shuffle(&mut self.rng);
+        }
+        self.left.pop()
+    }
+}
+
+/// Random faults for so long, on both kinds of networks in turn. Each session's networks and faults follow from the seed.
+///
+/// # Errors
+/// What the machine cannot do at all.
+pub async fn random(seed: u64, length: Duration) -> Result<Report, String> {
+    let began = Instant::now();
+    let mut report = Report { seed, ..Report::default() };
+    let mut deck = Deck { rng: StdRng::seed_from_u64(seed), left: Vec::new() };
+    let kinds = networks().await;
+    while began.elapsed() < length {
+        let kind = kinds[report.sessions as usize % kinds.len()];
+        let ends_at = Instant::now() + SESSION.min(length - began.elapsed());
+        eprintln!("session {} of seed {seed}, network by {kind:?}", report.sessions + 1);
+        let seed = seed.wrapping_add(report.sessions << 32);
+        report.add(session::run(kind, seed, &mut deck, ends_at).await?);
+        report.took = began.elapsed();
+    }
+    Ok(report)
+}
+
+/// These faults, once each in this order, for as long as there is time, on one cluster.
+///
+/// # Errors
+/// What the machine cannot do at all.
+pub async fn listed(faults: &[Fault], kind: Kind, seed: u64, length: Duration) -> Result<Report, String> {
+    let began = Instant::now();
+    let session = session::run(kind, seed, &mut faults.iter().copied(), began + length).await?;
+    let mut report = Report { seed, took: began.elapsed(), ..Report::default() };
+    report.add(session);
+    Ok(report)
+}
+
+/// What this machine can do.
+async fn networks() -> Vec<Kind> {
+    match Network::new(Kind::Namespaces).await {
+        Ok(_) => vec![Kind::Proxies, Kind::Namespaces],
+        Err(why) => {
+            eprintln!("no network namespaces: {why}; proxies alone cut the network");
+            vec![Kind::Proxies]
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The resources that are asked for: one of each kind of guarantee.
+
+use prost_types::Duration;
+use tollgate_client::v1::{
+    Concurrency, FixedWindow, Limit, Resource, SlidingWindow, TokenBucket, limit::Kind,
+};
+use tollgate_limiter::Span;
+
+/// A few slots under short leases, so that there is a crowd and leases do end.
+pub const SLOTS: &str = "torture/slots";
+
+/// Tokens.
+pub const BUCKET: &str = "torture/bucket";
+
+/// Tokens of which operators change how many there are.
+pub const CHANGING: &str = "torture/changing";
+
+/// Two windows at once, so that both are debited or none.
+pub const WINDOWS: &str = "torture/windows";
+
+/// Slots that nobody ever gives back: what is acknowledged here must be there at the end.
+pub const KEPT: &str = "torture/kept";
+
+/// The lease that clients of [`SLOTS`] ask for.
+pub const LEASE: Span = Span::from_millis(1_500);
+
+/// How long the server waits after that before it gives the slot to somebody else.
+pub const GRACE: Span = Span::from_millis(300);
+
+/// Longer than any session.
+pub const FOR_EVER: Span = Span::from_secs(24 * 3_600);
+
+/// All resources.
+pub fn resources() -> Vec<Resource> {
+    vec![
+        resource(SLOTS, [limit("slots", Kind::Concurrency(slots(8, LEASE, GRACE)))]),
+        resource(BUCKET, [limit("tokens", Kind::TokenBucket(bucket()))]),
+        resource(CHANGING, [limit("tokens", Kind::TokenBucket(bucket()))]),
+        resource(
+            WINDOWS,
+            [limit("burst", Kind::SlidingWindow(burst())), limit("hourly", Kind::FixedWindow(hourly()))],
+        ),
+        resource(KEPT, [limit("slots", Kind::Concurrency(slots(20_000, FOR_EVER, GRACE)))]),
+    ]
+}
+
+/// The tokens of [`BUCKET`], and at first of [`CHANGING`].
+pub fn bucket() -> TokenBucket {
+    TokenBucket { capacity: 100, refill_amount: 300, refill_period: wire(Span::from_secs(1)) }
+}
+
+/// The same resource, with other tokens.
+pub fn with_bucket(resource: Resource, bucket: TokenBucket) -> Resource {
+    Resource { limits: vec![limit("tokens", Kind::TokenBucket(bucket))], ..resource }
+}
+
+fn slots(slots: u32, lease: Span, grace: Span) -> Concurrency {
+    Concurrency {
+        slots,
+        lease_default: wire(lease),
+        lease_max: wire(lease),
+        grace: wire(grace),
+        ..Concurrency::default()
+    }
+}
+
+fn burst() -> SlidingWindow {
+    SlidingWindow { amount: 120, period: wire(Span::from_secs(2)), resolution: 20 }
+}
+
+fn hourly() -> FixedWindow {
+    FixedWindow { amount: 1_000_000, period: wire(Span::from_secs(3_600)), ..FixedWindow::default() }
+}
+
+fn resource(name: &str, limits: impl IntoIterator<Item = Limit>) -> Resource {
+    // What is granted here is used at once, or given back: nothing is still to arrive at a vendor later.
+    let dispatch_tolerance = wire(Span::ZERO);
+    Resource {
+        name: name.to_owned(),
+        limits: limits.into_iter().collect(),
+        dispatch_tolerance,
+        ..Resource::default()
+    }
+}
+
+fn limit(name: &str, kind: Kind) -> Limit {
+    Limit { name: name.to_owned(), kind: Some(kind), ..Limit::default() }
+}
+
+/// A span on the wire.
+pub fn wire(span: Span) -> Option<Duration> {
+    Duration::try_from(std::time::Duration::from_nanos(span.0)).ok()
+}
