@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft::eraftpb::Message;
-use tollgate_limiter::{Span, WallTime};
+use tollgate_limiter::{PermitId, Span, WallTime};
 use tollgate_server::{
     clock::Reading,
     raft::{
@@ -39,6 +39,8 @@ pub struct Cluster {
     calls: CallNumber,
     // Nobody waits for their replies any more.
     abandoned: BTreeSet<CallNumber>,
+    // What nobody received of the effects that are being carried out.
+    undelivered: Vec<PermitId>,
     random: u64,
     seed: u64,
 }
@@ -93,6 +95,7 @@ impl Cluster {
             replies: BTreeMap::new(),
             calls: 0,
             abandoned: BTreeSet::new(),
+            undelivered: Vec::new(),
             random: seed,
             seed,
         };
@@ -374,7 +377,13 @@ impl Cluster {
         let now = self.reading(id);
         let Some(replica) = self.node_mut(id).replica.as_mut() else { return };
         match replica.flush(now) {
-            Ok(effects) => effects.into_iter().for_each(|effect| self.perform(id, effect)),
+            Ok(effects) => {
+                effects.into_iter().for_each(|effect| self.perform(id, effect));
+                // Once all is done that came before, as the driver does: what the replica wants then is to be done after it.
+                for permit in std::mem::take(&mut self.undelivered) {
+                    self.handle(id, Event::Undelivered(permit));
+                }
+            }
             Err(fatal) => self.end(id, Err(fatal)),
         }
         self.plan_wake(id);
@@ -430,7 +439,7 @@ impl Cluster {
             let earlier = self.replies.insert(caller, result);
             assert!(earlier.is_none(), "seed {}: call {caller} was answered twice", self.seed);
         } else if let Some(permit) = result.ok().and_then(|reply| reply.permit_to_give_back()) {
-            self.handle(id, Event::Undelivered(permit));
+            self.undelivered.push(permit);
         }
     }
 
