@@ -138,7 +138,7 @@ impl<'a> Standing<'a> {
 }
 
 /// The budget that a consumer belongs to: the first with a pattern that matches, else the one for all others.
-pub(super) fn budget_of<'a>(resource: &'a Resource, consumer: &Label) -> Option<&'a Budget> {
+pub(crate) fn budget_of<'a>(resource: &'a Resource, consumer: &Label) -> Option<&'a Budget> {
     let named = |budget: &&Budget| !budget.unbudgeted && operations::applies(&budget.consumers, consumer);
     let budgets = &resource.budgets;
     budgets.iter().find(named).or_else(|| budgets.iter().find(|budget| budget.unbudgeted))

@@ -11,7 +11,7 @@
 mod acquire;
 mod alternatives;
 mod availability;
-mod budget;
+pub(crate) mod budget;
 mod budget_claim;
 mod budget_debit;
 mod budget_usage;

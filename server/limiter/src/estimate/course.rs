@@ -33,6 +33,8 @@ pub(super) struct Course<'a> {
     /// Nothing but the resource, on the terms of the work.
     copy: Limiter,
     name: &'a ResourceName,
+    /// Whose budget the slots are of.
+    consumer: &'a Label,
     pools: Vec<SlotPool>,
     began: Stamp,
     now: Stamp,
@@ -46,11 +48,16 @@ struct Wait {
 
 impl<'a> Course<'a> {
     /// The work on a resource, from now on; none if it does not exist.
-    pub fn on(limiter: &'a Limiter, name: &'a ResourceName, now: Stamp) -> Option<Course<'a>> {
+    pub fn on(
+        limiter: &'a Limiter,
+        name: &'a ResourceName,
+        consumer: &'a Label,
+        now: Stamp,
+    ) -> Option<Course<'a>> {
         let original: &ResourceState = limiter.resources.get(name)?;
         let mut copy = Limiter::default();
         copy.resources.insert(name.clone(), Shared::new(original.clone()));
-        Some(Course { original, copy, name, pools: Vec::new(), began: now, now })
+        Some(Course { original, copy, name, consumer, pools: Vec::new(), began: now, now })
     }
 
     /// Carries all of it out, as far as it can be.
@@ -116,7 +123,13 @@ impl<'a> Course<'a> {
             };
             let known = self.pools.iter().position(|pool| (pool.position, &pool.value) == (position, &value));
             let at = known.or_else(|| {
-                self.pools.push(SlotPool::new(self.original, position, value, self.now.cluster)?);
+                self.pools.push(SlotPool::new(
+                    self.original,
+                    position,
+                    value,
+                    self.consumer,
+                    self.now.cluster,
+                )?);
                 Some(self.pools.len() - 1)
             });
             lane.pools.extend(at);
@@ -182,7 +195,9 @@ impl<'a> Course<'a> {
         }
         let Some(soonest) = waits.iter().map(|(_, wait)| wait.span).min() else { return false };
         let beyond = self.now.after(soonest).cluster.since(self.began.cluster) > HORIZON;
+        let middle = self.now.after(Span(soonest.0 / 2));
         for (at, Wait { holder, .. }) in waits {
+            let holder = self.holder_at(middle, &lanes[at]).or(holder);
             lanes[at].hold_up(holder.as_ref(), soonest);
             if beyond {
                 let limit = holder.map(|holder| holder.limit);
@@ -191,6 +206,12 @@ impl<'a> Course<'a> {
         }
         self.now = self.now.after(soonest);
         !beyond
+    }
+
+    /// What holds a single call up in the middle of a wait: a bucket may have begun it, and a closed budget gone on with it.
+    fn holder_at(&self, middle: Stamp, lane: &Lane) -> Option<Holder> {
+        let one = Command::Acquire(lane.together(1));
+        self.wait_for_limits(&one, middle).ok().and_then(|wait| wait.holder)
     }
 
     /// How long until a lane that cannot go now goes on.

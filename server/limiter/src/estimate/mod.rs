@@ -27,7 +27,7 @@ use self::{
 use crate::{
     Limiter,
     model::{
-        Acquire, Ahead, Command, Label, Rejection, ResourceName, Span, Stamp, StepEstimate, Work,
+        Acquire, Ahead, Command, Label, Rejection, ResourceName, Span, Stamp, StepEstimate, Violation, Work,
         WorkEstimate, WorkRejection, WorkStep,
     },
 };
@@ -82,7 +82,7 @@ impl Limiter {
             Lane::new(call, ahead.requests, first.call_duration)
         };
         let mut waiting: Vec<Lane> = ahead.iter().map(alike).collect();
-        let Some(mut course) = Course::on(self, &first.resource, now) else { return Ok(()) };
+        let Some(mut course) = Course::on(self, &first.resource, &work.consumer, now) else { return Ok(()) };
         course.run(&mut waiting);
         let first_calls = course.first_calls(&mut lanes);
         course.run(&mut lanes);
@@ -114,8 +114,7 @@ impl Limiter {
         let rejected = |call: Acquire| self.refuse(now, &Command::Acquire(call)).and_then(Result::err);
         match (rejected(least), rejected(call)) {
             (_, None) => Ok(None),
-            // What others have reserved leaves nothing: even a cost of 1 is too much.
-            (Some(Rejection::Invalid(violation)), _) if violation.field != "cost" => {
+            (Some(Rejection::Invalid(violation)), _) if !is_about_budgets(&violation, work) => {
                 Err(Rejection::Invalid(violation))
             }
             (_, Some(Rejection::Invalid(violation))) => {
@@ -124,6 +123,11 @@ impl Limiter {
             (_, Some(rejection)) => Err(rejection),
         }
     }
+}
+
+/// What others have reserved leaves nothing: even a cost of 1 is too much for this consumer.
+fn is_about_budgets(violation: &Violation, work: &Work) -> bool {
+    violation.field == "consumer" && !work.consumer.is_empty()
 }
 
 fn acquire(step: &WorkStep, consumer: &Label, subject: Label) -> Acquire {

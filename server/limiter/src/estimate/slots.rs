@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    counter::Slots,
+    apply::budget::budget_of,
     model::{ClusterTime, Concurrency, Label, LimitName, Scope, Span},
     state::{Counters, Gate, ResourceState},
 };
@@ -26,12 +26,17 @@ pub(super) struct SlotPool {
 }
 
 impl SlotPool {
-    /// The slots that the work can have of a limit, now and as the leases of others end. With several keys all those that
-    /// are in use are one pool: calls go to whichever has room.
-    pub fn new(state: &ResourceState, position: usize, value: Label, now: ClusterTime) -> Option<SlotPool> {
+    /// The slots that the consumer can have of a limit, now and as leases end. With several keys all those that are in use
+    /// are one pool: calls go to whichever has room.
+    pub fn new(
+        state: &ResourceState,
+        position: usize,
+        value: Label,
+        consumer: &Label,
+        now: ClusterTime,
+    ) -> Option<SlotPool> {
         let limit = &state.definition.limits[position];
         let concurrency = limit.kind.concurrency()?;
-        let Counters::Slots(counters) = &state.limits[position].counters else { return None };
         let values = match limit.scope {
             Scope::Key if value.is_empty() => state.definition.keys.clone(),
             _ => vec![value.clone()],
@@ -47,10 +52,11 @@ impl SlotPool {
         for value in values {
             let key = if limit.scope == Scope::Key { &value } else { &Label::default() };
             let Some(opens) = opens(state, key, now) else { continue };
-            for (when, slots) in when_free(concurrency, counters.get(&value), now) {
+            for (when, slots) in Part::of(state, position, &value, consumer, now).when_free(concurrency, now)
+            {
                 *pool.free.entry(when.max(opens)).or_default() += slots;
+                pool.slots += slots;
             }
-            pool.slots += u64::from(concurrency.slots);
         }
         Some(pool)
     }
@@ -105,15 +111,61 @@ fn opens(state: &ResourceState, key: &Label, now: ClusterTime) -> Option<Cluster
     }
 }
 
-/// How many slots are free when. Of more holders than there are slots, those that end first make nobody room.
-fn when_free(concurrency: &Concurrency, slots: Option<&Slots>, now: ClusterTime) -> Vec<(ClusterTime, u64)> {
-    let all = concurrency.slots as usize;
-    let Some(slots) = slots else { return vec![(now, all as u64)] };
-    let free = usize::try_from(slots.available(concurrency, now)).unwrap_or(0).min(all);
-    let mut ends: Vec<ClusterTime> =
-        slots.held().map(|(_, held)| held.reclaim_at).filter(|end| *end > now).collect();
-    ends.sort_unstable();
-    let held = ends.len().min(all - free);
-    let later = ends[ends.len() - held..].iter().map(|end| (*end, 1));
-    std::iter::once((now, (all - held) as u64)).chain(later).collect()
+/// Who holds the slots of one counter, as far as it matters to one consumer. Ends of leases, in order.
+struct Part {
+    all: Vec<ClusterTime>,
+    /// Those of its own budget, and the most that it gets.
+    own: Option<(Vec<ClusterTime>, u64)>,
+    /// Those of each other budget, and what is reserved for it.
+    others: Vec<(Vec<ClusterTime>, u64)>,
+}
+
+impl Part {
+    fn of(state: &ResourceState, position: usize, value: &Label, consumer: &Label, now: ClusterTime) -> Part {
+        let ends = |counters: &Counters| {
+            let held = match counters {
+                Counters::Slots(slots) => slots.get(value).map(|slots| slots.held()),
+                Counters::Rate(_) => None,
+            };
+            let mut ends: Vec<_> = held.into_iter().flatten().map(|(_, held)| held.reclaim_at).collect();
+            ends.retain(|end| *end > now);
+            ends.sort_unstable();
+            ends
+        };
+        let (definition, limit) = (&state.definition, &state.limits[position]);
+        let mut part = Part { all: ends(&limit.counters), own: None, others: Vec::new() };
+        let own = budget_of(definition, consumer);
+        let kind = &definition.limits[position].kind;
+        let shares = definition.shares_of(&definition.limits[position]).zip(&limit.shares);
+        for ((budget, share), used) in shares {
+            let ends = ends(&used.used);
+            match own.is_some_and(|own| own.name == budget.name) {
+                true => part.own = Some((ends, kind.percent(share.ceiling_percent))),
+                false => part.others.push((ends, kind.percent(share.reserve_percent))),
+            }
+        }
+        part
+    }
+
+    /// How many slots come free when. Of more holders than there are slots, those that end first make nobody room, and what
+    /// is reserved for others is not to be had, whether or not they use it.
+    fn when_free(&self, concurrency: &Concurrency, now: ClusterTime) -> Vec<(ClusterTime, u64)> {
+        let held = |ends: &[ClusterTime], at| (ends.len() - ends.partition_point(|end| *end <= at)) as u64;
+        let free = |at| {
+            let kept = self.others.iter().map(|(ends, reserve)| reserve.saturating_sub(held(ends, at)));
+            let left = u64::from(concurrency.slots).saturating_sub(held(&self.all, at) + kept.sum::<u64>());
+            let own = self.own.as_ref().map(|(ends, ceiling)| ceiling.saturating_sub(held(ends, at)));
+            own.map_or(left, |own| own.min(left))
+        };
+        let mut moments = vec![now];
+        moments.extend_from_slice(&self.all);
+        moments.dedup();
+        let mut had = 0;
+        let more = moments.into_iter().map(|at| {
+            let more = free(at).saturating_sub(had);
+            had += more;
+            (at, more)
+        });
+        more.filter(|(_, slots)| *slots > 0).collect()
+    }
 }

@@ -6,7 +6,7 @@
 
 use super::{CHUNKS, HORIZON, lane::Lane};
 use crate::{
-    apply::operations,
+    apply::{budget::budget_of, operations},
     counter::most,
     model::{Acquire, Anchor, Limit, LimitKind, LimitName, MAX_AMOUNT, Resource, Scope, Span},
 };
@@ -20,26 +20,59 @@ pub(super) fn terms(definition: &Resource, lanes: &mut [Lane]) -> Resource {
     let together = lanes.len() as u64;
     for lane in lanes.iter_mut() {
         let fit = terms.limits.iter().filter(|limit| !matches!(limit.kind, LimitKind::TokenBucket(_)));
-        let fit = fit.filter_map(|limit| Some(most(&limit.kind)? / weight(limit, &lane.call)?));
+        let fit =
+            fit.filter_map(|limit| Some(obtainable(&terms, limit, &lane.call) / weight(limit, &lane.call)?));
         lane.chunk = fit
             .chain([lane.most_together(), (lane.calls * together).div_ceil(CHUNKS)])
             .min()
             .map_or(1, |chunk| chunk.max(1));
     }
-    for limit in &mut terms.limits {
-        let chunks = lanes.iter().filter_map(|lane| Some(weight(limit, &lane.call)? * lane.chunk)).max();
+    enlarge(&mut terms, lanes);
+    terms
+}
+
+/// Makes buckets so large that each consumer's part of them holds a chunk.
+fn enlarge(terms: &mut Resource, lanes: &[Lane]) {
+    let capacity = |limit: &Limit| {
+        let whole = limit.kind.amount();
+        let needed = lanes.iter().filter_map(|lane| {
+            let chunk = u128::from(weight(limit, &lane.call)? * lane.chunk);
+            let part = u128::from(obtainable(terms, limit, &lane.call));
+            u64::try_from((chunk * u128::from(whole)).div_ceil(part)).ok()
+        });
+        needed.max().unwrap_or_default().clamp(whole, MAX_AMOUNT.max(whole))
+    };
+    let capacities: Vec<u64> = terms.limits.iter().map(capacity).collect();
+    for (limit, capacity) in terms.limits.iter_mut().zip(capacities) {
         if let LimitKind::TokenBucket(bucket) = &mut limit.kind {
-            bucket.capacity = bucket.capacity.max(chunks.unwrap_or_default());
+            bucket.capacity = capacity;
         }
     }
-    terms
+}
+
+/// What the caller can have of a limit at once while all others keep what is reserved for them.
+fn obtainable(resource: &Resource, limit: &Limit, call: &Acquire) -> u64 {
+    let whole = limit.kind.amount();
+    let own = budget_of(resource, &call.consumer);
+    let (mut left, mut ceiling) = (whole, whole);
+    for (budget, share) in resource.shares_of(limit) {
+        if own.is_some_and(|own| own.name == budget.name) {
+            ceiling = limit.kind.percent(share.ceiling_percent);
+        } else {
+            left -= limit.kind.percent(share.reserve_percent).min(left);
+        }
+    }
+    left.min(ceiling).max(1)
 }
 
 /// The first limit that never grants as much at once.
 pub(super) fn too_small<'a>(definition: &'a Resource, call: &Acquire) -> Option<&'a LimitName> {
     let enforced = definition.limits.iter().filter(|limit| !limit.shadow);
-    let mut too_small =
-        enforced.filter(|limit| most(&limit.kind).zip(weight(limit, call)).is_some_and(|(most, w)| w > most));
+    let exceeds = |limit: &&Limit| {
+        let most = most(&limit.kind).map(|_| obtainable(definition, limit, call));
+        most.zip(weight(limit, call)).is_some_and(|(most, weight)| weight > most)
+    };
+    let mut too_small = enforced.filter(exceeds);
     too_small.next().map(|limit| &limit.name)
 }
 
@@ -62,7 +95,7 @@ fn weight(limit: &Limit, call: &Acquire) -> Option<u64> {
 }
 
 fn lengthen(terms: &mut Resource, lanes: &[Lane]) {
-    let factors: Vec<u64> = terms.limits.iter().map(|limit| factor(limit, lanes)).collect();
+    let factors: Vec<u64> = terms.limits.iter().map(|limit| factor(terms, limit, lanes)).collect();
     let windows = terms.limits.iter().zip(&factors).filter(|(limit, _)| limit.kind.is_window());
     // A call that may arrive in two windows counts in both: the part of the windows in which calls may stays the same.
     let tolerance_factor = windows.map(|(_, factor)| *factor).min().unwrap_or(1);
@@ -94,10 +127,11 @@ fn lengthen(terms: &mut Resource, lanes: &[Lane]) {
 }
 
 /// How many times longer a limit becomes.
-fn factor(limit: &Limit, lanes: &[Lane]) -> u64 {
+fn factor(terms: &Resource, limit: &Limit, lanes: &[Lane]) -> u64 {
     let weighs = |lane: &Lane| Some(u128::from(weight(limit, &lane.call)?) * u128::from(lane.calls));
     let work: u128 = lanes.iter().filter_map(weighs).sum();
-    let windows = work / u128::from(limit.kind.amount().max(1));
+    let part = lanes.iter().map(|lane| obtainable(terms, limit, &lane.call)).min();
+    let windows = work / u128::from(part.unwrap_or(1));
     let factor = u64::try_from(windows.div_ceil(u128::from(CHUNKS))).unwrap_or(u64::MAX);
     factor.clamp(1, longest(&limit.kind))
 }

@@ -61,7 +61,7 @@ fn in_use(resource: Resource, used: u64, later: Span) -> (Limiter, Stamp) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
 
     #[test]
     fn small_work_is_estimated_exactly(
@@ -81,7 +81,7 @@ proptest! {
         resource in any_resource(),
         used in 0u64..50,
         later in 0u64..20_000,
-        count in 2_000u64..8_000,
+        count in 2_000u64..6_000,
     ) {
         let (limiter, now) = in_use(resource, used, Span::from_millis(later));
         let step = calls(count);

@@ -1,6 +1,7 @@
 //! Plans whose answer can be worked out by hand; `agreement.rs` compares others with what really happens.
 
 mod agreement;
+mod budgets;
 
 use crate::model::*;
 
