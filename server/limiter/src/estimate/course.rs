@@ -152,7 +152,7 @@ impl<'a> Course<'a> {
 
     /// How many calls can go now, at most a chunk.
     fn fitting(&self, lane: &Lane) -> u64 {
-        let fits = |calls| self.wait(lane, calls).is_ok_and(|wait| wait.span.is_zero());
+        let fits = |calls| self.fits(lane, calls);
         let chunk = lane.next_chunk();
         if fits(chunk) {
             return chunk;
@@ -161,6 +161,13 @@ impl<'a> Course<'a> {
             return 0;
         }
         greatest(1, chunk, fits)
+    }
+
+    fn fits(&self, lane: &Lane, calls: u64) -> bool {
+        let (slots, now) = (self.slots_for(lane, calls), self.now.cluster);
+        let free = |pool: &usize| self.pools[*pool].earliest(slots, lane.call_duration, now) == Some(now);
+        lane.pools.iter().all(free)
+            && self.copy.refuse(self.now, &Command::Acquire(lane.together(calls))).is_none()
     }
 
     fn carry_out(&mut self, lane: &mut Lane, calls: u64) {
@@ -219,17 +226,18 @@ impl<'a> Course<'a> {
         let chunk = lane.next_chunk();
         let one = self.wait(lane, 1)?;
         let Ok(whole) = self.wait(lane, chunk) else { return Ok(one) };
-        let half = Span(whole.span.0 / 2);
-        if one.span >= half {
+        let is_faster = |part: u64, wait: &Wait| {
+            u128::from(part) * u128::from(whole.span.0) * 4 > u128::from(chunk) * u128::from(wait.span.0) * 5
+        };
+        // Where limits free evenly, or all at once, a part goes on no faster than the whole.
+        if !is_faster(1, &one) {
             return Ok(whole);
         }
+        let half = Span(whole.span.0 / 2);
         let sooner = |calls| self.wait(lane, calls).is_ok_and(|wait| wait.span < half);
         let part = greatest(1, chunk, sooner);
         let first = self.wait(lane, part)?;
-        // Where limits free evenly, a part goes on as fast as the whole.
-        let is_faster = u128::from(part) * u128::from(whole.span.0) * 4
-            > u128::from(chunk) * u128::from(first.span.0) * 5;
-        Ok(if is_faster { first } else { whole })
+        Ok(if is_faster(part, &first) { first } else { whole })
     }
 
     /// How long until so many calls can go together.
