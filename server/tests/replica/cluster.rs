@@ -420,8 +420,8 @@ impl Cluster {
                 self.node_mut(id).disk.save_snapshot(machine.index(), sealed);
                 self.plan(20, Planned::SnapshotSaved(process, machine.index()));
             }
-            Effect::Plan { planning, caller } => self.deliver(id, caller, Ok(planning.carry_out())),
-            Effect::Reply { caller, result, .. } => self.deliver(id, caller, result),
+            Effect::Plan { planning, caller } => self.deliver(caller, Ok(planning.carry_out())),
+            Effect::Reply { caller, result, .. } => self.deliver(caller, result),
             Effect::Beat { index, digest, disk_is_low } => {
                 let wall = self.reading(id).wall;
                 for to in self.nodes.keys().copied().filter(|to| *to != id).collect::<Vec<_>>() {
@@ -434,7 +434,7 @@ impl Cluster {
         }
     }
 
-    fn deliver(&mut self, id: NodeId, caller: CallNumber, result: Result<Reply, Refusal>) {
+    fn deliver(&mut self, caller: CallNumber, result: Result<Reply, Refusal>) {
         if !self.abandoned.contains(&caller) {
             let earlier = self.replies.insert(caller, result);
             assert!(earlier.is_none(), "seed {}: call {caller} was answered twice", self.seed);
