@@ -29,6 +29,8 @@ pub struct Cluster {
     pub now_ms: u64,
     /// Whether a write may take long.
     pub slow_disks: bool,
+    /// Commands that leaders have proposed and applied.
+    pub commands: u64,
     nodes: BTreeMap<NodeId, Node>,
     founders: Members,
     // By when it happens, then by when it was planned.
@@ -87,6 +89,7 @@ impl Cluster {
         let mut cluster = Cluster {
             now_ms: BEGINNING_MS,
             slow_disks: false,
+            commands: 0,
             nodes: BTreeMap::new(),
             founders: Members { by_id: members, ..Members::default() },
             planned: BTreeMap::new(),
@@ -429,7 +432,8 @@ impl Cluster {
                     self.send(id, to, 1, beat);
                 }
             }
-            Effect::Committed { .. } | Effect::GaveUp { .. } | Effect::Members(_) => {}
+            Effect::Committed { commands, .. } => self.commands += commands,
+            Effect::GaveUp { .. } | Effect::Members(_) => {}
             Effect::Stopped => self.end(id, Ok(())),
         }
     }

@@ -429,3 +429,38 @@ fn a_busy_resource_does_not_lose_those_who_wait_behind_what_is_on_its_way() {
         }
     });
 }
+
+#[test]
+fn a_refill_that_comes_while_a_grant_is_on_its_way_is_used_after_it() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        // It refills faster than an entry is applied.
+        let leader = define(&mut cluster, bucket(1, Span::from_millis(3)));
+        let calls: Vec<_> = (0..100).map(|_| cluster.call(leader, waiting("", MINUTE_MS))).collect();
+        let began_ms = cluster.now_ms;
+        for call in calls {
+            granted_after(&mut cluster, call);
+        }
+        let took_ms = cluster.now_ms - began_ms;
+        assert!(took_ms <= 100 * PROMPT_MS, "seed {seed}: {took_ms} ms");
+    });
+}
+
+#[test]
+fn nobody_is_proposed_in_vain_while_grants_are_on_their_way() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        let leader = define(&mut cluster, with_slots(2));
+        let held = [0, 1].map(|_| granted(&cluster.ask(acquire(""))).permit);
+        (0..10).for_each(|_| drop(cluster.call(leader, waiting("", MINUTE_MS))));
+        cluster.run(500);
+        let before = cluster.commands;
+        for permit in held {
+            // The second is applied when the grant of the first slot is somewhere on its way.
+            cluster.call(leader, release(permit));
+            cluster.run(seed);
+        }
+        cluster.run(500);
+        assert_eq!(cluster.commands - before, 4, "seed {seed}: two releases and two grants");
+    });
+}
