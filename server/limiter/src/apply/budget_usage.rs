@@ -1,72 +1,73 @@
 //! Live figures of budgets and consumers.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{Limiter, budget};
 use crate::{
-    counter::{Terms, following, parts_per_unit},
+    counter::{RateCounter, Terms, following, parts_per_unit},
     model::{
-        Budget, BudgetFigures, BudgetUse, ConsumerFigures, ConsumerUse, Label, LimitKind, Scope, Span, Stamp,
+        Budget, BudgetFigures, BudgetShare, BudgetUse, ConsumerFigures, ConsumerUse, Label, LimitKind, Scope,
+        Span, Stamp,
     },
-    state::{Counters, LimitState, ResourceState, Share},
+    state::{Counters, LimitState, ResourceState, Scoped, Share},
 };
 
 /// Consumers told of at most, those that use most first.
 const MAX_CONSUMERS: usize = 1_000;
 
+/// By consumer, what it uses of each limit, in the resource's order.
+type Uses<'a> = BTreeMap<&'a Label, Vec<u64>>;
+
 impl Limiter {
-    /// Each consumer with what it uses of each limit.
+    /// Each consumer that uses anything, with what it uses of each limit.
     pub(super) fn consumers(&self, state: &ResourceState, now: Stamp) -> Vec<ConsumerFigures> {
-        let mut used: BTreeMap<&Label, Vec<u64>> = BTreeMap::new();
-        let limits = state.limits.len();
-        for at in 0..limits {
-            let mut add = |consumer, amount| {
-                used.entry(consumer).or_insert_with(|| vec![0; limits])[at] += amount;
+        let mut uses = Uses::new();
+        for at in 0..state.limits.len() {
+            let mut add = |consumer, used: u64| {
+                if used > 0 {
+                    let sum = &mut uses.entry(consumer).or_insert_with(|| vec![0; state.limits.len()])[at];
+                    *sum = sum.saturating_add(used);
+                }
             };
             match &state.limits[at].counters {
-                Counters::Rate(counters) => {
-                    each_use(state, at, now, &mut add);
-                    if state.definition.limits[at].scope == Scope::Consumer
-                        && !state.definition.budgets.is_empty()
-                    {
-                        let terms = state.terms(at);
-                        counters
-                            .iter()
-                            .for_each(|(consumer, counter)| add(consumer, counter.used(terms, now)));
-                    }
-                }
+                Counters::Rate(counters) => each_use(state, at, counters, now, &mut add),
                 Counters::Slots(counters) => {
                     let held = counters.iter().flat_map(|(_, slots)| slots.held());
                     let held = held.filter(|(_, held)| now.cluster < held.reclaim_at);
-                    held.filter_map(|(_, held)| self.permits.get(held.permit))
-                        .for_each(|permit| add(&permit.consumer, 1));
+                    let permits = held.filter_map(|(_, held)| self.permits.get(held.permit));
+                    permits.for_each(|permit| add(&permit.consumer, 1));
                 }
             }
         }
-        let mut consumers: Vec<_> =
-            used.into_iter().filter(|(_, used)| used.iter().any(|used| *used > 0)).collect();
-        let most = |used: &[u64]| {
-            let share = |(used, limit): (&u64, &crate::model::Limit)| {
-                u128::from(*used) * 1_000_000 / u128::from(limit.kind.amount().max(1))
-            };
-            used.iter().zip(&state.definition.limits).map(share).max()
-        };
-        consumers.sort_by_cached_key(|(consumer, used)| (std::cmp::Reverse(most(used)), (*consumer).clone()));
-        consumers.truncate(MAX_CONSUMERS);
-        consumers.into_iter().map(|(consumer, used)| figures_of(state, consumer, &used)).collect()
+        let mut uses: Vec<_> = uses.into_iter().collect();
+        uses.sort_by_key(|(_, used)| Reverse(greatest_share(state, used)));
+        uses.truncate(MAX_CONSUMERS);
+        uses.into_iter().map(|(consumer, used)| figures_of(state, consumer, &used)).collect()
     }
 }
 
-/// What limits that count for the resource or by key count of each consumer.
-fn each_use<'a>(state: &'a ResourceState, at: usize, now: Stamp, add: &mut impl FnMut(&'a Label, u64)) {
-    let LimitState { counters: Counters::Rate(counters), by_consumer, .. } = &state.limits[at] else {
-        return;
-    };
+/// What a limit counts of each consumer, where the resource has budgets. One that counts by consumer anyway says so itself.
+fn each_use<'a>(
+    state: &'a ResourceState,
+    at: usize,
+    counters: &'a Scoped<RateCounter>,
+    now: Stamp,
+    add: &mut impl FnMut(&'a Label, u64),
+) {
     let terms = state.terms(at);
-    for ((scope_value, consumer), counter) in by_consumer.iter() {
+    for ((scope_value, consumer), counter) in state.limits[at].by_consumer.iter() {
         let counter = following(Some(counter), counters.get(scope_value), terms, now);
         add(consumer, counter.used(terms, now));
     }
+    if state.definition.limits[at].scope == Scope::Consumer && !state.definition.budgets.is_empty() {
+        counters.iter().for_each(|(consumer, counter)| add(consumer, counter.used(terms, now)));
+    }
+}
+
+/// The greatest share that is used of any limit, in millionths.
+fn greatest_share(state: &ResourceState, used: &[u64]) -> Option<u128> {
+    let limits = state.definition.limits.iter().zip(used);
+    limits.map(|(limit, used)| u128::from(*used) * 1_000_000 / u128::from(limit.kind.amount().max(1))).max()
 }
 
 fn figures_of(state: &ResourceState, consumer: &Label, used: &[u64]) -> ConsumerFigures {
@@ -124,7 +125,7 @@ fn uses(
 
 fn use_of(state: &ResourceState, at: usize, share: &Share, value: &Label, now: Stamp) -> BudgetUse {
     let limit = &state.definition.limits[at];
-    let amount = |percent: fn(&crate::model::BudgetShare) -> u32| {
+    let amount = |percent: fn(&BudgetShare) -> u32| {
         let mut shares = state.definition.shares_of(limit);
         let found = shares.find(|(budget, _)| budget.name == share.budget);
         found.map_or(0, |(_, share)| limit.kind.percent(percent(share)))

@@ -299,6 +299,66 @@ fn durations_are_exact_both_ways() {
 }
 
 #[test]
+fn budgets_and_queues_are_filled_with_their_defaults() {
+    let hours = |from: &str, to: &str| v1::OpenHours { weekdays: vec![], from: from.into(), to: to.into() };
+    let budget = v1::Budget {
+        name: "crm".into(),
+        consumers: vec!["crm/*".into()],
+        shares: vec![v1::BudgetShare { limit: "l".into(), ..Default::default() }],
+        schedule: Some(v1::Schedule {
+            open: vec![hours("", ""), hours("18:30", "00:00")],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let wire = v1::Resource { budgets: vec![budget], max_waiters: 7, ..with_limit(sliding(seconds(1))) };
+    let defined = definition(wire).unwrap();
+    let budget = &defined.budgets[0];
+    assert_eq!(
+        (budget.weight, budget.shares[0].reserve_percent, budget.shares[0].ceiling_percent),
+        (1, 0, 100)
+    );
+    let schedule = budget.schedule.as_ref().unwrap();
+    let open: Vec<_> = schedule.open.iter().map(|hours| (hours.weekdays, hours.from, hours.to)).collect();
+    assert_eq!((schedule.time_zone.as_str(), open), ("UTC", vec![(0x7f, 0, 1440), (0x7f, 1110, 1440)]));
+    let queueing = defined.queueing;
+    assert_eq!((queueing.max_waiters, queueing.max_waiters_per_consumer), (7, 4));
+    assert_eq!(queueing.ageing, Span::from_secs(30));
+}
+
+#[test]
+fn a_wrong_budget_names_its_fields() {
+    let budget = |edit: fn(&mut v1::Budget)| {
+        let mut budget =
+            v1::Budget { name: "crm".into(), consumers: vec!["crm".into()], ..Default::default() };
+        edit(&mut budget);
+        wrong_fields(v1::Resource { budgets: vec![budget], ..with_limit(sliding(seconds(1))) })
+    };
+    fn opened(budget: &mut v1::Budget, weekdays: Vec<i32>, from: &str, to: &str) {
+        let open = vec![v1::OpenHours { weekdays, from: from.into(), to: to.into() }];
+        budget.schedule = Some(v1::Schedule { time_zone: String::new(), open });
+    }
+    for (fields, expected) in [
+        (budget(|budget| budget.name = "Not A Name".into()), "budgets[0].name"),
+        (budget(|budget| budget.consumers = vec!["\u{7}".into()]), "budgets[0].consumers[0]"),
+        (budget(|budget| budget.weight = 1_001), "budgets[0].weight"),
+        (budget(|budget| budget.shares = vec![Default::default()]), "budgets[0].shares[0].limit"),
+        (budget(|budget| budget.schedule = Some(Default::default())), "budgets[0].schedule.open"),
+        (budget(|budget| opened(budget, vec![0], "", "")), "budgets[0].schedule.open[0].weekdays[0]"),
+        (budget(|budget| opened(budget, vec![1, 8], "", "")), "budgets[0].schedule.open[0].weekdays[1]"),
+        (budget(|budget| opened(budget, vec![], "8:00", "")), "budgets[0].schedule.open[0].from"),
+        (budget(|budget| opened(budget, vec![], "24:00", "")), "budgets[0].schedule.open[0].from"),
+        (budget(|budget| opened(budget, vec![], "", "24:01")), "budgets[0].schedule.open[0].to"),
+        (budget(|budget| opened(budget, vec![], "", "+1:00")), "budgets[0].schedule.open[0].to"),
+    ] {
+        assert_eq!(fields, [expected]);
+    }
+    let queue =
+        v1::Resource { max_waiters: 5, max_waiters_per_consumer: 6, ..with_limit(sliding(seconds(1))) };
+    assert_eq!(wrong_fields(queue), ["max_waiters_per_consumer"]);
+}
+
+#[test]
 fn figures_stay_small_enough_to_be_read() {
     let text = tollgate_limiter::Label::new(&"x".repeat(200)).unwrap();
     let held = tollgate_limiter::HeldSlot {
