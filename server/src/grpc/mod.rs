@@ -6,6 +6,7 @@ mod cluster;
 pub mod convert;
 mod health;
 mod large;
+mod open_calls;
 mod permit;
 mod plan;
 mod resource;

@@ -6,10 +6,7 @@
 
 use std::{mem, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{
-    FutureExt, Stream, StreamExt,
-    stream::{FuturesUnordered, unfold},
-};
+use futures_util::{Stream, stream::unfold};
 use tokio_util::sync::CancellationToken;
 use tollgate_limiter::Span;
 use tollgate_proto::v1::{self, stream_answer::Answer, stream_call};
@@ -18,6 +15,7 @@ use tonic::{Code, Status, Streaming};
 use super::{
     answer::{TIMEOUT_DEFAULT, TIMEOUT_MAX},
     convert::{Fields, Invalid, acquire::max_wait},
+    open_calls::{OpenCalls, Patience, WAITING_MAX},
     permit::{CALLS_MAX, acquire, check_count, release, renew},
     status::Failure,
 };
@@ -26,20 +24,13 @@ use crate::{node::Node, raft::call::Refusal};
 /// The answers to a stream.
 pub type Answers = Pin<Box<dyn Stream<Item = Result<v1::StreamPermitsResponse, Status>> + Send>>;
 
-/// Calls that one stream can have open, besides those that may wait; no more are read until some are answered.
-const OPEN_MAX: usize = 10_000;
-
-/// Acquires that may wait which one stream can have open. More are refused, not left unread: behind them may be the
-/// releases that they wait for.
-const WAITING_MAX: usize = 10_000;
-
 /// The answers to the calls of a client.
 pub fn answers(node: Node, calls: Streaming<v1::StreamPermitsRequest>) -> Answers {
     let (node, stopping) = (Arc::new(node.clone()), node.stopping);
     let decide = move |call, may_wait| decide(node.clone(), call, may_wait);
-    let open = FuturesUnordered::new();
+    let open = OpenCalls::new();
     let conversation =
-        Conversation { decide, stopping, calls, open, waiting: 0, reading: true, ended: false, told: false };
+        Conversation { decide, stopping, calls, open, reading: true, ended: false, told: false };
     Box::pin(unfold(conversation, async |mut conversation| {
         let message = conversation.next().await?;
         Some((message, conversation))
@@ -50,9 +41,7 @@ struct Conversation<D, F> {
     decide: D,
     stopping: CancellationToken,
     calls: Streaming<v1::StreamPermitsRequest>,
-    open: FuturesUnordered<F>,
-    /// How many of them may wait.
-    waiting: usize,
+    open: OpenCalls<F>,
     /// More calls may come.
     reading: bool,
     /// No more answers come.
@@ -70,13 +59,15 @@ where
     async fn next(&mut self) -> Option<Result<v1::StreamPermitsResponse, Status>> {
         while !self.ended {
             tokio::select! {
-                message = self.calls.message(), if self.reading && self.has_room() => {
+                message = self.calls.message(), if self.reading && self.open.have_room() => {
                     if let Err(status) = self.read(message) {
                         (self.ended, self.told) = (true, true);
                         return Some(Err(status));
                     }
                 }
-                Some(first) = self.open.next() => return Some(Ok(self.collect(first))),
+                Some(first) = self.open.next() => {
+                    return Some(Ok(v1::StreamPermitsResponse { answers: self.open.with_others(first) }));
+                }
                 () = self.stopping.cancelled(), if self.reading => self.reading = false,
                 else => self.ended = true,
             }
@@ -86,61 +77,20 @@ where
         stopping.then(|| Err(Failure::from(Refusal::ShuttingDown).into_status()))
     }
 
-    /// Whether another message may be read.
-    fn has_room(&self) -> bool {
-        self.open.len() - self.waiting <= OPEN_MAX - CALLS_MAX
-    }
-
-    /// Opens the calls of a message; at the client's end, just stops reading.
+    /// Opens the calls of a message, and gives up those that it cancels; at the client's end, just stops reading.
     fn read(&mut self, message: Result<Option<v1::StreamPermitsRequest>, Status>) -> Result<(), Status> {
         let Some(message) = message.map_err(oversize)? else {
             self.reading = false;
             return Ok(());
         };
-        check_count("calls", message.calls.len()).map_err(|invalid| Failure::from(invalid).into_status())?;
+        check(&message).map_err(|invalid| Failure::from(invalid).into_status())?;
         for call in message.calls {
-            let patience = self.patience(&call);
-            self.waiting += usize::from(patience == Patience::Waits);
-            self.open.push((self.decide)(call, patience));
+            let patience = self.open.patience(max_wait_of(&call));
+            self.open.open(call.id, patience, (self.decide)(call, patience));
         }
+        message.cancelled.into_iter().for_each(|id| self.open.cancel(id));
         Ok(())
     }
-
-    fn patience(&self, call: &v1::StreamCall) -> Patience {
-        match &call.call {
-            Some(stream_call::Call::Acquire(request)) if !max_wait(request).is_zero() => {
-                if self.waiting < WAITING_MAX { Patience::Waits } else { Patience::Refused }
-            }
-            _ => Patience::None,
-        }
-    }
-
-    fn note(&mut self, (answer, patience): (v1::StreamAnswer, Patience)) -> v1::StreamAnswer {
-        self.waiting -= usize::from(patience == Patience::Waits);
-        answer
-    }
-
-    /// A message of this answer and of all others that are there already.
-    fn collect(&mut self, first: (v1::StreamAnswer, Patience)) -> v1::StreamPermitsResponse {
-        let mut answers = vec![self.note(first)];
-        while answers.len() < CALLS_MAX
-            && let Some(Some(answer)) = self.open.next().now_or_never()
-        {
-            answers.push(self.note(answer));
-        }
-        v1::StreamPermitsResponse { answers }
-    }
-}
-
-/// What becomes of a call's wish to wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// It has none.
-    None,
-    /// It may wait for its turn.
-    Waits,
-    /// Too many wait already.
-    Refused,
 }
 
 async fn decide(node: Arc<Node>, call: v1::StreamCall, patience: Patience) -> (v1::StreamAnswer, Patience) {
@@ -154,11 +104,7 @@ async fn decide(node: Arc<Node>, call: v1::StreamCall, patience: Patience) -> (v
 }
 
 async fn answer(node: &Node, call: v1::StreamCall) -> Result<Answer, Failure> {
-    let max_wait = match &call.call {
-        Some(stream_call::Call::Acquire(request)) => max_wait(request),
-        _ => Duration::ZERO,
-    };
-    let timeout = timeout(call.timeout, max_wait)?;
+    let timeout = timeout(call.timeout, max_wait_of(&call))?;
     match call.call {
         Some(stream_call::Call::Acquire(request)) => {
             acquire(node, request, timeout).await.map(Answer::Acquired)
@@ -169,6 +115,24 @@ async fn answer(node: &Node, call: v1::StreamCall) -> Result<Answer, Failure> {
         }
         None => Err(Invalid::field("call", "is required: one of acquire, renew or release").into()),
     }
+}
+
+fn max_wait_of(call: &v1::StreamCall) -> Duration {
+    match &call.call {
+        Some(stream_call::Call::Acquire(request)) => max_wait(request),
+        _ => Duration::ZERO,
+    }
+}
+
+/// Neither nothing nor too much.
+fn check(message: &v1::StreamPermitsRequest) -> Result<(), Invalid> {
+    if message.cancelled.is_empty() {
+        return check_count("calls", message.calls.len());
+    }
+    if message.calls.len() > CALLS_MAX {
+        check_count("calls", message.calls.len())?;
+    }
+    check_count("cancelled", message.cancelled.len())
 }
 
 fn timeout(given: Option<prost_types::Duration>, max_wait: Duration) -> Result<Duration, Invalid> {

@@ -21,7 +21,7 @@ fn call(id: u64, cost: u64) -> v1::StreamCall {
 }
 
 fn message(calls: Vec<v1::StreamCall>) -> v1::StreamPermitsRequest {
-    v1::StreamPermitsRequest { calls }
+    v1::StreamPermitsRequest { calls, cancelled: vec![] }
 }
 
 async fn collect(answers: &mut Streaming<v1::StreamPermitsResponse>, count: usize) -> BTreeMap<u64, String> {
@@ -80,12 +80,18 @@ async fn a_call_that_takes_too_long_fails_alone() {
 #[tokio::test]
 async fn a_malformed_message_ends_the_stream() {
     let rig = Rig::leading(by_cost).await;
-    for calls_of in [vec![], vec![call(1, 1); 1001]] {
+    let cancelling = |count, calls| v1::StreamPermitsRequest { calls, cancelled: (0..count).collect() };
+    for (wrong, field) in [
+        (message(vec![]), "calls"),
+        (message(vec![call(1, 1); 1001]), "calls"),
+        (cancelling(1, vec![call(1, 1); 1001]), "calls"),
+        (cancelling(1001, vec![]), "cancelled"),
+    ] {
         let (calls, mut answers) = open(&rig).await;
-        calls.send(message(calls_of)).await.unwrap();
+        calls.send(wrong).await.unwrap();
         let status = answers.message().await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, "calls");
+        assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, field);
     }
     let (calls, mut answers) = open(&rig).await;
     let request = v1::AcquirePermitRequest { request_id: "i".repeat(2 << 20), ..acquire(1) };
@@ -107,6 +113,55 @@ async fn a_client_that_goes_away_cancels_its_calls() {
     while !rig.open.lock().iter().all(|ticket| ticket.reply.is_closed()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_ends_alone() {
+    let rig = Rig::leading(silent).await;
+    let (calls, mut answers) = open(&rig).await;
+    calls.send(message(vec![call(1, 1), call(2, 2), call(3, 3)])).await.unwrap();
+    while rig.open.lock().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Nothing else need be in the message; an id that is not open is nobody's.
+    let cancelled = vec![2, 99];
+    calls.send(v1::StreamPermitsRequest { calls: vec![], cancelled }).await.unwrap();
+    let is_second = |call: &Call| matches!(call, Call::Command { command: Command::Acquire(acquire), .. } if acquire.cost == 2);
+    while !rig.open.lock().iter().any(|ticket| is_second(&ticket.call) && ticket.reply.is_closed()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for ticket in rig.open.lock().drain(..).filter(|ticket| !ticket.reply.is_closed()) {
+        ticket.reply.send(by_cost(&ticket.call).unwrap()).unwrap();
+    }
+    drop(calls);
+    let expected = [(1, "p0-1".to_owned()), (3, "p0-3".to_owned())];
+    assert_eq!(collect(&mut answers, 2).await, expected.into());
+    assert!(answers.message().await.unwrap().is_none(), "the second is not answered");
+}
+
+#[tokio::test]
+async fn a_place_that_was_given_up_is_free_for_another() {
+    let rig = Rig::leading(silent).await;
+    let (calls, mut answers) = open(&rig).await;
+    let waits = |id| {
+        let max_wait = Some(prost_types::Duration { seconds: 600, nanos: 0 });
+        let request = v1::AcquirePermitRequest { max_wait, ..acquire(1) };
+        v1::StreamCall { id, call: Some(stream_call::Call::Acquire(request)), timeout: None }
+    };
+    for thousand in 0..10 {
+        let ids = thousand * 1_000..(thousand + 1) * 1_000;
+        calls.send(message(ids.map(waits).collect())).await.unwrap();
+    }
+    calls.send(message(vec![waits(10_000)])).await.unwrap();
+    assert_eq!(collect(&mut answers, 1).await, [(10_000, "OVERLOADED ".to_owned())].into());
+    let cancelled = (0..1_000).collect();
+    calls.send(v1::StreamPermitsRequest { calls: vec![], cancelled }).await.unwrap();
+    calls.send(message((20_000..21_000).map(waits).collect())).await.unwrap();
+    while rig.open.lock().len() < 11_000 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let open = rig.open.lock().iter().filter(|ticket| !ticket.reply.is_closed()).count();
+    assert_eq!(open, 10_000);
 }
 
 #[tokio::test]

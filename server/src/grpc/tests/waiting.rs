@@ -154,14 +154,14 @@ async fn a_stream_of_those_who_wait_still_reads_releases_and_bounds_the_waiting(
     let call = |id, request| v1::StreamCall { id, call: Some(request), timeout: None };
     for message in 0..10u64 {
         let waiting = (0..1000).map(|n| call(message * 1000 + n, stream_call::Call::Acquire(patient(60))));
-        calls.send(v1::StreamPermitsRequest { calls: waiting.collect() }).await.unwrap();
+        calls.send(v1::StreamPermitsRequest { calls: waiting.collect(), cancelled: vec![] }).await.unwrap();
     }
     let release = v1::ReleasePermitRequest { permit_id: "p0-1".into(), ..Default::default() };
     let more = vec![
         call(20_000, stream_call::Call::Acquire(patient(60))),
         call(20_001, stream_call::Call::Release(release)),
     ];
-    calls.send(v1::StreamPermitsRequest { calls: more }).await.unwrap();
+    calls.send(v1::StreamPermitsRequest { calls: more, cancelled: vec![] }).await.unwrap();
     let mut told = Vec::new();
     while told.len() < 2 {
         for answer in answers.message().await.unwrap().unwrap().answers {
