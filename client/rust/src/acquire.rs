@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     Alternative,
     client::{Answer, Client},
-    decide,
+    decide::{self, Way},
     duration::to_wire,
     error::Error,
     permit::{Keep, Permit},
@@ -168,6 +168,6 @@ impl IntoFuture for Acquire {
     type IntoFuture = Answer<Permit>;
 
     fn into_future(self) -> Answer<Permit> {
-        Box::pin(decide::ask(self))
+        Box::pin(decide::ask(self, Way::Call))
     }
 }

@@ -17,10 +17,10 @@ use crate::{
 /// How long one of several tries may take, besides what it may wait for its turn. A node without a leader says so within
 /// 2 s; one that is silent for longer hangs, and another one is asked. While a call waits, it is the connection that is
 /// probed for whether the node still lives.
-const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Waits between tries: the first failover is quick, a long outage is not made worse. The jitter is only ever added.
-const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+pub(crate) const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(10))
     .with_max_delay(Duration::from_millis(500))
     .with_factor(2.0)
@@ -55,6 +55,11 @@ impl Terms {
     /// Of a call that the server may hold for as long as `wait`, and that is safe to repeat.
     pub(crate) fn waiting(wait: Duration, deadline: Duration) -> Terms {
         Terms { deadline, wait, repeat: Repeat::Freely }
+    }
+
+    /// When the last try ends, if the first one is made then.
+    pub(crate) fn end(self, asked_at: Instant) -> Instant {
+        asked_at + self.deadline.saturating_add(self.wait).min(DEADLINE_MAX)
     }
 }
 
@@ -105,14 +110,15 @@ impl From<Failed> for Error {
 /// Makes a call. What `ask` does with its [`Try`] must be the same each time, but for the number.
 pub(crate) async fn call<T, F>(
     nodes: &Nodes,
-    Terms { deadline, wait, repeat }: Terms,
+    terms: Terms,
     mut ask: impl FnMut(Try) -> F,
 ) -> Result<Answered<T>, Failed>
 where
     F: Future<Output = Result<Response<T>, Status>>,
 {
     let asked_at = Instant::now();
-    let ends_at = asked_at + deadline.saturating_add(wait).min(DEADLINE_MAX);
+    let Terms { wait, repeat, .. } = terms;
+    let ends_at = terms.end(asked_at);
     let may_wait_until = asked_at + wait.min(DEADLINE_MAX);
     let mut backoff = BACKOFF.build();
     let mut repeated = false;
@@ -154,7 +160,7 @@ where
 }
 
 /// Draws from a failed try what there is to know about the nodes.
-fn note(nodes: &Nodes, node: &Node, status: Status) -> Fault {
+pub(crate) fn note(nodes: &Nodes, node: &Node, status: Status) -> Fault {
     let hint = status.metadata().clone();
     let fault = Fault::of_node(&node.address, status);
     match fault.verdict() {

@@ -5,7 +5,7 @@ use std::{env, pin::Pin, sync::Arc, time::Duration};
 use tonic::{Response, Status};
 
 use crate::{
-    Acquire, Cluster, Permit, Release, Renew, Resources,
+    Acquire, Cluster, Permit, PermitStream, Release, Renew, Resources,
     attempt::{self, Answered, Failed, Terms, Try},
     each,
     error::Error,
@@ -92,6 +92,14 @@ impl Client {
         each::ask(self, requests.into_iter().collect()).await
     }
 
+    /// A stream over which many permits can be asked for, each by itself.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn stream(&self) -> PermitStream {
+        PermitStream::new(self.clone())
+    }
+
     /// Extends the lease of a permit that somebody [detached](Permit::detach).
     pub fn renew(&self, permit_id: impl Into<String>) -> Renew {
         Renew::new(self.clone(), permit_id.into())
@@ -110,6 +118,10 @@ impl Client {
     /// Shows and changes the cluster.
     pub fn cluster(&self) -> Cluster<'_> {
         Cluster::new(self)
+    }
+
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     pub(crate) fn deadline(&self) -> Duration {

@@ -9,8 +9,9 @@ use tollgate_proto::v1::{
 use uuid::Uuid;
 
 use crate::{
+    PermitStream,
     acquire::Acquire,
-    attempt::{Answered, Terms, Try},
+    attempt::{Answered, Terms},
     client::Client,
     duration::{from_wire, to_wire},
     error::Error,
@@ -24,10 +25,10 @@ const LATE_MAX: u32 = 3;
 
 /// Asks until there is a decision. A permit that came too late to be used, as after a failover, is given back and asked
 /// for anew, unless somebody else may know its request id and have sent the call.
-pub(crate) async fn ask(mut acquire: Acquire) -> Result<Permit, Error> {
+pub(crate) async fn ask(mut acquire: Acquire, way: Way<'_>) -> Result<Permit, Error> {
     for _ in 0..LATE_MAX {
         let since = Instant::now();
-        let permit = decide(&acquire).await?;
+        let permit = way.decide(&acquire).await?;
         if permit.is_usable() || !acquire.own_id {
             return Ok(permit);
         }
@@ -38,7 +39,25 @@ pub(crate) async fn ask(mut acquire: Acquire) -> Result<Permit, Error> {
         }
         acquire = acquire.with_what_is_left_after(since.elapsed());
     }
-    decide(&acquire).await
+    way.decide(&acquire).await
+}
+
+/// How a request is put to the cluster.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'a> {
+    /// By a call of its own.
+    Call,
+    /// With others.
+    Stream(&'a PermitStream),
+}
+
+impl Way<'_> {
+    async fn decide(self, acquire: &Acquire) -> Result<Permit, Error> {
+        match self {
+            Way::Call => decide(acquire).await,
+            Way::Stream(stream) => stream.decide(acquire).await,
+        }
+    }
 }
 
 /// One request id, until it is decided.
@@ -46,7 +65,7 @@ async fn decide(acquire: &Acquire) -> Result<Permit, Error> {
     let Acquire { client, request, keep, deadline, wait, .. } = acquire;
     let answered = client
         .call(Terms::waiting(*wait, *deadline), |attempt| {
-            let request = attempt.request(numbered(request.clone(), &attempt));
+            let request = attempt.request(numbered(request.clone(), attempt.number, attempt.asked_at));
             async move { PermitServiceClient::new(attempt.channel).acquire_permit(request).await }
         })
         .await
@@ -54,11 +73,15 @@ async fn decide(acquire: &Acquire) -> Result<Permit, Error> {
     received(client, answered, keep)
 }
 
-/// The request as it is sent with this try. One that waits says how long it has done so, and keeps its turn.
-pub(crate) fn numbered(mut request: v1::AcquirePermitRequest, attempt: &Try) -> v1::AcquirePermitRequest {
-    request.attempt = attempt.number;
-    let has_waited = request.max_wait.is_some() && attempt.number > 1;
-    request.waited_for = has_waited.then(|| to_wire(attempt.asked_at.elapsed()));
+/// The request as it is sent with its n-th try. One that waits says how long it has done so, and keeps its turn.
+pub(crate) fn numbered(
+    mut request: v1::AcquirePermitRequest,
+    number: u32,
+    asked_at: Instant,
+) -> v1::AcquirePermitRequest {
+    request.attempt = number;
+    let has_waited = request.max_wait.is_some() && number > 1;
+    request.waited_for = has_waited.then(|| to_wire(asked_at.elapsed()));
     request
 }
 

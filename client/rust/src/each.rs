@@ -31,7 +31,11 @@ pub(crate) async fn ask(client: &Client, asked: Vec<Acquire>) -> Result<Vec<Resu
     let answered = client
         .call(Terms::waiting(wait, client.deadline()), |attempt| {
             let mut batch = batch.clone();
-            batch.requests = batch.requests.into_iter().map(|request| numbered(request, &attempt)).collect();
+            batch.requests = batch
+                .requests
+                .into_iter()
+                .map(|request| numbered(request, attempt.number, attempt.asked_at))
+                .collect();
             let batch = attempt.request(batch);
             async move { PermitServiceClient::new(attempt.channel).acquire_permits(batch).await }
         })

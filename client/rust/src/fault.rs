@@ -12,6 +12,7 @@ use crate::{
 };
 
 /// A failed try, whether it is a status of its own or one error among many in a batch.
+#[derive(Clone)]
 pub(crate) struct Fault {
     status: Status,
     reason: String,
@@ -53,6 +54,11 @@ impl Fault {
     /// Whether a node said it, not what lies between.
     pub(crate) fn is_spoken(&self) -> bool {
         !self.reason.is_empty()
+    }
+
+    /// Whether the node has nobody to ask: no other call would fare better there.
+    pub(crate) fn is_without_leader(&self) -> bool {
+        self.reason == "NO_LEADER"
     }
 
     pub(crate) fn verdict(&self) -> Verdict {

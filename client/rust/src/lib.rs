@@ -50,6 +50,7 @@ mod permit;
 mod planning;
 mod release;
 mod renew;
+mod stream;
 
 pub use acquire::Acquire;
 pub use administration::{Cluster, Resources};
@@ -62,6 +63,7 @@ pub use lease::CLOCK_RATE_TOLERANCE;
 pub use permit::{Permit, Unusable};
 pub use release::Release;
 pub use renew::Renew;
+pub use stream::PermitStream;
 
 /// The public API as it is on the wire: what the administration speaks, and what gives access to all of it.
 pub use tollgate_proto::v1;

@@ -55,6 +55,7 @@ pub enum Unusable {
 }
 
 /// How a new permit is kept.
+#[derive(Clone, Copy)]
 pub(crate) struct Keep {
     /// The lease that was asked for, and is with each renewal; none: the resource's default.
     pub(crate) lease: Option<Duration>,

@@ -24,6 +24,7 @@ fn examples_of_the_client_work() {
     for (name, said) in [
         ("acquire", "lets one call through"),
         ("lease", "done, and still held: true"),
+        ("waterfall", "call hubspot/acme, after waiting 0ns"),
         ("resources", "demo holds slot 0 of concurrent"),
     ] {
         let mut command = Command::new(example(name));

@@ -1,10 +1,13 @@
 //! A node that answers as it is told, and remembers what it was asked.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, task::AbortHandle};
-use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tokio::{net::TcpListener, sync::mpsc, task::AbortHandle};
+use tokio_stream::{
+    Stream,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
 use tollgate_client::{Client, v1::*};
 use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -35,6 +38,9 @@ pub struct Script {
     /// Requests that may wait are held, for ever; those that are.
     pub holds: bool,
     pub held: usize,
+    pub streams: usize,
+    /// A grant crosses the client's message that it gives up.
+    pub grants_when_cancelled: bool,
     on_acquire: Answers<AcquirePermitRequest, AcquirePermitResponse>,
     on_renew: Answers<RenewPermitRequest, RenewPermitResponse>,
     on_release: Answers<ReleasePermitRequest, ReleasePermitResponse>,
@@ -197,6 +203,8 @@ impl Default for Script {
             leader: None,
             holds: false,
             held: 0,
+            streams: 0,
+            grants_when_cancelled: false,
             on_acquire: Box::new(|_, n| granted(plain(&format!("p0-{n:x}")))),
             on_renew: Box::new(|request, _| Ok(RenewPermitResponse { lease: request.lease })),
             on_release: Box::new(|_, _| {
@@ -297,9 +305,67 @@ impl PermitService for Behaviour {
 
     async fn stream_permits(
         &self,
-        _: Request<Streaming<StreamPermitsRequest>>,
+        request: Request<Streaming<StreamPermitsRequest>>,
     ) -> Result<Response<Self::StreamPermitsStream>, Status> {
-        Err(Status::unimplemented("the client does not stream"))
+        let (answers, out) = mpsc::channel(100);
+        self.0.lock().streams += 1;
+        tokio::spawn(self.clone().converse(request.into_inner(), answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(out))))
+    }
+}
+
+type Answered = Result<StreamPermitsResponse, Status>;
+
+impl Behaviour {
+    async fn converse(self, mut calls: Streaming<StreamPermitsRequest>, answers: mpsc::Sender<Answered>) {
+        let mut places = BTreeMap::new();
+        while let Ok(Some(message)) = calls.message().await {
+            for StreamCall { id, call, .. } in message.calls {
+                let Some(stream_call::Call::Acquire(request)) = call else {
+                    panic!("the client streams acquires")
+                };
+                match self.on_stream(request) {
+                    Some(Ok(answer)) => {
+                        let answers_of = vec![StreamAnswer { id, answer: Some(answer) }];
+                        // A client that has gone does not read it.
+                        let _ = answers.send(Ok(StreamPermitsResponse { answers: answers_of })).await;
+                    }
+                    Some(Err(status)) => {
+                        let _ = answers.send(Err(status)).await;
+                        return;
+                    }
+                    None => drop(places.insert(id, Place::taken(self.clone()))),
+                }
+            }
+            for id in message.cancelled {
+                let place = places.remove(&id);
+                if place.is_some() && self.0.lock().grants_when_cancelled {
+                    let answer = granted(plain("late")).map(stream_answer::Answer::Acquired).ok();
+                    let answers_of = vec![StreamAnswer { id, answer }];
+                    let _ = answers.send(Ok(StreamPermitsResponse { answers: answers_of })).await;
+                }
+            }
+        }
+    }
+
+    /// The answer to a call, none while it is held, or what breaks the stream.
+    fn on_stream(&self, request: AcquirePermitRequest) -> Option<Result<stream_answer::Answer, Status>> {
+        let mut script = self.0.lock();
+        if script.holds && request.max_wait.is_some() {
+            script.acquires.push(request);
+            return None;
+        }
+        Some(match script.acquire(request) {
+            Ok(response) => Ok(stream_answer::Answer::Acquired(response)),
+            // What lies between says no reason.
+            Err(status) if status.get_error_details().error_info().is_none() => Err(status),
+            Err(status) => Ok(stream_answer::Answer::Error(CallError {
+                code: status.code().into(),
+                message: status.message().to_owned(),
+                reason: status.get_error_details().error_info().unwrap().reason.clone(),
+                ..Default::default()
+            })),
+        })
     }
 }
 

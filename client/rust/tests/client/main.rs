@@ -6,4 +6,5 @@ mod acquiring;
 mod failover;
 mod fake;
 mod leases;
+mod streaming;
 mod waiting;
