@@ -99,8 +99,10 @@ async fn park(channel: Channel, first: usize, count: usize, grants: UnboundedSen
         StreamCall { id: number as u64, call: Some(Call::Acquire(acquire)), timeout: seconds(LONG) }
     };
     let calls: Vec<StreamCall> = (first..first + count).map(call).collect();
-    let messages: Vec<_> =
-        calls.chunks(PER_MESSAGE).map(|calls| StreamPermitsRequest { calls: calls.to_vec() }).collect();
+    let messages: Vec<_> = calls
+        .chunks(PER_MESSAGE)
+        .map(|calls| StreamPermitsRequest { calls: calls.to_vec(), cancelled: vec![] })
+        .collect();
     // The stream stays open, as those who wait do.
     let calls = iter(messages).chain(pending());
     let answers = PermitServiceClient::new(channel).stream_permits(calls).await.unwrap();

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`rates`] | S1: no rate limit is exceeded, exactly, in cluster time | log |
 //! | [`intervals`] | S1: none is exceeded in real time, drift allowed for | clients |
-//! | [`slots`] | S2: never more slots than there are, grace included; S3: fencing generations rise | log |
+//! | [`slots`] | S2: never more slots than there are and budgets leave, grace included; S3: fencing generations rise | log |
 //! | [`holders`] | S2: never more clients that believe they hold a slot; S3 as they see it | clients |
 //! | [`durability`] | S3: a permit is granted once; S4: what was acknowledged is in the log and in the final state | both |
 //! | [`request_ids`] | S5: same id and body, same permit; another body is refused | both |
@@ -22,6 +22,7 @@
 //! | [`linearizable`] | S7 without the log: some order explains every answer | clients |
 
 pub mod agreement;
+mod budgets;
 pub mod durability;
 pub mod failures;
 pub mod holders;

@@ -1,5 +1,5 @@
-//! S2, at every entry of the log: never more slots than there are, counted until their grace is over; and S3: no place is
-//! given to two, and its generation rises with each holder.
+//! S2, at every entry of the log: never more slots than there are, counted until their grace is over, and of those never
+//! more than budgets leave; and S3: no place is given to two, and its generation rises with each holder.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,14 @@ use tollgate_limiter::{
 };
 
 use super::{
-    Verdict,
+    Verdict, budgets,
     replay::{Definitions, Step, steps},
 };
 use crate::history::History;
 
 struct Holder<'a> {
     permit: PermitId,
+    consumer: &'a Label,
     granted_at: ClusterTime,
     kept_until: ClusterTime,
     /// After the end of the lease.
@@ -49,7 +50,15 @@ pub fn check(history: &History, verdict: &mut Verdict) {
                 verdict.saw("S2 slots in the log", 1);
                 let places = limits.entry((&resource.name, &limit.name, value)).or_default();
                 let name = format!("{} of {}", limit.name, resource.name);
-                places.take(&name, terms, slot, grant, step, verdict);
+                let consumer = target.consumer;
+                places.take(&name, terms, slot, grant, (consumer, step), verdict);
+                let others = places.held.values().filter(|holder| holder.permit != grant.permit);
+                let counting =
+                    others.filter(|holder| holder.granted_at + terms.counts_after <= step.now.cluster);
+                let holders: Vec<_> = counting.map(|holder| holder.consumer).collect();
+                if let Err(wrong) = budgets::leave_a_slot(resource, limit, terms.slots, &holders, consumer) {
+                    verdict.accuse("S2", format!("limit {name}: {wrong}"), vec![step.to_string()]);
+                }
             }
         } else if let Some(permit) = step.ended() {
             limits.values_mut().for_each(|places| places.held.retain(|_, holder| holder.permit != permit));
@@ -79,7 +88,7 @@ impl<'a> Places<'a> {
         terms: &Concurrency,
         slot: &Slot,
         grant: &Grant,
-        step: Step<'a>,
+        (consumer, step): (&'a Label, Step<'a>),
         verdict: &mut Verdict,
     ) {
         let now = step.now.cluster;
@@ -102,7 +111,8 @@ impl<'a> Places<'a> {
         }
         let kept_for = terms.grace + terms.quarantine;
         let kept_until = now + grant.lease.unwrap_or_default() + kept_for;
-        let holder = Holder { permit: grant.permit, granted_at: now, kept_until, kept_for, granted: step };
+        let permit = grant.permit;
+        let holder = Holder { permit, consumer, granted_at: now, kept_until, kept_for, granted: step };
         self.held.insert(slot.index, holder);
     }
 }

@@ -15,7 +15,8 @@ pub struct Target<'a> {
     cost: u64,
     amounts: &'a BTreeMap<Dimension, u64>,
     key: &'a Label,
-    consumer: &'a Label,
+    /// Who asked.
+    pub consumer: &'a Label,
     subject: &'a Label,
 }
 
@@ -58,7 +59,7 @@ impl<'a> Target<'a> {
 }
 
 /// `*` stands for any characters but `/`, `**` for any, `?` for one but `/`. Slow and plain; of ASCII only.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern, text) {
         ([], text) => text.is_empty(),
         ([b'*', b'*', rest @ ..], _) => (0..=text.len()).any(|taken| glob(rest, &text[taken..])),

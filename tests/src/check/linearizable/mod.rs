@@ -1,9 +1,9 @@
 //! S7 without the log: there is an order of all operations, each at some moment between its invocation and its reply,
 //! that explains every answer by a plain model of one resource with slots.
 //!
-//! Judged are resources with one plain limit on slots, one definition and leases that outlive the run, so that time plays
-//! no part. What was answered `Unknown`, or whose client was gone, may have been done at any moment after its invocation,
-//! or never; and a grant that reached nobody may be given back. Denials are not judged here: they skip the log, so a
+//! Judged are resources with one plain limit on slots and one definition. A lease ends, or does not, at any moment after
+//! the one that its holder reckons with. What was answered `Unknown`, or whose client was gone, may have been done at any
+//! moment after its invocation, or never; and a grant that reached nobody may be given back. Denials are not judged here: they skip the log, so a
 //! leader that does not know yet that it was deposed may give one that is out of date.
 
 mod search;
@@ -13,28 +13,24 @@ use std::collections::BTreeMap;
 use tollgate_limiter::{Command, Grant, Outcome, PermitId, Rejection, RequestId, ResourceName, Span};
 
 use self::search::{Effect, Interval, Search};
-use super::{Verdict, intervals::sole_definitions, occupancy::sole_slots, terms::Target};
+use super::{
+    Verdict,
+    intervals::{millionths, sole_definitions},
+    occupancy::sole_slots,
+    terms::Target,
+};
 use crate::history::{History, Operation, Reply};
-
-/// Operations whose outcome is not known that are tried in all ways; with more the search takes too long.
-const LOST_MAX: usize = 12;
 
 /// See the module.
 pub fn check(history: &History, verdict: &mut Verdict) {
     let operations = history.operations();
-    let ended_at = history.events.last().map_or(Span::ZERO, |event| event.at);
     for (name, resource) in sole_definitions(&operations) {
         let Some((_, terms)) = sole_slots(resource) else { continue };
         let of_it = touching(name, &operations);
-        if of_it.iter().any(|operation| may_expire(operation, ended_at)) {
-            continue;
-        }
         let replayed = by_replay(&of_it);
-        let intervals: Vec<_> = of_it.iter().flat_map(|operation| intervals(operation, &replayed)).collect();
-        if intervals.iter().filter(|interval| interval.to.is_none()).count() > LOST_MAX {
-            verdict.saw("S7 histories with too many unknown outcomes", 1);
-            continue;
-        }
+        let mut intervals: Vec<_> =
+            of_it.iter().flat_map(|operation| intervals(operation, &replayed)).collect();
+        intervals.extend(expirations(&of_it, history.drift_ppm));
         match Search::new(terms.slots, intervals).run() {
             search::Found::Order => verdict.saw("S7 histories explained by an order", 1),
             search::Found::GaveUp => verdict.saw("S7 histories too large to search", 1),
@@ -74,18 +70,27 @@ fn grant<'a>(operation: &Operation<'a>) -> Option<&'a Grant> {
     }
 }
 
-/// Whether a lease that the client was told of, or may have been, could run out before the end.
-fn may_expire(operation: &Operation, ended_at: Span) -> bool {
-    let told = match operation.answer() {
-        // A replay of what has ended tells of no lease.
-        Some((_, Ok(Outcome::Granted(grant)))) if grant.replayed => return false,
-        Some((_, Ok(Outcome::Granted(grant)))) => grant.lease,
-        _ => match &operation.call.command {
-            Command::Acquire(acquire) => acquire.lease.or(Some(Span(u64::MAX))),
+/// The ends of leases that nobody was told to have ended otherwise: from when on they may have come.
+fn expirations(operations: &[&Operation], drift_ppm: u64) -> Vec<Interval> {
+    let mut ends = BTreeMap::<PermitId, Interval>::new();
+    for operation in operations {
+        let told = match (&operation.call.command, operation.answer()) {
+            (_, Some((_, Ok(Outcome::Granted(grant))))) => grant.lease.map(|lease| (grant.permit, lease)),
+            (Command::Renew(renew), Some((_, Ok(Outcome::Renewed(lease))))) => Some((renew.permit, *lease)),
             _ => None,
-        },
-    };
-    told.is_some_and(|lease| operation.invoked_at + lease <= ended_at + Span::from_secs(1))
+        };
+        let Some((permit, lease)) = told else { continue };
+        let from = operation.invoked_at.0 + lease.0 - millionths(lease.0, drift_ppm);
+        let effect = Effect::Free(permit.0);
+        let end = ends.entry(permit).or_insert(Interval { op: operation.op, from, to: None, effect });
+        end.from = end.from.max(from);
+    }
+    for operation in operations {
+        if let (Command::Release(release), Some((_, Ok(_)))) = (&operation.call.command, operation.answer()) {
+            ends.remove(&release.permit);
+        }
+    }
+    ends.into_values().collect()
 }
 
 /// The permits that clients know by replays, for the tries of these requests whose grants were lost.
@@ -150,6 +155,16 @@ mod tests {
         story.seen(0, 1, acquire("a"), held(1, 0));
         story.seen(2, 3, acquire("b"), held(2, 0));
         story.violates("S7", check);
+    }
+
+    #[test]
+    fn a_lease_may_end_when_its_holder_reckons_with_it() {
+        for (again_ms, is_good) in [(9_000, false), (9_999, true)] {
+            let mut story = Story::of(slots(1));
+            story.seen(0, 1, acquire("a"), held(1, 0));
+            story.seen(again_ms - 1, again_ms, acquire("b"), held(2, 0));
+            if is_good { story.passes(check) } else { story.violates("S7", check) }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use crate::history::OpId;
 
 /// Configurations that are tried at most.
-const CONFIGURATIONS_MAX: usize = 200_000;
+const CONFIGURATIONS_MAX: usize = 20_000;
 
 /// What an operation does to the slots, or saw of them. Permits by their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
