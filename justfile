@@ -37,3 +37,7 @@ faults FIRST="1" COUNT="1000":
 torture MINUTES="10" SEED="" REPORT="target/torture.md":
     cargo build --release --workspace --bins
     target/release/torture {{ MINUTES }} --seed "{{ SEED }}" --report {{ REPORT }}
+
+# What one wake-up costs with up to 100,000 that wait, and what each of them takes of memory
+bench-queue *ARGS:
+    cargo bench --package tollgate-waiting --bench wake_up -- {{ ARGS }}

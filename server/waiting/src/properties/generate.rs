@@ -50,19 +50,46 @@ pub(super) fn story(length: usize) -> impl Strategy<Value = Vec<Event>> {
     vec(event, 1..length)
 }
 
-/// Two, with several limits each.
+/// Two, with several limits each, and sometimes budgets.
 pub(super) fn any_resources() -> impl Strategy<Value = Vec<Resource>> {
     let limits = || vec(limit(), 1..4);
-    (limits(), limits(), ageing())
-        .prop_map(|(one, other, ageing)| vec![resource("acme", one, ageing), resource("zeta", other, ageing)])
+    (limits(), limits(), ageing(), any::<bool>()).prop_map(|(one, other, ageing, is_budgeted)| {
+        let budgets = if is_budgeted { budgets(&one[0]) } else { vec![] };
+        vec![Resource { budgets, ..resource("acme", one, ageing) }, resource("zeta", other, ageing)]
+    })
 }
 
-/// One limit of the whole resource, without keys.
+/// One limit of the whole resource, without keys, and consumers of different weights.
 pub(super) fn one_limit() -> impl Strategy<Value = Resource> + Clone {
-    (kind(), ageing()).prop_map(|(kind, ageing)| Resource {
+    (kind(), ageing(), 1u32..4).prop_map(|(kind, ageing, weight)| Resource {
         keys: vec![],
+        budgets: vec![budget("some", Some("sync"), weight, vec![])],
         ..resource("acme", vec![(kind, Scope::Resource, None, false)], ageing)
     })
+}
+
+/// A third of the first limit is kept for one consumer, and all others together have two thirds at most.
+fn budgets(limit: &LimitParts) -> Vec<Budget> {
+    let (kind, scope, ..) = limit;
+    let is_shared = matches!(scope, Scope::Resource | Scope::Key);
+    if kind.amount() < 3 || !is_shared || matches!(kind, LimitKind::LeakyBucket(_)) {
+        return vec![];
+    }
+    let share = |reserve_percent, ceiling_percent| {
+        vec![BudgetShare { limit: LimitName::new("limit-0").unwrap(), reserve_percent, ceiling_percent }]
+    };
+    vec![budget("kept", Some("sync"), 2, share(34, 100)), budget("others", None, 1, share(0, 67))]
+}
+
+fn budget(name: &str, consumer: Option<&str>, weight: u32, shares: Vec<BudgetShare>) -> Budget {
+    Budget {
+        name: BudgetName::new(name).unwrap(),
+        consumers: consumer.map(label).into_iter().collect(),
+        unbudgeted: consumer.is_none(),
+        weight,
+        shares,
+        schedule: None,
+    }
 }
 
 type LimitParts = (LimitKind, Scope, Option<&'static str>, bool);

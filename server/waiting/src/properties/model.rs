@@ -12,6 +12,7 @@ const UNIT: u128 = 1 << 32;
 
 pub(super) struct Model {
     limit: Limit,
+    budgets: Vec<Budget>,
     ageing: Span,
     listed: Vec<Listed>,
     /// By priority and consumer: the virtual time at which its next request begins.
@@ -38,6 +39,7 @@ impl Model {
         let (listed, tags, times) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         Model {
             limit: resource.limits[0].clone(),
+            budgets: resource.budgets.clone(),
             ageing: resource.queueing.ageing,
             listed,
             tags,
@@ -113,16 +115,8 @@ impl Model {
     }
 
     fn stands_behind(&self, comer: &Listed, next: &Listed, now: Moment) -> bool {
-        // It lines up behind its own consumer's requests in any case, and is looked at only when it is the first of them.
-        let (own, others): (Vec<_>, Vec<_>) = self
-            .listed
-            .iter()
-            .filter(|listed| listed.stands)
-            .partition(|listed| is_same_share(listed, comer));
-        if own.iter().any(|own| own.arrival < comer.arrival) || others.is_empty() && !own.is_empty() {
-            return true;
-        }
-        if !own.is_empty() {
+        // It lines up with its own consumer's requests in any case, and is looked at when it is the first of them.
+        if self.listed.iter().any(|listed| listed.stands && is_same_share(listed, comer)) {
             return true;
         }
         match self.passes >= 3 && self.has_aged(next, now) && self.is_oldest(next) {
@@ -160,7 +154,10 @@ impl Model {
         let time = self.times.entry(priority).or_default();
         *time = next.max(*time);
         let amount = self.limit.weight(goer.acquire.cost, &goer.acquire.amounts);
-        self.tags.insert(share(goer), start + u128::from(amount) * UNIT);
+        let consumer = &goer.acquire.consumer;
+        let budget = self.budgets.iter().find(|budget| budget.consumers.contains(consumer));
+        let weight = budget.map_or(1, |budget| budget.weight);
+        self.tags.insert(share(goer), start + u128::from(amount) * UNIT / u128::from(weight));
         self.passes = match self.is_oldest(goer) && self.has_aged(goer, now) {
             true => 0,
             false => self.passes + 1,
