@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tollgate_limiter::{ClusterTime, Freed, Limiter, RequestId, ResourceName, Span};
 
 use super::{
-    Bound, ConsumerWaiting, Full, Moment, Waiter, WaiterId, Waiting,
+    Bound, Full, Moment, Waiter, WaiterId,
     arrival::{Arrival, ArrivedAt},
     flow::{FlowId, FlowKey},
     front::Front,
@@ -138,29 +138,6 @@ impl<C> WaitingQueue<C> {
         let due = self.dues.first().map(|(due, _)| monotonic + due.since(stamp.cluster));
         let patience = self.patience.first().map(|(end, _)| *end);
         due.into_iter().chain(patience).min()
-    }
-
-    /// Who waits for the resource, those without patience aside. Takes time in proportion to the flows: it is for people.
-    pub fn figures(&self, resource: &ResourceName, now: Moment) -> Waiting {
-        let Some(front) = self.fronts.get(resource) else { return Waiting::default() };
-        let mut oldest: BTreeMap<_, Span> = BTreeMap::new();
-        for (key, head) in front.heads() {
-            let waited = oldest.entry(&key.consumer).or_default();
-            *waited = head.at.waited(now).max(*waited);
-        }
-        let consumers = front.census.consumers().map(|(consumer, waiting)| ConsumerWaiting {
-            consumer: consumer.clone(),
-            high: waiting.high,
-            medium: waiting.medium,
-            low: waiting.low,
-            oldest: oldest.get(consumer).copied().unwrap_or_default(),
-        });
-        Waiting { total: front.census.total(), consumers: consumers.collect() }
-    }
-
-    /// How many wait for each resource that anybody waits for, by name; those without patience aside.
-    pub fn lengths(&self) -> impl Iterator<Item = (&ResourceName, u64)> {
-        self.fronts.iter().map(|(resource, front)| (resource, front.census.total()))
     }
 
     /// Everybody, in the order in which they entered, when the leadership is lost.
