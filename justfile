@@ -41,3 +41,7 @@ torture MINUTES="10" SEED="" REPORT="target/torture.md":
 # What one wake-up costs with up to 100,000 that wait, and what each of them takes of memory
 bench-queue *ARGS:
     cargo bench --package tollgate-waiting --bench wake_up -- {{ ARGS }}
+
+# Whole clusters under random faults, judged by checkers: a thousand fresh seeds, or one told step by step
+simulate *SEED:
+    cargo run --profile simulation --package tollgate-tests --bin simulate -- {{ SEED }}

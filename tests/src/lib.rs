@@ -7,5 +7,6 @@ pub mod history;
 pub mod http2;
 pub mod processes;
 pub mod samples;
+pub mod sim;
 pub mod single;
 pub mod torture;

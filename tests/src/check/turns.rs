@@ -138,7 +138,8 @@ fn is_before(other: &Arrival, this: &Arrival, is_aged: bool) -> bool {
 /// Whether the waiter stood there when another was granted at `place`, whose client knew at `replied_at`.
 fn was_passed(waiter: &Arrival, place: Place, replied_at: Span) -> bool {
     match (waiter.granted, waiter.operation.answer()) {
-        (Some(own), _) => own.term == place.term && (own.index, own.position) > (place.index, place.position),
+        // In one entry both are granted at once: nobody is kept waiting.
+        (Some(own), _) => own.term == place.term && own.index > place.index,
         (None, Some((denied_at, Ok(Outcome::Denied(denial))))) => {
             let by_limits = matches!(denial.reason, DenialReason::LimitExhausted | DenialReason::OthersWait);
             by_limits && denied_at > replied_at + ON_ITS_WAY

@@ -1,0 +1,125 @@
+//! What happened at least once: the *sometimes* assertions. A checker whose workload never reaches what it watches shows
+//! nothing, so a long run fails when something here did not happen.
+
+use std::{collections::BTreeMap, fmt};
+
+/// How often things happened, over any number of runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    counts: BTreeMap<&'static str, u64>,
+}
+
+/// Everything that a thousand seeds must reach.
+pub const REQUIRED: &[&str] = &[
+    // Faults that took effect.
+    "crash of a leader",
+    "crash of a follower",
+    "crash of all nodes",
+    "crash lost unsynced writes",
+    "freeze",
+    "isolation",
+    "one-way deafness",
+    "one-way muteness",
+    "storm",
+    "message lost",
+    "message repeated",
+    "message cut off",
+    "slow disk",
+    "failed sync",
+    "low disk",
+    "wiped disk",
+    "wiped node refused by its peers",
+    "rotten disk",
+    "wall clock jumped",
+    "clock drifted",
+    "resource redefined",
+    "resource recreated",
+    "resource paused",
+    "key withdrawn",
+    // What the cluster went through.
+    "election won",
+    "snapshot taken",
+    "snapshot installed",
+    "node restarted from a snapshot",
+    "leadership transferred",
+    "member added",
+    "member removed",
+    "removed node ended",
+    "graceful stop",
+    "converged after healing",
+    // What clients did and heard.
+    "granted",
+    "denied",
+    "replayed",
+    "renewed",
+    "released",
+    "lease expired at its holder",
+    "zombie renewed",
+    "zombie refused",
+    "released twice",
+    "request id reused with another body",
+    "reused request id refused",
+    "retry after an unknown outcome",
+    "cancelled before the answer",
+    "undelivered grant given back",
+    "grant kept for its retry",
+    "holder crashed",
+    "herd",
+    "settled above cost",
+    "refunded as not sent",
+    "granted after it had waited",
+    "patience ended in the queue",
+    "waiter left before its turn",
+    "definite failure",
+    "unknown outcome",
+];
+
+impl Coverage {
+    /// It happened.
+    pub fn hit(&mut self, what: &'static str) {
+        debug_assert!(REQUIRED.contains(&what), "`{what}` is not on the list of what must happen");
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Adds what happened elsewhere.
+    pub fn merge(&mut self, other: &Coverage) {
+        for (what, count) in &other.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+    }
+
+    /// How often it happened.
+    pub fn count(&self, what: &str) -> u64 {
+        self.counts.get(what).copied().unwrap_or_default()
+    }
+
+    /// What never happened.
+    pub fn missing(&self) -> Vec<&'static str> {
+        REQUIRED.iter().copied().filter(|what| !self.counts.contains_key(what)).collect()
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for what in REQUIRED {
+            writeln!(f, "{:>12}  {what}", self.count(what))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_happened_is_missing() {
+        let mut coverage = Coverage::default();
+        coverage.hit("granted");
+        let mut all = Coverage::default();
+        all.merge(&coverage);
+        all.merge(&coverage);
+        assert_eq!(all.count("granted"), 2);
+        assert_eq!(all.missing().len(), REQUIRED.len() - 1);
+    }
+}

@@ -1,0 +1,215 @@
+//! Does what replicas want done, as slowly and as badly as the scenario has it.
+
+use raft::eraftpb::Message;
+use tollgate_limiter::{Outcome, Span};
+use tollgate_server::{
+    raft::{
+        call::{Call, CallNumber},
+        door::PeerEvent,
+        members::NodeId,
+        replica::{Effect, Event},
+    },
+    storage::snapshot_file,
+};
+
+use crate::history::Standing;
+
+use super::{
+    calls::Asker,
+    network::Delivery,
+    node::{Process, Running},
+    parcel::Parcel,
+    world::{Planned, World},
+};
+
+/// What the size of a snapshot adds to its way, in milliseconds.
+const SNAPSHOT_WAY_MS: u64 = 20;
+
+impl World {
+    pub(super) fn perform(&mut self, id: NodeId, effect: Effect<CallNumber>) {
+        let Some(process) = self.process(id) else { return };
+        match effect {
+            Effect::Send(message) => {
+                self.send(id, message.to, 0, Parcel::Message(Box::new(message)));
+            }
+            Effect::SendSnapshot { message, index } => self.send_snapshot(process, message, index),
+            Effect::Write(batch) => {
+                // The leader writes an entry as soon as it proposes it, and before anybody else.
+                for entry in &batch.entries {
+                    self.history.propose(self.now, entry.index, entry.term);
+                }
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.disk.write(batch);
+                }
+                self.begin_sync(process);
+            }
+            Effect::TakeSnapshot(machine) => {
+                let sealed = snapshot_file::seal(&machine.encode());
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.disk.snapshots().save_snapshot(machine.index(), sealed);
+                }
+                let takes = Span::from_millis(self.random.between(1, 60));
+                self.agenda.plan(self.now + takes, Planned::SnapshotSaved(process, machine.index()));
+            }
+            Effect::Reply { caller, result, .. } => self.answer(caller, result),
+            Effect::Beat { index, digest, disk_is_low } => {
+                let Some(wall) = self.nodes.get(&id).map(|node| node.clock.read(self.now).wall) else {
+                    return;
+                };
+                let beat = Parcel::Beat { from: id, wall, digest_index: index, digest, disk_is_low };
+                let others: Vec<_> = self.nodes.keys().copied().filter(|other| *other != id).collect();
+                for to in others {
+                    self.send(id, to, 0, beat.clone());
+                }
+            }
+            Effect::GaveUp { .. } => self.coverage.hit("waiter left before its turn"),
+            // Nobody plans work here, and metrics are nobody's business.
+            Effect::Committed { .. } | Effect::Plan { .. } | Effect::Members(_) => {}
+            Effect::Stopped => self.end(id, Ok(())),
+        }
+    }
+
+    fn process(&self, id: NodeId) -> Option<Process> {
+        self.nodes.get(&id).filter(|node| node.running.is_some()).map(|node| Process { id, life: node.life })
+    }
+
+    /// Returns whether the parcel is on its way.
+    fn send(&mut self, from: NodeId, to: NodeId, size_ms: u64, parcel: Parcel) -> bool {
+        let delivery = self.network.send(self.now, from, to, size_ms);
+        match delivery {
+            Delivery::Once(at) => self.agenda.plan(at, Planned::Arrival { from, to, parcel }),
+            Delivery::Twice(first, second) => {
+                self.coverage.hit("message repeated");
+                self.agenda.plan(first, Planned::Arrival { from, to, parcel: parcel.clone() });
+                self.agenda.plan(second, Planned::Arrival { from, to, parcel });
+            }
+            Delivery::Lost => self.coverage.hit("message lost"),
+            Delivery::Cut => {
+                self.coverage.hit("message cut off");
+                self.report_unreachable(from, to);
+            }
+        }
+        matches!(delivery, Delivery::Once(_) | Delivery::Twice(..))
+    }
+
+    /// Now and then a node notices that its link is gone.
+    fn report_unreachable(&mut self, from: NodeId, to: NodeId) {
+        if self.random.chance(50)
+            && let Some(process) = self.process(from)
+        {
+            self.agenda.plan(self.now + Span(1_000), Planned::Report(process, PeerEvent::Unreachable(to)));
+        }
+    }
+
+    fn send_snapshot(&mut self, process: Process, mut message: Message, index: u64) {
+        let to = message.to;
+        let file = self.nodes.get(&process.id).and_then(|node| node.disk.snapshots().snapshot(index));
+        let delivered = file.is_some_and(|bytes| {
+            message.mut_snapshot().data = bytes;
+            self.send(process.id, to, SNAPSHOT_WAY_MS, Parcel::Message(Box::new(message)))
+        });
+        let heard_at = self.now + Span::from_millis(2 * SNAPSHOT_WAY_MS);
+        self.agenda.plan(heard_at, Planned::Report(process, PeerEvent::SnapshotSent { to, delivered }));
+    }
+
+    /// A parcel arrives. The handshakes of the transport keep out who has lost its disk.
+    pub(super) fn arrive(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+        if !self.trusts(to, from) || !self.trusts(from, to) {
+            return self.coverage.hit("wiped node refused by its peers");
+        }
+        let kind = match &parcel {
+            Parcel::Message(message) => 10 + message.get_msg_type() as u64,
+            Parcel::Beat { .. } => 3,
+        };
+        self.trace.fold(&[self.now.0, kind, from, to]);
+        if matches!(parcel, Parcel::Beat { .. }) {
+            self.register(to, from);
+        }
+        self.handle(to, Event::Peer(parcel.open()));
+    }
+
+    /// Whether a node's own data say nothing against the data directory of another.
+    fn trusts(&self, id: NodeId, other: NodeId) -> bool {
+        let Some(running) = self.nodes.get(&id).and_then(|node| node.running.as_ref()) else { return true };
+        let member = running.replica.machine().members().by_id.get(&other);
+        let known = member.and_then(|member| member.incarnation);
+        known.is_none_or(|known| self.nodes.get(&other).is_some_and(|node| node.incarnation == known))
+    }
+
+    /// The leader's transport meets a member whose data directory it did not know.
+    fn register(&mut self, at: NodeId, id: NodeId) {
+        let Some(running) = self.nodes.get(&at).and_then(|node| node.running.as_ref()) else { return };
+        let member = running.replica.machine().members().by_id.get(&id);
+        let is_new =
+            running.replica.is_serving() && member.is_some_and(|member| member.incarnation.is_none());
+        if let Some(node) = self.nodes.get(&id).filter(|_| is_new) {
+            let call = Call::RegisterIncarnation { id, incarnation: node.incarnation };
+            self.send_call(Asker::Transport, at, call, Span::from_secs(1));
+        }
+    }
+
+    fn begin_sync(&mut self, process: Process) {
+        let takes = Span(self.random.between(30, self.scenario.sync_us_max) * 1_000);
+        let Some(node) = self.nodes.get_mut(&process.id) else { return };
+        let (slow_until, delay) = node.slow_until;
+        let delay = if self.now < slow_until { delay } else { Span::ZERO };
+        if node.disk.begin_sync() {
+            self.agenda.plan(self.now + takes + delay, Planned::Synced(process));
+        }
+    }
+
+    /// A sync ends. One that fails ends the process; somebody starts it again once the disk is well.
+    pub(super) fn end_sync(&mut self, process: Process) {
+        let Some(node) = self.nodes.get_mut(&process.id) else { return };
+        match node.disk.end_sync() {
+            Ok(number) => {
+                self.begin_sync(process);
+                self.handle(process.id, Event::Persisted(number));
+            }
+            Err(fatal) => {
+                self.end(process.id, Err(fatal));
+                let down = Span::from_millis(self.random.between(100, 3_000));
+                self.agenda.plan(self.now + down, Planned::Start(process.id));
+            }
+        }
+    }
+
+    /// Records what a process has applied since the last look, and whether it has come to lead.
+    pub(super) fn look_at(&mut self, id: NodeId) {
+        let now = self.now;
+        let Some(running) = self.nodes.get_mut(&id).and_then(|node| node.running.as_mut()) else { return };
+        let applied = running.take_applied();
+        if let Some(last) = applied.last() {
+            running.known_index = last.index;
+        }
+        let restored = restored(running);
+        let is_serving = running.replica.is_serving();
+        let has_won = is_serving && !std::mem::replace(&mut running.was_serving, is_serving);
+        running.was_serving = is_serving;
+        let term = running.replica.status().term;
+        for entry in applied {
+            self.trace.fold(&[now.0, 4, id, entry.index, entry.digest]);
+            if entry.answers.iter().any(|answer| matches!(answer, Ok(Outcome::Kept))) {
+                self.coverage.hit("grant kept for its retry");
+            }
+            self.history.apply(now, id, entry);
+        }
+        if let Some((index, digest)) = restored {
+            self.coverage.hit("snapshot installed");
+            self.trace.tell(now, || format!("node {id} takes over a snapshot at entry {index}"));
+            self.history.restore(Standing { at: now, node: id, index, digest });
+        }
+        if has_won {
+            self.coverage.hit("election won");
+            self.trace.tell(now, || format!("node {id} leads in term {term}"));
+        }
+    }
+}
+
+/// Where the state stands, if it was replaced by a snapshot's since the last look.
+fn restored(running: &mut Running) -> Option<(u64, u64)> {
+    let machine = running.replica.machine();
+    let (index, digest) = (machine.index(), machine.digest());
+    let has_jumped = index > std::mem::replace(&mut running.known_index, index);
+    has_jumped.then_some((index, digest))
+}

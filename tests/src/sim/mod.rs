@@ -1,0 +1,38 @@
+//! Deterministic simulation: whole clusters of the real replica and limiter in one thread, driven from a seed (as
+//! FoundationDB and TigerBeetle test themselves). Nothing in here opens a socket, starts a thread or reads a clock.
+//!
+//! * [`scenario`]: everything about a run that is drawn, as a value that can be written down and shortened. [`faults`] go
+//!   wrong, [`workload`] is asked for, [`temper`] says how badly clients behave.
+//! * [`world`]: the scheduler. It takes one thing after another from its [`agenda`]; [`calls`], [`effects`] and [`injuries`]
+//!   say what becomes of it. Beneath it are [`network`], [`disk`] and [`clock`]; a [`node`] puts them around a replica.
+//! * [`client`] and [`operator`]: who asks.
+//! * [`run`]: a scenario run and judged by the checkers of [`crate::check`]; [`minimise`] shortens those that fail, and
+//!   [`regressions`] keeps them. [`coverage`] counts what happened, so that nobody mistakes a workload that never reaches a
+//!   bug for a system without one.
+//!
+//! **What it does not show:** the transport, the router of followers and the gRPC edge, which are async and have tests of
+//! their own; the bytes of the log's files; versions other than this one (a rolling restart here comes back as the same
+//! version, from its encoded state).
+
+pub mod agenda;
+pub mod calls;
+pub mod client;
+pub mod clock;
+pub mod coverage;
+pub mod disk;
+mod effects;
+pub mod faults;
+mod injuries;
+pub mod minimise;
+pub mod network;
+pub mod node;
+pub mod operator;
+pub mod parcel;
+pub mod random;
+pub mod regressions;
+pub mod run;
+pub mod scenario;
+pub mod temper;
+pub mod trace;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,536 @@
+//! The whole world of one run: machines, the network between them, clients, and one list of what will happen. It does one
+//! thing after another in one thread, and looks at no clock but its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tollgate_limiter::Span;
+use tollgate_server::raft::{
+    call::{Call, CallNumber, Query, Refusal, Reply},
+    door::PeerEvent,
+    fatal::Fatal,
+    members::{Members, NodeId},
+    replica::{Event, ReplicaConfig, TICK, founding},
+};
+
+use crate::history::{Ending, Held, History, Standing};
+
+use super::{
+    agenda::Agenda,
+    calls::{Asker, Calls},
+    client::{Client, Ground},
+    clock::{Clock, DRIFT_PPM_MAX},
+    coverage::Coverage,
+    disk::Disk,
+    faults::Fault,
+    network::Network,
+    node::{Node, Process, member},
+    operator::{Operator, Order},
+    parcel::Parcel,
+    random::Random,
+    scenario::Scenario,
+    trace::Trace,
+    workload,
+};
+
+/// How long a healed cluster has to converge once nobody asks it for anything any more, in steps.
+const CONVERGING_STEPS: u64 = 40;
+const CONVERGING_STEP: Span = Span::from_millis(50);
+
+/// Something that went wrong which no fault explains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which check failed.
+    pub check: String,
+    /// What it saw.
+    pub what: String,
+}
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(super) enum Planned {
+    Fault(usize),
+    Start(NodeId),
+    Stop(NodeId),
+    Tick(Process),
+    /// The process acts on what it has gathered.
+    Act(Process),
+    /// Somebody's turn may have come.
+    Wake(Process),
+    Synced(Process),
+    SnapshotSaved(Process, u64),
+    Arrival {
+        from: NodeId,
+        to: NodeId,
+        parcel: Parcel,
+    },
+    /// What a process hears of its own network.
+    Report(Process, PeerEvent),
+    DiskHasRoom(NodeId),
+    Ask(CallNumber),
+    Answer(CallNumber, Box<Result<Reply, Refusal>>),
+    /// The asker loses patience.
+    GiveUp(CallNumber),
+    /// The node hears that nobody waits any more.
+    Cancelled(CallNumber),
+    Client(usize),
+    Operator,
+    Order(Box<Order>),
+    Heal,
+}
+
+/// A world.
+pub struct World {
+    pub(super) scenario: Scenario,
+    pub(super) now: Span,
+    pub(super) agenda: Agenda<Planned>,
+    pub(super) network: Network,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) clients: Vec<Client>,
+    pub(super) operator: Operator,
+    pub(super) calls: Calls,
+    pub(super) random: Random,
+    pub(super) founders: Members,
+    /// Members whose removal was ordered.
+    pub(super) removals: BTreeSet<NodeId>,
+    pub(super) is_healed: bool,
+    /// What clients saw, and what nodes applied.
+    pub history: History,
+    /// What happened at least once.
+    pub coverage: Coverage,
+    /// What happened, for replays.
+    pub trace: Trace,
+    /// What no fault explains.
+    pub failures: Vec<Failure>,
+}
+
+impl World {
+    /// A world that is about to begin.
+    pub fn new(scenario: &Scenario, is_told: bool) -> World {
+        let random = |purpose| Random::new(scenario.seed, purpose);
+        let clients = scenario.clients.iter().enumerate().map(|(at, temper)| {
+            let number = at as u64 + 1;
+            Client::new(number, temper.clone(), Random::new(scenario.seed ^ number << 48, "client"))
+        });
+        let by_id = (1..=scenario.voters).map(|id| (id, member(id))).collect();
+        let mut world = World {
+            now: Span::ZERO,
+            agenda: Agenda::new(),
+            network: Network::new(scenario.weather, random("network")),
+            nodes: BTreeMap::new(),
+            clients: clients.collect(),
+            operator: Operator::default(),
+            calls: Calls::default(),
+            random: random("world"),
+            founders: Members { by_id, ..Members::default() },
+            removals: BTreeSet::new(),
+            is_healed: false,
+            history: History::new(DRIFT_PPM_MAX),
+            coverage: Coverage::default(),
+            trace: Trace::new(is_told),
+            failures: Vec::new(),
+            scenario: scenario.clone(),
+        };
+        world.begin();
+        world
+    }
+
+    /// Lets everything happen.
+    pub fn run(&mut self) {
+        let end = Span::from_millis(self.scenario.lasts_ms);
+        self.run_until(end);
+        // The last entries may be on their way still.
+        for step in 1..=CONVERGING_STEPS {
+            if !self.is_healed || self.has_converged() {
+                break;
+            }
+            self.run_until(end + Span(step * CONVERGING_STEP.0));
+        }
+        self.history.ending = Some(self.ending());
+    }
+
+    fn run_until(&mut self, end: Span) {
+        while self.failures.is_empty()
+            && let Some((at, planned)) = self.agenda.next_until(end)
+        {
+            self.now = at;
+            self.happen(planned);
+        }
+        self.now = end;
+    }
+
+    /// Whether somebody leads, and all members have applied the same.
+    pub(super) fn has_converged(&self) -> bool {
+        let standings = self.standings();
+        let are_alike =
+            standings.windows(2).all(|two| (two[0].index, two[0].digest) == (two[1].index, two[1].digest));
+        are_alike && standings.len() == self.members().by_id.len() && self.leader().is_some()
+    }
+
+    fn begin(&mut self) {
+        for id in 1..=self.scenario.voters {
+            let mut disk = Disk::new();
+            if let Err(fatal) = disk.prepare(founding(self.founders.clone())) {
+                self.fail("harness", format!("a new disk cannot be written: {fatal}"));
+            }
+            self.add_machine(id, disk);
+        }
+        let definitions: Vec<_> = self.scenario.resources.iter().copied().enumerate().collect();
+        for (number, seed) in definitions {
+            self.operator.take(Order::Define(Box::new(workload::resource(number, seed))));
+        }
+        self.agenda.plan(Span::from_millis(100), Planned::Operator);
+        for at in 0..self.clients.len() {
+            self.plan_client(at);
+        }
+        for at in 0..self.scenario.faults.len() {
+            let at_ms = self.scenario.faults[at].at_ms;
+            self.agenda.plan(Span::from_millis(at_ms), Planned::Fault(at));
+        }
+        if let Some(at_ms) = self.scenario.healed_at_ms {
+            self.agenda.plan(Span::from_millis(at_ms), Planned::Heal);
+        }
+    }
+
+    /// Puts a machine into the world, and starts its process.
+    pub(super) fn add_machine(&mut self, id: NodeId, disk: Disk) {
+        let mut clock = Clock::default();
+        let rates = &self.scenario.drift_ppm;
+        if !rates.is_empty() {
+            clock.drift(self.now, rates[id as usize % rates.len()]);
+        }
+        let incarnation = self.random.seed();
+        self.nodes.insert(id, Node::new(disk, clock, incarnation));
+        self.agenda.plan(self.now, Planned::Start(id));
+    }
+
+    fn happen(&mut self, planned: Planned) {
+        if let Some(thaws_at) = self.thaws_at(&planned) {
+            return self.agenda.plan(thaws_at, planned);
+        }
+        match planned {
+            Planned::Fault(at) => {
+                let fault: Fault = self.scenario.faults[at].fault;
+                self.strike(fault);
+            }
+            Planned::Start(id) => self.start(id),
+            Planned::Stop(id) => self.handle(id, Event::ShutDown),
+            Planned::Tick(process) if self.lives(process) => {
+                // A timer fires a little late now and then.
+                let late = Span(self.random.below(2_000_000));
+                self.agenda.plan(self.now + TICK + late, Planned::Tick(process));
+                self.handle(process.id, Event::Tick);
+            }
+            Planned::Act(process) if self.lives(process) => self.act(process.id),
+            Planned::Wake(process) if self.lives(process) => self.act_soon(process.id),
+            Planned::Synced(process) if self.lives(process) => self.end_sync(process),
+            Planned::SnapshotSaved(process, index) if self.lives(process) => {
+                self.coverage.hit("snapshot taken");
+                self.handle(process.id, Event::SnapshotSaved(index));
+            }
+            Planned::Arrival { from, to, parcel } => self.arrive(from, to, parcel),
+            Planned::Report(process, event) if self.lives(process) => {
+                self.handle(process.id, Event::Peer(event));
+            }
+            Planned::DiskHasRoom(id) => self.handle(id, Event::DiskSpace { low: false }),
+            Planned::Ask(number) => self.take_in(number),
+            Planned::Answer(number, result) => self.deliver(number, &result),
+            Planned::GiveUp(number) => self.give_up(number),
+            Planned::Cancelled(number) => self.cancel(number),
+            Planned::Client(at) => self.wake_client(at),
+            Planned::Operator => self.wake_operator(),
+            Planned::Order(order) => {
+                self.operator.take(*order);
+                self.wake_operator();
+            }
+            Planned::Heal => self.heal(),
+            // Lost with its process.
+            _ => {}
+        }
+    }
+
+    /// Something happens to a node. It acts a little later, on everything that has happened to it by then.
+    pub(super) fn handle(&mut self, id: NodeId, event: Event<CallNumber>) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let now = node.clock.read(self.now);
+        let Some(running) = &mut node.running else { return };
+        match running.replica.handle(event, now) {
+            Ok(()) => self.act_soon(id),
+            Err(fatal) => self.end(id, Err(fatal)),
+        }
+    }
+
+    fn act_soon(&mut self, id: NodeId) {
+        let delay = Span(self.random.between(0, self.scenario.loop_us_max) * 1_000);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let life = node.life;
+        let Some(running) = &mut node.running else { return };
+        if std::mem::replace(&mut running.will_act, true) {
+            return;
+        }
+        match delay.is_zero() {
+            true => self.act(id),
+            false => self.agenda.plan(self.now + delay, Planned::Act(Process { id, life })),
+        }
+    }
+
+    fn act(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let now = node.clock.read(self.now);
+        let Some(running) = &mut node.running else { return };
+        running.will_act = false;
+        let flushed = running.replica.flush(now);
+        self.look_at(id);
+        match flushed {
+            Ok(effects) => {
+                for effect in effects {
+                    self.perform(id, effect);
+                }
+            }
+            Err(fatal) => self.end(id, Err(fatal)),
+        }
+        self.plan_wake(id);
+    }
+
+    /// When something can happen to the node that it happens to, if that is frozen.
+    fn thaws_at(&self, planned: &Planned) -> Option<Span> {
+        let id = match planned {
+            Planned::Tick(process)
+            | Planned::Act(process)
+            | Planned::Wake(process)
+            | Planned::Synced(process)
+            | Planned::SnapshotSaved(process, _)
+            | Planned::Report(process, _) => process.id,
+            Planned::Arrival { to, .. } => *to,
+            Planned::Stop(id) | Planned::DiskHasRoom(id) => *id,
+            Planned::Ask(number) | Planned::Cancelled(number) => self.destination(*number)?,
+            _ => return None,
+        };
+        let node = self.nodes.get(&id).filter(|node| node.running.is_some())?;
+        Some(node.frozen_until).filter(|thaws_at| *thaws_at > self.now)
+    }
+
+    /// Whether a process still runs.
+    fn lives(&mut self, process: Process) -> bool {
+        let node = self.nodes.get_mut(&process.id);
+        node.is_some_and(|node| node.process(process.life).is_some())
+    }
+
+    fn start(&mut self, id: NodeId) {
+        let Scenario { seed, snapshot_log_bytes, .. } = self.scenario;
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.running.is_none() && !node.is_lost)
+        else {
+            return;
+        };
+        let config =
+            ReplicaConfig { id, incarnation: node.incarnation, snapshot_log_bytes, seed: Some(seed) };
+        match node.start(self.now, config) {
+            Ok(found) => {
+                let process = Process { id, life: node.life };
+                if found.snapshot {
+                    self.coverage.hit("node restarted from a snapshot");
+                }
+                self.trace.tell(self.now, || format!("node {id} starts"));
+                let first_tick = Span(self.random.below(TICK.0));
+                self.agenda.plan(self.now + first_tick, Planned::Tick(process));
+                self.act_soon(id);
+            }
+            Err(fatal) => {
+                node.is_lost = true;
+                self.trace.tell(self.now, || format!("node {id} cannot start: {fatal}"));
+                if !node.disk.is_rotten() {
+                    self.fail("start", format!("node {id} cannot start: {fatal}"));
+                }
+            }
+        }
+    }
+
+    /// A process has ended by itself.
+    pub(super) fn end(&mut self, id: NodeId, how: Result<(), Fatal>) {
+        self.trace.tell(self.now, || match &how {
+            Ok(()) => format!("node {id} has stopped"),
+            Err(fatal) => format!("node {id} ends: {fatal}"),
+        });
+        self.kill(id, 0);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        match how {
+            Ok(()) => {
+                self.coverage.hit("graceful stop");
+                let down = Span::from_millis(self.random.between(30, 400));
+                self.agenda.plan(self.now + down, Planned::Start(id));
+            }
+            Err(Fatal::LogWrite(_)) => self.coverage.hit("failed sync"),
+            Err(Fatal::Removed(_)) => {
+                node.is_lost = true;
+                self.coverage.hit("removed node ended");
+            }
+            Err(fatal) => self.fail("survival", format!("node {id} ended: {fatal}")),
+        }
+    }
+
+    /// Ends a process at once; its disk keeps the first `kept` writes that were not synced.
+    pub(super) fn kill(&mut self, id: NodeId, kept: usize) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(running) = node.running.take() else { return };
+        drop(running);
+        if kept < node.disk.unsynced() {
+            self.coverage.hit("crash lost unsynced writes");
+        }
+        if let Err(fatal) = node.disk.crash(kept) {
+            self.fail("harness", format!("a disk in memory cannot be written: {fatal}"));
+        }
+        self.break_calls(id);
+    }
+
+    /// Who serves as the leader in the highest term.
+    pub fn leader(&self) -> Option<NodeId> {
+        let running = self.nodes.iter().filter_map(|(id, node)| Some((*id, &node.running.as_ref()?.replica)));
+        let serving = running.filter(|(_, replica)| replica.is_serving());
+        serving.max_by_key(|(_, replica)| replica.status().term).map(|(id, _)| id)
+    }
+
+    /// The members as the furthest node knows them.
+    pub(super) fn members(&self) -> Members {
+        let replicas = self.nodes.values().filter_map(|node| Some(&node.running.as_ref()?.replica));
+        let furthest = replicas.max_by_key(|replica| replica.machine().index());
+        furthest.map_or_else(|| self.founders.clone(), |replica| replica.machine().members().as_ref().clone())
+    }
+
+    fn plan_wake(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let shown = node.clock.read(self.now).monotonic;
+        let life = node.life;
+        let Some(running) = &mut node.running else { return };
+        let wakes_at = running.replica.next_wake();
+        if wakes_at.is_none() || wakes_at == running.wakes_at {
+            return;
+        }
+        running.wakes_at = wakes_at;
+        // Within the drift of the clock; it is asked again then.
+        let left = Span(wakes_at.unwrap_or_default().0.saturating_sub(shown.0).max(1_000));
+        self.agenda.plan(self.now + left, Planned::Wake(Process { id, life }));
+    }
+
+    pub(super) fn plan_client(&mut self, at: usize) {
+        if let Some(wakes_at) = self.clients[at].wakes_at() {
+            self.agenda.plan(wakes_at.max(self.now), Planned::Client(at));
+        }
+    }
+
+    fn wake_client(&mut self, at: usize) {
+        if self.clients[at].wakes_at().is_none_or(|wakes_at| wakes_at > self.now) {
+            return;
+        }
+        let nodes: Vec<_> = self.nodes.keys().copied().collect();
+        let ground = self.ground(&nodes);
+        let moves = self.clients[at].wake(ground, &mut self.coverage);
+        if moves.has_crashed {
+            self.trace.tell(self.now, || format!("client {} crashes", at + 1));
+            self.abandon(at);
+        }
+        for ask in moves.asks {
+            self.send_ask(at, ask);
+        }
+        self.plan_client(at);
+    }
+
+    pub(super) fn ground<'a>(&self, nodes: &'a [NodeId]) -> Ground<'a> {
+        Ground {
+            now: self.now,
+            nodes,
+            resources: self.scenario.resources.len(),
+            is_quiet: self.now >= Span::from_millis(self.scenario.quiet_from_ms()),
+        }
+    }
+
+    fn wake_operator(&mut self) {
+        if let Some(call) = self.operator.next_call() {
+            let to = self.leader().or_else(|| self.nodes.keys().next().copied()).unwrap_or_default();
+            self.trace.tell(self.now, || format!("operator asks node {to}: {}", brief(&call)));
+            self.send_call(Asker::Operator, to, call, Span::from_secs(2));
+        }
+    }
+
+    /// Nothing fails any more from here on.
+    fn heal(&mut self) {
+        self.trace.tell(self.now, || "everything is mended");
+        self.is_healed = true;
+        self.network.heal();
+        let ids: Vec<_> = self.nodes.keys().copied().collect();
+        for id in ids {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.frozen_until = self.now;
+                node.slow_until = (self.now, Span::ZERO);
+                node.disk.mend();
+            }
+            self.handle(id, Event::DiskSpace { low: false });
+            self.agenda.plan(self.now, Planned::Start(id));
+        }
+    }
+
+    /// Something is wrong that no fault explains.
+    pub(super) fn fail(&mut self, check: &str, what: String) {
+        self.trace.tell(self.now, || format!("FAILS {check}: {what}"));
+        self.failures.push(Failure { check: check.to_owned(), what });
+    }
+
+    /// Where the members stand that run.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        let members = self.members();
+        let running = self.nodes.iter().filter(|(id, _)| members.by_id.contains_key(id));
+        let standings = running.filter_map(|(id, node)| {
+            let machine = node.running.as_ref()?.replica.machine();
+            Some(Standing { at: self.now, node: *id, index: machine.index(), digest: machine.digest() })
+        });
+        standings.collect()
+    }
+
+    fn ending(&self) -> Ending {
+        let healed_at =
+            self.is_healed.then(|| Span::from_millis(self.scenario.healed_at_ms.unwrap_or_default()));
+        Ending { at: self.now, healed_at, held: self.held(), nodes: self.standings() }
+    }
+
+    fn held(&self) -> Vec<Held> {
+        let leader = self.leader().and_then(|id| self.nodes.get(&id)?.running.as_ref());
+        let Some(running) = leader else { return Vec::new() };
+        let limiter = running.replica.machine().limiter();
+        let usages = (0..self.scenario.resources.len()).filter_map(|number| {
+            limiter.usage(limiter.now(), &workload::resource_name(number), None, 0, 10_000)
+        });
+        let held = usages.flat_map(|usage| {
+            let resource = usage.stored.resource.name.clone();
+            usage.held.into_iter().map(move |slot| Held {
+                resource: resource.clone(),
+                limit: slot.limit,
+                scope_value: slot.scope_value,
+                index: slot.index,
+                permit: slot.permit,
+            })
+        });
+        held.collect()
+    }
+}
+
+/// A call in a few words.
+pub(super) fn brief(call: &Call) -> String {
+    match call {
+        Call::Command { command, attempt, .. } => format!("{} (try {attempt})", brief_command(command)),
+        Call::Query(Query::Cluster) => "cluster".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn brief_command(command: &tollgate_limiter::Command) -> String {
+    use tollgate_limiter::Command;
+    match command {
+        Command::Acquire(a) => {
+            let id = a.request_id.as_ref().map_or("-", |id| id.as_str());
+            format!("acquire {} cost {} for {} id {id}", a.resource, a.cost, a.consumer)
+        }
+        Command::Renew(renew) => format!("renew {}", renew.permit.0),
+        Command::Release(end) => format!("release {} {:?} cost {:?}", end.permit.0, end.outcome, end.cost),
+        Command::CreateResource(resource) => format!("create {}", resource.name),
+        Command::UpdateResource(update) => format!("update {}", update.resource.name),
+        other => format!("{other:?}"),
+    }
+}
