@@ -1,13 +1,13 @@
 //! What it costs to have many requests wait, on real processes. Not a part of the tests that everybody runs: it measures,
 //! and takes minutes. `docs/PERFORMANCE.md` has the command and what came of it.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, sleep, timeout},
 };
-use tokio_stream::{StreamExt, iter, pending};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tollgate_client::v1::{
     AcquirePermitRequest, GetResourceUsageRequest, GrantedPermit, ReleasePermitRequest, Resource, StreamCall,
     StreamPermitsRequest, acquire_permit_response::Decision, permit_service_client::PermitServiceClient,
@@ -29,8 +29,9 @@ const LONG: i64 = 3_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for minutes"]
-async fn a_wake_up_costs_as_much_among_a_hundred_thousand_as_among_a_hundred() {
-    for waiting in [100, 100_000] {
+async fn a_wake_up_among_many_and_among_few() {
+    let many = std::env::var("TOLLGATE_PARKED").ok().and_then(|many| many.parse().ok());
+    for waiting in [100, many.unwrap_or(100_000)] {
         measure(waiting).await;
     }
 }
@@ -50,14 +51,16 @@ async fn measure(waiting: usize) {
 
     let before = resident(&processes);
     let (grants, mut granted) = unbounded_channel();
+    // The streams stay open, as those who wait do.
+    let mut open = Vec::new();
     let mut streams = Vec::new();
     for (number, first) in (0..waiting).step_by(PER_STREAM).enumerate() {
         let node = number as u64 % 3 + 1;
-        let count = PER_STREAM.min(waiting - first);
-        let stream = park(channel(&processes, node).await, first, count, grants.clone());
-        streams.push(tokio::spawn(stream));
+        let (calls, asked) = channel_of_calls();
+        streams.push(tokio::spawn(pass_on(channel(&processes, node).await, asked, grants.clone())));
+        park(&processes, first..waiting.min(first + PER_STREAM), &calls).await;
+        open.push(calls);
     }
-    until_all_wait(&processes, waiting).await;
     let after = resident(&processes);
 
     let mut latencies = Vec::new();
@@ -87,8 +90,8 @@ async fn channel(processes: &Processes, node: u64) -> Channel {
     Endpoint::from_shared(address).unwrap().connect().await.unwrap()
 }
 
-/// Waits for so many permits on one stream, and passes on those that are granted.
-async fn park(channel: Channel, first: usize, count: usize, grants: UnboundedSender<GrantedPermit>) {
+/// Asks for permits that have to be waited for, no faster than the leader takes them in.
+async fn park(processes: &Processes, numbers: Range<usize>, calls: &UnboundedSender<StreamPermitsRequest>) {
     let call = |number: usize| {
         let acquire = AcquirePermitRequest {
             resource: NAME.into(),
@@ -98,13 +101,20 @@ async fn park(channel: Channel, first: usize, count: usize, grants: UnboundedSen
         };
         StreamCall { id: number as u64, call: Some(Call::Acquire(acquire)), timeout: seconds(LONG) }
     };
-    let calls: Vec<StreamCall> = (first..first + count).map(call).collect();
-    let messages: Vec<_> = calls
-        .chunks(PER_MESSAGE)
-        .map(|calls| StreamPermitsRequest { calls: calls.to_vec(), cancelled: vec![] })
-        .collect();
-    // The stream stays open, as those who wait do.
-    let calls = iter(messages).chain(pending());
+    for first in numbers.clone().step_by(PER_MESSAGE) {
+        let end = numbers.end.min(first + PER_MESSAGE);
+        let message = StreamPermitsRequest { calls: (first..end).map(call).collect(), cancelled: vec![] };
+        calls.send(message).unwrap();
+        until_all_wait(processes, end).await;
+    }
+}
+
+/// Passes on what is granted on a stream.
+async fn pass_on(
+    channel: Channel,
+    calls: UnboundedReceiverStream<StreamPermitsRequest>,
+    grants: UnboundedSender<GrantedPermit>,
+) {
     let answers = PermitServiceClient::new(channel).stream_permits(calls).await.unwrap();
     let mut answers = answers.into_inner();
     while let Some(message) = answers.message().await.unwrap() {
@@ -116,6 +126,12 @@ async fn park(channel: Channel, first: usize, count: usize, grants: UnboundedSen
     }
 }
 
+fn channel_of_calls() -> (UnboundedSender<StreamPermitsRequest>, UnboundedReceiverStream<StreamPermitsRequest>)
+{
+    let (calls, asked) = unbounded_channel();
+    (calls, UnboundedReceiverStream::new(asked))
+}
+
 async fn until_all_wait(processes: &Processes, count: usize) {
     let client = processes.client();
     let all_wait = async {
@@ -125,7 +141,7 @@ async fn until_all_wait(processes: &Processes, count: usize) {
             if waiting == count as u64 {
                 return;
             }
-            sleep(Duration::from_millis(200)).await;
+            sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(Duration::from_secs(600), all_wait).await.expect("all wait in time");

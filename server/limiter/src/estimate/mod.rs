@@ -16,6 +16,7 @@ mod course;
 mod lane;
 mod slots;
 mod terms;
+mod wait;
 
 #[cfg(test)]
 mod tests;
