@@ -452,7 +452,9 @@ fn nobody_is_proposed_in_vain_while_grants_are_on_their_way() {
         let mut cluster = Cluster::found(seed, 3);
         let leader = define(&mut cluster, with_slots(2));
         let held = [0, 1].map(|_| granted(&cluster.ask(acquire(""))).permit);
-        (0..10).for_each(|_| drop(cluster.call(leader, waiting("", MINUTE_MS))));
+        for _ in 0..10 {
+            cluster.call(leader, waiting("", MINUTE_MS));
+        }
         cluster.run(500);
         let before = cluster.commands;
         for permit in held {

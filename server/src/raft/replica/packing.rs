@@ -161,7 +161,8 @@ impl<C> Replica<C> {
 
     /// Decides retries as the applied state tells, as soon as it has everything that was proposed before they came.
     fn decide_retries(&mut self, moment: Moment, draft: &mut Draft<C>) {
-        while let Some(leadership) = &mut self.leadership
+        while !draft.entry.is_full()
+            && let Some(leadership) = &mut self.leadership
             && let Some(request) = leadership.take_retry(self.machine.index())
         {
             if !leadership.waiters.is_expected(&request.standing) {
