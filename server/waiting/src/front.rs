@@ -219,9 +219,11 @@ impl Front {
             }
             self.lines.stand(line, candidate.as_comer());
         }
-        match self.lines.next(line).is_some_and(|next| next.flow == candidate.flow) {
-            true => self.lines.settle(line, frees_in),
-            false => self.lines.check(line),
+        match self.lines.next(line).filter(|next| next.flow == candidate.flow) {
+            // Here its age gives it the right of way, which it had not where it came from.
+            Some(next) if next.is_aged && !candidate.is_aged => self.lines.enlist(line),
+            Some(_) => self.lines.settle(line, frees_in),
+            None => self.lines.check(line),
         }
     }
 

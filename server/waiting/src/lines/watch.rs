@@ -112,7 +112,7 @@ impl Lines {
     }
 
     /// Files the line on the agenda as urgent as who is next in it; takes it off where nobody stands.
-    pub(super) fn enlist(&mut self, line: &Line) {
+    pub fn enlist(&mut self, line: &Line) {
         let urgency = self.next(line).map(|next| next.urgency());
         self.set_due(line, None);
         let Some(watched) = self.lines.get_mut(line) else { return };
