@@ -45,3 +45,7 @@ bench-queue *ARGS:
 # Whole clusters under random faults, judged by checkers: a thousand fresh seeds, or one told step by step
 simulate *SEED:
     cargo run --profile simulation --package tollgate-tests --bin simulate -- {{ SEED }}
+
+# Bugs seeded in a copy of the tree: the simulator's checkers must catch each within SEEDS seeds
+mutants SEEDS="1000" *NAMES:
+    tests/mutants/run {{ SEEDS }} {{ NAMES }}
