@@ -13,10 +13,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tollgate_client::Client;
 
-use crate::cluster::PATIENCE;
-
-/// The binary, where it is not beside the tests.
-const BINARY_VARIABLE: &str = "TOLLGATE";
+use crate::{cluster::PATIENCE, torture::binary};
 
 /// Nodes 1 to 3.
 const NODES: [u64; 3] = [1, 2, 3];
@@ -45,7 +42,7 @@ impl Processes {
         let [client, peer, http] = self.ports[&id];
         let log = self.directory.path().join(format!("node-{id}.log"));
         let log = fs::File::options().create(true).append(true).open(log).expect("a log file");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(binary::server().expect("a server to test"));
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TOLLGATE_")) {
             command.env_remove(name);
         }
@@ -124,15 +121,6 @@ impl Drop for Processes {
 }
 
 /// What `cargo test --workspace` has built beside the tests.
-fn binary() -> PathBuf {
-    if let Some(binary) = env::var_os(BINARY_VARIABLE) {
-        return binary.into();
-    }
-    let test = env::current_exe().expect("a test knows its own file");
-    let built = test.ancestors().nth(2).map(|directory| directory.join("tollgate"));
-    let built = built.filter(|built| built.exists());
-    built.expect("the binary beside the tests: test the whole workspace, or set TOLLGATE")
-}
 
 /// Ports that nobody has now.
 fn free_ports() -> Vec<[u16; 3]> {

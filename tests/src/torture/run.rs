@@ -20,8 +20,9 @@ const SESSION: Duration = Duration::from_secs(240);
 /// percentiles need many.
 const LEADER_KILLS: usize = 6;
 
-/// Draws faults: every kind once before any comes again.
+/// Draws faults: every one of them once before any comes again.
 struct Deck {
+    faults: Vec<Fault>,
     rng: StdRng,
     left: Vec<Fault>,
 }
@@ -31,22 +32,27 @@ impl Iterator for Deck {
 
     fn next(&mut self) -> Option<Fault> {
         if self.left.is_empty() {
-            self.left = Fault::ALL.to_vec();
-            self.left.extend([Fault::KillLeader; LEADER_KILLS - 1]);
+            self.left = self.faults.clone();
             self.left.shuffle(&mut self.rng);
         }
         self.left.pop()
     }
 }
 
-/// Random faults for so long, on both kinds of networks in turn. Each session's networks and faults follow from the seed.
+/// Faults at random for so long, on both kinds of networks in turn: all kinds, or these only. Each session's network and
+/// faults follow from the seed.
 ///
 /// # Errors
 /// What the machine cannot do at all.
-pub async fn random(seed: u64, length: Duration) -> Result<Report, String> {
+pub async fn random(seed: u64, length: Duration, only: &[Fault]) -> Result<Report, String> {
     let began = Instant::now();
+    let mut faults = only.to_vec();
+    if faults.is_empty() {
+        faults = Fault::ALL.to_vec();
+        faults.extend([Fault::KillLeader; LEADER_KILLS - 1]);
+    }
     let mut report = Report { seed, ..Report::default() };
-    let mut deck = Deck { rng: StdRng::seed_from_u64(seed), left: Vec::new() };
+    let mut deck = Deck { faults, rng: StdRng::seed_from_u64(seed), left: Vec::new() };
     let kinds = networks().await;
     while began.elapsed() < length {
         let kind = kinds[report.sessions as usize % kinds.len()];

@@ -2,14 +2,14 @@
 
 use prost_types::Duration;
 use tollgate_client::v1::{
-    Concurrency, FixedWindow, Limit, Resource, SlidingWindow, TokenBucket, limit::Kind,
+    Budget, BudgetShare, Concurrency, FixedWindow, Limit, Resource, SlidingWindow, TokenBucket, limit::Kind,
 };
 use tollgate_limiter::Span;
 
 /// A few slots under short leases, so that there is a crowd and leases do end.
 pub const SLOTS: &str = "torture/slots";
 
-/// Tokens.
+/// Tokens, of which some consumers have a share.
 pub const BUCKET: &str = "torture/bucket";
 
 /// Tokens of which operators change how many there are.
@@ -34,7 +34,7 @@ pub const FOR_EVER: Span = Span::from_secs(24 * 3_600);
 pub fn resources() -> Vec<Resource> {
     vec![
         resource(SLOTS, [limit("slots", Kind::Concurrency(slots(8, LEASE, GRACE)))]),
-        resource(BUCKET, [limit("tokens", Kind::TokenBucket(bucket()))]),
+        Resource { budgets: budgets(), ..resource(BUCKET, [limit("tokens", Kind::TokenBucket(bucket()))]) },
         resource(CHANGING, [limit("tokens", Kind::TokenBucket(bucket()))]),
         resource(
             WINDOWS,
@@ -52,6 +52,19 @@ pub fn bucket() -> TokenBucket {
 /// The same resource, with other tokens.
 pub fn with_bucket(resource: Resource, bucket: TokenBucket) -> Resource {
     Resource { limits: vec![limit("tokens", Kind::TokenBucket(bucket))], ..resource }
+}
+
+/// A guaranteed part and a ceiling for clients 10 to 19, and the rest for the others.
+fn budgets() -> Vec<Budget> {
+    let share = BudgetShare { limit: "tokens".to_owned(), reserve_percent: 20, ceiling_percent: Some(60) };
+    let few = Budget {
+        name: "few".to_owned(),
+        consumers: vec!["client-1?".to_owned()],
+        weight: 2,
+        shares: vec![share],
+        ..Budget::default()
+    };
+    vec![few, Budget { name: "others".to_owned(), unbudgeted: true, ..Budget::default() }]
 }
 
 fn slots(slots: u32, lease: Span, grace: Span) -> Concurrency {

@@ -1,11 +1,11 @@
 //! A client's hands: asks, and notes the answer in the words of the core.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc, time::Duration};
 
-use tollgate_client::{CLOCK_RATE_TOLERANCE, Client, Denial, DenialReason, Error, Permit, v1};
+use tollgate_client::{Alternative, CLOCK_RATE_TOLERANCE, Client, Denial, DenialReason, Error, Permit, v1};
 use tollgate_limiter::{
-    Acquire, CallOutcome, Command, Grant, Label, LimitName, Outcome, PermitId, Rejection, Release, Renew,
-    Slot, Span, StoredResource, UpdateResource, Violation,
+    Acquire, CallOutcome, Command, Grant, Label, LimitName, Outcome, PermitId, Priority, Rejection, Release,
+    Renew, Slot, Span, StoredResource, UpdateResource, Violation,
 };
 use tollgate_server::grpc::convert::definition::definition;
 
@@ -35,25 +35,36 @@ impl Asker {
     /// Asks for a permit that was not asked for before, and that nobody renews or releases by itself. When it was granted
     /// before after all, then to an earlier try of this very call, whose answer was lost: to who calls, it is new.
     pub async fn acquire(&self, request: &Acquire) -> Option<Grant> {
-        self.ask(request, |grant| Grant { replayed: false, ..grant }).await
+        self.ask(request, Span::ZERO, |grant| Grant { replayed: false, ..grant }).await
+    }
+
+    /// As [`Asker::acquire`], and waits for its turn for so long.
+    pub async fn acquire_within(&self, request: &Acquire, max_wait: Span) -> Option<Grant> {
+        self.ask(request, max_wait, |grant| Grant { replayed: false, ..grant }).await
     }
 
     /// Asks again for a permit, under the request id of before.
     pub async fn acquire_again(&self, request: &Acquire) -> Option<Grant> {
-        self.ask(request, |grant| grant).await
+        self.ask(request, Span::ZERO, |grant| grant).await
     }
 
-    async fn ask(&self, request: &Acquire, seen: fn(Grant) -> Grant) -> Option<Grant> {
-        let invoked = self.invoke(Command::Acquire(request.clone()));
+    async fn ask(&self, request: &Acquire, max_wait: Span, seen: fn(Grant) -> Grant) -> Option<Grant> {
+        let call = Call { max_wait, ..Call::new(Command::Acquire(request.clone())) };
+        let invoked = self.recorder.invoke(self.id, call);
         let mut asked = self
             .client
             .acquire(request.resource.as_str())
             .operation(request.operation.as_str())
             .cost(request.cost)
             .consumer(request.consumer.as_str())
+            .priority(wire_priority(request.priority))
+            .wait_up_to(duration(max_wait))
             .without_renewal();
+        for other in &request.alternatives {
+            asked = asked.or(Alternative::new(other.resource.as_str()).cost(other.cost));
+        }
         if let Some(lease) = request.lease {
-            asked = asked.lease(std::time::Duration::from_nanos(lease.0));
+            asked = asked.lease(duration(lease));
         }
         if let Some(id) = &request.request_id {
             asked = asked.request_id(id.as_str());
@@ -70,7 +81,7 @@ impl Asker {
     /// Extends a lease; whether it was.
     pub async fn renew(&self, permit: PermitId, lease: Span) -> bool {
         let invoked = self.invoke(Command::Renew(Renew { permit, lease: Some(lease) }));
-        let renewal = self.client.renew(wire_id(permit)).lease(std::time::Duration::from_nanos(lease.0));
+        let renewal = self.client.renew(wire_id(permit)).lease(duration(lease));
         let reply = match renewal.await {
             Ok(lease) => Reply::Answer(Ok(Outcome::Renewed(span(lease)))),
             Err(error) => self.reply_of(&error),
@@ -90,7 +101,7 @@ impl Asker {
         };
         let reply = match self.client.release(wire_id(permit)).outcome(outcome).await {
             // The client says so when an earlier try may have ended the permit: it was this release, or another one.
-            Ok(std::time::Duration::ZERO) => Reply::Unknown,
+            Ok(Duration::ZERO) => Reply::Unknown,
             Ok(held_for) => Reply::Answer(Ok(Outcome::Released(span(held_for)))),
             Err(error) => self.reply_of(&error),
         };
@@ -133,7 +144,7 @@ impl Asker {
     /// The grant behind a permit. The client keeps its durations as moments on its own clock, on the safe side.
     fn grant(&self, permit: Permit, asked: &Acquire, invoked: Invoked) -> Grant {
         let passed = Span(self.recorder.now().0 - invoked.at.0);
-        let on_the_wire = |left: std::time::Duration| {
+        let on_the_wire = |left: Duration| {
             let tolerance = u64::from(CLOCK_RATE_TOLERANCE);
             Span((span(left).0 + passed.0) / (tolerance - 1) * tolerance)
         };
@@ -147,11 +158,14 @@ impl Asker {
             slots: slots.collect(),
             key: Label::new(permit.key()).expect("nodes say names"),
             use_within: permit.dispatch_within().map(on_the_wire),
-            // A new lease is the one that was asked for, to the nanosecond.
-            lease: if permit.replayed() { lease } else { lease.and(asked.lease) },
+            // A new lease is the one that was asked for, to the nanosecond; one that was waited for begins later.
+            lease: match permit.replayed() || !permit.waited().is_zero() {
+                true => lease,
+                false => lease.and(asked.lease),
+            },
             usage: Vec::new(),
             replayed: permit.replayed(),
-            alternative: 0,
+            alternative: alternative(asked, permit.resource()),
             // Detached: nothing is renewed or released behind the back of the history.
             permit: permit_id(&permit.detach()),
         }
@@ -161,7 +175,9 @@ impl Asker {
     fn reply_of(&self, error: &Error) -> Reply {
         let rejection = match error {
             Error::Denied(denial) => return Reply::Answer(Ok(Outcome::Denied(denied(denial)))),
-            Error::Overloaded { .. } | Error::Unavailable { .. } => return Reply::NotDone,
+            Error::Overloaded { .. } | Error::QueueFull { .. } | Error::Unavailable { .. } => {
+                return Reply::NotDone;
+            }
             Error::OutcomeUnknown { .. } => return Reply::Unknown,
             Error::PermitEnded { .. } => Rejection::PermitEnded,
             Error::NotFound { reason, .. } if reason == "PERMIT_NOT_FOUND" => Rejection::PermitNotFound,
@@ -189,17 +205,38 @@ fn denied(denial: &Denial) -> tollgate_limiter::Denial {
         reason: match denial.reason {
             DenialReason::OthersWait => Reason::OthersWait,
             DenialReason::KeyUnavailable => Reason::KeyUnavailable,
+            DenialReason::BudgetExhausted { .. } => Reason::BudgetExhausted { budget: None },
             _ => Reason::LimitExhausted,
         },
         alternative: 0,
     }
 }
 
+/// Which of the resources of a request this is.
+fn alternative(asked: &Acquire, resource: &str) -> u32 {
+    let others = asked.alternatives.iter().map(|other| &other.resource);
+    let position = iter::once(&asked.resource).chain(others).position(|name| name.as_str() == resource);
+    let position = position.unwrap_or_else(|| panic!("{resource} was not asked for"));
+    u32::try_from(position).expect("few alternatives")
+}
+
+fn wire_priority(priority: Priority) -> v1::Priority {
+    match priority {
+        Priority::High => v1::Priority::High,
+        Priority::Medium => v1::Priority::Medium,
+        Priority::Low => v1::Priority::Low,
+    }
+}
+
+fn duration(span: Span) -> Duration {
+    Duration::from_nanos(span.0)
+}
+
 fn name(text: &str) -> LimitName {
     LimitName::new(text).expect("nodes say names")
 }
 
-fn span(duration: std::time::Duration) -> Span {
+fn span(duration: Duration) -> Span {
     Span(u64::try_from(duration.as_nanos()).expect("nodes say spans"))
 }
 

@@ -7,7 +7,9 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
-use tollgate_limiter::{Acquire, CallOutcome, Grant, Label, Priority, RequestId, ResourceName, Span};
+use tollgate_limiter::{
+    Acquire, Alternative, CallOutcome, Grant, Label, Priority, RequestId, ResourceName, Span,
+};
 use uuid::Uuid;
 
 use super::Asker;
@@ -26,7 +28,8 @@ pub async fn live(asker: Asker, mut rng: StdRng, stopped: watch::Receiver<bool>)
         match rng.random_range(0..100) {
             0..40 => use_slot(&asker, &mut rng).await,
             40..60 => use_tokens(&asker, &mut rng).await,
-            60..75 => use_windows(&asker, &mut rng).await,
+            60..67 => use_either(&asker, &mut rng).await,
+            67..75 => use_windows(&asker, &mut rng).await,
             75..85 => repeat(&asker, &mut rng).await,
             85..88 => outlive(&asker, &mut rng).await,
             88..90 => vanish(&asker).await,
@@ -37,9 +40,13 @@ pub async fn live(asker: Asker, mut rng: StdRng, stopped: watch::Receiver<bool>)
     }
 }
 
-/// Takes a slot, works, sometimes for longer than one lease, and gives it back; sometimes twice.
+/// Takes a slot, often after a wait for its turn; works, sometimes for longer than one lease; and gives it back, sometimes
+/// twice.
 async fn use_slot(asker: &Asker, rng: &mut StdRng) {
-    let Some(grant) = asker.acquire(&slot(asker)).await else { return };
+    let priority = [Priority::High, Priority::Medium, Priority::Low][rng.random_range(0..3)];
+    let wait = Span::from_millis(if rng.random_bool(0.5) { rng.random_range(1..3_000) } else { 0 });
+    let asked = Acquire { priority, ..slot(asker) };
+    let Some(grant) = asker.acquire_within(&asked, wait).await else { return };
     for _ in 0..rng.random_range(0..3) {
         sleep(Duration::from_millis(rng.random_range(0..100))).await;
         if !asker.renew(grant.permit, LEASE).await {
@@ -60,6 +67,22 @@ async fn use_tokens(asker: &Asker, rng: &mut StdRng) {
     let Some(grant) = asker.acquire(&Acquire { cost, ..request(asker, resource) }).await else { return };
     if rng.random_bool(0.1) {
         asker.release(grant.permit, CallOutcome::NotSent).await;
+    }
+}
+
+/// Takes what comes first: a slot, or tokens.
+async fn use_either(asker: &Asker, rng: &mut StdRng) {
+    let other = Alternative {
+        resource: resource(BUCKET),
+        operation: label(""),
+        cost: rng.random_range(1..=5),
+        amounts: Default::default(),
+        key: label(""),
+    };
+    let asked = Acquire { alternatives: vec![other], ..slot(asker) };
+    let Some(grant) = asker.acquire_within(&asked, Span::from_secs(1)).await else { return };
+    if !grant.slots.is_empty() {
+        asker.release(grant.permit, CallOutcome::Ok).await;
     }
 }
 
@@ -108,10 +131,9 @@ fn slot(asker: &Asker) -> Acquire {
     request(asker, SLOTS)
 }
 
-fn request(asker: &Asker, resource: &str) -> Acquire {
-    let label = |text: &str| Label::new(text).expect("a label");
+fn request(asker: &Asker, name: &str) -> Acquire {
     Acquire {
-        resource: ResourceName::new(resource).expect("the name of a workload's resource"),
+        resource: resource(name),
         operation: label(""),
         cost: 1,
         amounts: Default::default(),
@@ -119,10 +141,18 @@ fn request(asker: &Asker, resource: &str) -> Acquire {
         subject: label(""),
         key: label(""),
         priority: Priority::Medium,
-        lease: (resource == SLOTS).then_some(LEASE),
+        lease: (name == SLOTS).then_some(LEASE),
         request_id: RequestId::new(&Uuid::new_v4().to_string()).ok(),
         alternatives: Vec::new(),
     }
+}
+
+fn resource(name: &str) -> ResourceName {
+    ResourceName::new(name).expect("the name of a workload's resource")
+}
+
+fn label(text: &str) -> Label {
+    Label::new(text).expect("a label")
 }
 
 fn duration(span: Span) -> Duration {
