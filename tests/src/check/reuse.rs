@@ -23,6 +23,10 @@ const WAKE_UP: Span = Span::from_millis(1_000);
 /// See the module.
 pub fn check(history: &History, verdict: &mut Verdict) {
     let Some(healed_at) = history.ending.as_ref().and_then(|ending| ending.healed_at) else { return };
+    if history.applied.is_empty() {
+        // Without the log nobody knows what is taken.
+        return;
+    }
     let calm = healed_at + RECOVERY;
     let operations = history.operations();
     for (resource, operations) in judged(&operations) {
