@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<Step, String> {
             "calls" => wire.calls_per_record = number(name, value)?,
             "batch" => wire.records_per_call = number(name, value)?,
             "cost" => wire.cost = Some(number(name, value)?),
-            "amount" => _ = wire.amounts.extend([parse_amount(value)?]),
+            "amount" => wire.amounts.extend([parse_amount(value)?]),
             "key" => wire.key = value.to_owned(),
             "takes" => wire.call_duration = Some(wire_duration(duration::parse(value)?)?),
             _ => return Err(unknown(setting)),
