@@ -120,8 +120,6 @@ impl Drop for Processes {
     }
 }
 
-/// What `cargo test --workspace` has built beside the tests.
-
 /// Ports that nobody has now.
 fn free_ports() -> Vec<[u16; 3]> {
     let listeners: Vec<_> = (0..9).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();

@@ -149,7 +149,7 @@ impl Worker {
     async fn ask(&self, fleet: &Fleet, luck: u64) -> (Duration, End) {
         let a_while = Duration::from_millis(luck >> 8 & 2047);
         let patience = if luck % 20 == 1 { a_while } else { MAX_WAIT };
-        let gives_up_after = if luck % 20 == 0 { a_while } else { PATIENCE.max(MAX_WAIT) };
+        let gives_up_after = if luck.is_multiple_of(20) { a_while } else { PATIENCE.max(MAX_WAIT) };
         let asking = self
             .client
             .acquire(NAME)
@@ -187,8 +187,9 @@ async fn free_slots(client: &Client) -> u64 {
     let ended = async {
         loop {
             let request = GetResourceUsageRequest { name: NAME.into(), ..Default::default() };
-            let usage = client.resources().usage(request).await.unwrap();
-            let slots = usage.limits.iter().find(|limit| limit.limit == "slots").unwrap();
+            let usage = client.resources().usage(request).await.expect("the cluster answers");
+            let slots =
+                usage.limits.iter().find(|limit| limit.limit == "slots").expect("the resource has slots");
             let used = slots.counters.first().map_or(0, |counter| counter.used);
             if used == 0 && usage.waiting == 0 {
                 return LIMITS.slots - used;

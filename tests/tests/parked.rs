@@ -40,11 +40,11 @@ async fn measure(waiting: usize) {
     let processes = Processes::start().await;
     let bound = 200_000;
     let resource = Resource { max_waiters: bound, max_waiters_per_consumer: bound, ..slots(NAME, 1) };
-    processes.client().resources().create(resource).await.unwrap();
+    processes.client().resources().create(resource).await.expect("the resource is new");
     let leader = processes.leader().await;
     let mut permits = PermitServiceClient::new(channel(&processes, leader).await);
     let first = AcquirePermitRequest { resource: NAME.into(), ..Default::default() };
-    let first = permits.acquire_permit(first).await.unwrap().into_inner();
+    let first = permits.acquire_permit(first).await.expect("a node answers").into_inner();
     let Some(Decision::Granted(mut held)) = first.decision else {
         panic!("the only slot is taken: {first:?}")
     };
@@ -67,7 +67,7 @@ async fn measure(waiting: usize) {
     for _ in 0..WAKE_UPS.min(waiting) {
         let since = Instant::now();
         let release = ReleasePermitRequest { permit_id: held.permit_id, ..Default::default() };
-        permits.release_permit(release).await.unwrap();
+        permits.release_permit(release).await.expect("the permit is held");
         held = next(&mut granted).await;
         latencies.push(since.elapsed());
     }
@@ -87,7 +87,7 @@ async fn measure(waiting: usize) {
 
 async fn channel(processes: &Processes, node: u64) -> Channel {
     let address = format!("http://{}", processes.client_address(node));
-    Endpoint::from_shared(address).unwrap().connect().await.unwrap()
+    Endpoint::from_shared(address).expect("an address of a node").connect().await.expect("the node listens")
 }
 
 /// Asks for permits that have to be waited for, no faster than the leader takes them in.
@@ -104,7 +104,7 @@ async fn park(processes: &Processes, numbers: Range<usize>, calls: &UnboundedSen
     for first in numbers.clone().step_by(PER_MESSAGE) {
         let end = numbers.end.min(first + PER_MESSAGE);
         let message = StreamPermitsRequest { calls: (first..end).map(call).collect(), cancelled: vec![] };
-        calls.send(message).unwrap();
+        calls.send(message).expect("the stream is open");
         until_all_wait(processes, end).await;
     }
 }
@@ -115,13 +115,14 @@ async fn pass_on(
     calls: UnboundedReceiverStream<StreamPermitsRequest>,
     grants: UnboundedSender<GrantedPermit>,
 ) {
-    let answers = PermitServiceClient::new(channel).stream_permits(calls).await.unwrap();
+    let answers =
+        PermitServiceClient::new(channel).stream_permits(calls).await.expect("the node takes a stream");
     let mut answers = answers.into_inner();
-    while let Some(message) = answers.message().await.unwrap() {
+    while let Some(message) = answers.message().await.expect("the stream goes on") {
         for answer in message.answers {
             let Some(Answer::Acquired(response)) = &answer.answer else { panic!("{answer:?}") };
             let Some(Decision::Granted(granted)) = &response.decision else { panic!("{answer:?}") };
-            grants.send(granted.clone()).unwrap();
+            grants.send(granted.clone()).expect("somebody counts");
         }
     }
 }
@@ -137,7 +138,7 @@ async fn until_all_wait(processes: &Processes, count: usize) {
     let all_wait = async {
         loop {
             let request = GetResourceUsageRequest { name: NAME.into(), ..Default::default() };
-            let waiting = client.resources().usage(request).await.unwrap().waiting;
+            let waiting = client.resources().usage(request).await.expect("the cluster answers").waiting;
             if waiting == count as u64 {
                 return;
             }

@@ -33,7 +33,7 @@ async fn server() -> Single {
 }
 
 async fn is_well(server: &mut Single) {
-    server.serves(RESOURCE).await.unwrap();
+    server.serves(RESOURCE).await.expect("the server serves");
     assert!(server.runs() && !server.log().contains("panicked"), "{}", server.log());
     let resident = server.resident_mib();
     assert!(resident < MEMORY_MAX_MIB, "{resident} MiB");
@@ -41,7 +41,7 @@ async fn is_well(server: &mut Single) {
 
 /// Says something, and hears the end of the connection.
 async fn says(address: &str, what: &[u8]) {
-    let mut connection = TcpStream::connect(address).await.unwrap();
+    let mut connection = TcpStream::connect(address).await.expect("the server listens");
     // It may hang up before it has heard all.
     let _ = connection.write_all(what).await;
     assert!(

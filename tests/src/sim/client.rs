@@ -95,7 +95,7 @@ pub struct Client {
 enum Errand {
     Request,
     Herd,
-    Send(Intent),
+    Send(Box<Intent>),
     /// If the permit is still held.
     Renew(PermitId),
     Release(PermitId),
@@ -235,7 +235,7 @@ impl Client {
                     }
                 }
             }
-            Errand::Send(intent) => moves.asks.push(self.ask(intent, ground)),
+            Errand::Send(intent) => moves.asks.push(self.ask(*intent, ground)),
             Errand::Renew(permit) if self.held.contains_key(&permit) => {
                 let renew = Command::Renew(Renew { permit, lease: None });
                 moves.asks.push(self.ask(Intent::new(renew, Purpose::Renew), ground));
@@ -333,7 +333,7 @@ impl Client {
                     seen.hit("released twice");
                     let again = Intent::new(release(end.permit), Purpose::ReleaseAgain);
                     let pause = Span::from_millis(self.random.below(500));
-                    self.plan(now + pause, Errand::Send(again));
+                    self.plan(now + pause, Errand::Send(Box::new(again)));
                 }
             }
             _ => {}
@@ -401,7 +401,7 @@ impl Client {
         };
         // Some give up, so that there are requests of which nothing may ever be found.
         if intent.tries < TRIES_MAX && self.chance(800) {
-            self.plan(ground.now + pause, Errand::Send(intent));
+            self.plan(ground.now + pause, Errand::Send(Box::new(intent)));
         }
     }
 
@@ -426,7 +426,7 @@ impl Client {
     fn plan_again(&mut self, now: Span, intent: Intent) {
         let pause_ms = *self.random.pick(&[0, 3, 30, 300]);
         let pause = Span::from_millis(self.random.below(pause_ms + 1));
-        self.plan(now + pause, Errand::Send(intent));
+        self.plan(now + pause, Errand::Send(Box::new(intent)));
     }
 
     fn plan(&mut self, at: Span, errand: Errand) {

@@ -100,11 +100,11 @@ async fn detach(strace: &mut Process) {
 }
 
 pub async fn damage_log(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    damage(scene, "log", |name| name.ends_with(".raftlog"), flip_a_bit).await
+    damage(scene, "log", |name| name.ends_with(".raftlog"), |bytes, rng| flip_a_bit(bytes, rng)).await
 }
 
 pub async fn damage_snapshot(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    damage(scene, "snapshots", |name| name.ends_with(".snapshot"), flip_a_bit).await
+    damage(scene, "snapshots", |name| name.ends_with(".snapshot"), |bytes, rng| flip_a_bit(bytes, rng)).await
 }
 
 pub async fn tear_log(scene: &mut Scene<'_>) -> Result<Struck, String> {
@@ -147,7 +147,7 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Somewhere where something was written.
-fn flip_a_bit(bytes: &mut Vec<u8>, rng: &mut StdRng) {
+fn flip_a_bit(bytes: &mut [u8], rng: &mut StdRng) {
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default();
     if let Some(byte) = bytes.get_mut(rng.random_range(0..=end)) {
         *byte ^= 1 << rng.random_range(0..8);
