@@ -72,8 +72,8 @@ fn damaged(whole: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
 
 fn resource() -> Resource {
     let limit = |name: &str, scope, kind| Limit {
-        name: LimitName::new(name).unwrap(),
-        operations: vec![Label::new("search/*").unwrap()],
+        name: LimitName::new(name).expect("a name by the rules"),
+        operations: vec![Label::new("search/*").expect("a name by the rules")],
         dimension: None,
         scope,
         max_scope_values: 10,
@@ -91,12 +91,12 @@ fn resource() -> Resource {
     };
     let window = SlidingWindow { amount: 9, period: second, resolution: 10 };
     Resource {
-        name: ResourceName::new("vendor/account").unwrap(),
+        name: ResourceName::new("vendor/account").expect("a name by the rules"),
         limits: vec![
             limit("slots", Scope::Resource, LimitKind::Concurrency(slots)),
             limit("window", Scope::Consumer, LimitKind::SlidingWindow(window)),
         ],
-        keys: vec![Label::new("key").unwrap()],
+        keys: vec![Label::new("key").expect("a name by the rules")],
         dispatch_tolerance: second,
         settle_within: second,
         description: Description::default(),
@@ -106,7 +106,7 @@ fn resource() -> Resource {
 }
 
 fn request(number: u64) -> Acquire {
-    let label = |text: &str| Label::new(text).unwrap();
+    let label = |text: &str| Label::new(text).expect("a name by the rules");
     Acquire {
         resource: resource().name,
         operation: label("search/contacts"),
@@ -117,7 +117,7 @@ fn request(number: u64) -> Acquire {
         key: label(""),
         priority: Priority::High,
         lease: None,
-        request_id: Some(RequestId::new(&number.to_string()).unwrap()),
+        request_id: Some(RequestId::new(&number.to_string()).expect("a name by the rules")),
         alternatives: vec![],
     }
 }
