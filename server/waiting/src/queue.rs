@@ -14,6 +14,10 @@ use super::{
 /// Waiters at a time, over all resources: what a leader can hold in memory.
 pub const MAX_WAITERS: usize = 200_000;
 
+/// By how much wall time may get ahead of cluster time before calendars are looked at again. Wall clocks that differ by less
+/// take turns in telling the time.
+const WALL_TOLERANCE: Span = Span::from_millis(20);
+
 /// Who waits, and in what order. `C` is whom to tell.
 #[derive(Debug)]
 pub struct WaitingQueue<C> {
@@ -27,6 +31,8 @@ pub struct WaitingQueue<C> {
     pub(crate) patience: BTreeSet<(Span, WaiterId)>,
     pub(crate) by_request_id: BTreeSet<(RequestId, WaiterId)>,
     pub(crate) now: Moment,
+    /// By how much wall time was ahead of cluster time when lines were told to look at it, in nanoseconds.
+    wall_ahead: i64,
     /// Something has happened since the last turns, or they ended early.
     pub(crate) is_stirred: bool,
     /// The resource whose turns ended early; those after it come first.
@@ -54,6 +60,7 @@ impl<C> Default for WaitingQueue<C> {
             patience: BTreeSet::new(),
             by_request_id: BTreeSet::new(),
             now: Moment::default(),
+            wall_ahead: 0,
             is_stirred: false,
             last_served: None,
             entered: 0,
@@ -126,6 +133,23 @@ impl<C> WaitingQueue<C> {
     /// The resource was created, changed or deleted, or something was ordered about it.
     pub fn touched(&mut self, resource: &ResourceName) {
         self.stir(resource, |front| front.lines().wake_all());
+    }
+
+    /// So late is it. To be told often, for neither scale of the stamp follows the monotonic clock in all cases: cluster time
+    /// makes up for an outage all at once when the leader has found out how long that was, and wall clocks are put right.
+    /// Then what was to return later may be there already.
+    pub fn tell_time(&mut self, now: Moment) {
+        self.now = now;
+        let cluster = i64::try_from(now.stamp.cluster.0).unwrap_or(i64::MAX);
+        let ahead = now.stamp.wall.0.saturating_sub(cluster);
+        let has_jumped = ahead.abs_diff(self.wall_ahead) > WALL_TOLERANCE.0;
+        if has_jumped && ahead > self.wall_ahead {
+            let resources: Vec<_> = self.fronts.keys().cloned().collect();
+            resources.iter().for_each(|resource| self.touched(resource));
+        }
+        if has_jumped {
+            self.wall_ahead = ahead;
+        }
     }
 
     /// When to call [`take_turns`](Self::take_turns) at the latest, if nothing else gives cause to: the next capacity that

@@ -33,6 +33,7 @@ scripts! {
     a_small_request_does_not_starve_a_large_one
     a_wait_ends_with_patience
     any_key_or_one
+    clocks_that_jump_let_nobody_wait
     equal_consumers_share_equally_by_cost
     high_priority_goes_first
     idle_time_earns_nothing

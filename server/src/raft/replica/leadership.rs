@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use raft::StateRole;
 use tollgate_limiter::{Command, PermitId, ResourceName, Span, Stamp};
+use tollgate_waiting::Moment;
 
 use crate::clock::Reading;
 
@@ -144,7 +145,9 @@ impl<C> Replica<C> {
     /// on the way, without the log.
     pub(super) fn propose(&mut self, now: Reading) {
         self.resume_clock(now);
-        let Some(leadership) = &self.leadership else { return };
+        let stamp = self.stamp(now);
+        let Some(leadership) = &mut self.leadership else { return };
+        leadership.waiters.queue.tell_time(Moment { monotonic: now.monotonic, stamp });
         let is_held_back = self.writes.open() >= WRITES_OPEN_MAX
             || self.handover.is_some()
             || self.node.raft.lead_transferee.is_some();
@@ -154,7 +157,6 @@ impl<C> Replica<C> {
         if is_held_back {
             return self.end_waits(now);
         }
-        let stamp = self.stamp(now);
         let Draft { entry, waiting, debited } = self.pack(now, stamp);
         let Some(leadership) = &mut self.leadership else { return };
         if waiting.is_empty() && leadership.registrations.is_empty() && !leadership.is_due {
@@ -189,7 +191,12 @@ impl<C> Replica<C> {
                 Some(acquire) if standing.is_patient(now.monotonic) => {
                     self.enter_again(acquire, standing, now);
                 }
-                _ => refused.push(standing.caller),
+                _ => {
+                    if let Some(leadership) = &mut self.leadership {
+                        leadership.waiters.forget(&standing);
+                    }
+                    refused.push(standing.caller);
+                }
             }
         }
         for caller in refused {

@@ -168,12 +168,15 @@ impl<C> Replica<C> {
             if !leadership.waiters.is_expected(&request.standing) {
                 continue;
             }
-            let prospect = self.machine.limiter().prospect(moment.stamp, &request.acquire, 0);
+            let limiter = self.machine.limiter();
+            let prospect = limiter.prospect(moment.stamp, &request.acquire, 0);
+            let is_patient = request.standing.is_patient(moment.monotonic);
             match prospect {
                 // It was granted before, or passes nobody: it may go at once.
                 Ok(Ok(passages)) if passages.is_empty() => propose(request, draft),
-                // Another leader may know better: it says no through the log.
-                Ok(Err(_)) | Err(_) if !request.standing.is_patient(moment.monotonic) => {
+                // Another leader may know better: it says no through the log. What one of its alternatives has room for is
+                // to be had by those first who wait there.
+                _ if !is_patient && limiter.refusal(moment.stamp, &request.acquire).is_some() => {
                     propose(request, draft);
                 }
                 _ => self.enter(request, moment),

@@ -11,6 +11,7 @@
 //! | `give_back PERMIT`                             | nobody was left to receive it                              |
 //! | `cancel NAME…`                                 | gives up waiting                                           |
 //! | `advance SPAN`                                 | time goes by, from one moment at which something happens to the next |
+//! | `jump SPAN`, `jump SPAN wall`                  | cluster and wall time, or wall time alone, get ahead of the leader's clock |
 //! | `propose RESOURCE`, `applied RESOURCE`         | something for it is on its way through the log; it is there |
 //! | `who RESOURCE`                                 | who waits                                                  |
 
@@ -109,6 +110,15 @@ impl Runner for Script {
                 let span = span(required(args.next_pos(), "a span")?)?;
                 self.advance(span, &mut lines)?;
             }
+            "jump" => {
+                let span = span(required(args.next_pos(), "a span")?)?;
+                self.jump(span, args.next_pos().is_some_and(|scale| scale == "wall"));
+                args.reject_next()?;
+                // Nothing but the time tells the leader to look.
+                if self.queue.next_wake().is_none_or(|wake| wake > self.now.monotonic) {
+                    return Ok(String::new());
+                }
+            }
             "propose" => drop(self.on_their_way.insert(resource_name(&mut args)?)),
             "applied" => drop(self.on_their_way.remove(&resource_name(&mut args)?)),
             "who" => lines.push(show::waiting(&self.queue.figures(&resource_name(&mut args)?, self.now))),
@@ -206,6 +216,16 @@ impl Script {
         let passed = Span(until.0.saturating_sub(self.now.monotonic.0));
         self.now = Moment { monotonic: self.now.monotonic + passed, stamp: self.now.stamp.after(passed) };
         self.limiter.apply(self.now.stamp, &[], &mut Vec::new());
+    }
+
+    fn jump(&mut self, span: Span, only_wall: bool) {
+        let cluster = self.now.stamp.cluster;
+        self.now.stamp = self.now.stamp.after(span);
+        if only_wall {
+            self.now.stamp.cluster = cluster;
+        }
+        self.limiter.apply(self.now.stamp, &[], &mut Vec::new());
+        self.queue.tell_time(self.now);
     }
 
     fn take_turns(&mut self, lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
