@@ -199,15 +199,20 @@ impl Model {
             (Model::Pace(model), LimitKind::LeakyBucket(old), LimitKind::LeakyBucket(new)) => {
                 model.change(old, new, now.cluster);
             }
-            (Model::Aligned(model), LimitKind::FixedWindow(old), LimitKind::FixedWindow(new)) => {
+            (Model::Aligned(model), LimitKind::FixedWindow(old), LimitKind::FixedWindow(new))
+                if new.anchor != Anchor::FirstRequest =>
+            {
                 model.change(old, new);
             }
-            (Model::FirstRequest(model), LimitKind::FixedWindow(old), LimitKind::FixedWindow(new)) => {
+            (Model::FirstRequest(model), LimitKind::FixedWindow(old), LimitKind::FixedWindow(new))
+                if new.anchor == Anchor::FirstRequest =>
+            {
                 model.change(old, new);
             }
             (Model::Sliding(model), LimitKind::SlidingWindow(window), _) => {
                 model.forget_before(window.period + old.tolerance, now.cluster);
             }
+            // Also where windows begin otherwise from now on: what was granted counts in none of the new ones.
             (model, ..) => *model = Model::fresh(new, now),
         }
     }

@@ -7,6 +7,12 @@ fn bucket(capacity: u64, refill_amount: u64) -> LimitKind {
     LimitKind::TokenBucket(TokenBucket { capacity, refill_amount, refill_period: Span::from_secs(1) })
 }
 
+/// Two in a second.
+fn window(anchor: Anchor, skew_ms: u64) -> LimitKind {
+    let (period, max_clock_skew) = (Span::from_secs(1), Span::from_millis(skew_ms));
+    LimitKind::FixedWindow(FixedWindow { amount: 2, period, anchor, max_clock_skew })
+}
+
 fn update(kind: LimitKind) -> (Command, Answer) {
     let resource = resource(kind);
     let update = UpdateResource { resource: resource.clone(), generation: 1 };
@@ -75,10 +81,6 @@ fn any_window_counts() {
 
 #[test]
 fn aligned_windows_count_arrivals() {
-    let window = |anchor, skew_ms| {
-        let (period, max_clock_skew) = (Span::from_secs(1), Span::from_millis(skew_ms));
-        LimitKind::FixedWindow(FixedWindow { amount: 2, period, anchor, max_clock_skew })
-    };
     run(window(Anchor::Epoch, 0), &[(900, 2), (1_000, 2)]).passes(check);
     run(window(Anchor::Epoch, 0), &[(900, 2), (999, 1)]).violates("S1", check);
     run(window(Anchor::Epoch, 50), &[(970, 2), (1_020, 1)]).violates("S1", check);
@@ -106,4 +108,20 @@ fn a_bucket_holds_what_it_tells() {
         story.logged(1_000, acquire("later"), Ok(Outcome::Granted(Grant { usage, ..grant })));
         if is_good { story.passes(check) } else { story.violates("S1", check) }
     }
+}
+
+#[test]
+fn windows_that_begin_otherwise_are_other_windows() {
+    let changed = |after: &[(u64, u64)]| {
+        let mut story = run(window(Anchor::Epoch, 0), &[(1, 1)]);
+        let (command, answer) = update(window(Anchor::FirstRequest, 0));
+        story.logged(100, command, answer);
+        for (permit, (at_ms, cost)) in (7..).zip(after) {
+            story.logged(*at_ms, acquire_cost(&permit.to_string(), *cost), granted(permit));
+        }
+        story
+    };
+    // From the first request on, not from each full second.
+    changed(&[(900, 2), (1_900, 2)]).passes(check);
+    changed(&[(900, 1), (1_000, 1), (1_899, 1)]).violates("S1", check);
 }
