@@ -42,6 +42,11 @@ torture MINUTES="10" SEED="" REPORT="target/torture.md":
 bench-queue *ARGS:
     cargo bench --package tollgate-waiting --bench wake_up -- {{ ARGS }}
 
+# What it costs three real nodes to have up to 100,000 requests wait
+bench-parked:
+    cargo build --release
+    TOLLGATE=target/release/tollgate cargo bench --profile dev --package tollgate-tests --bench parked
+
 # Whole clusters under random faults, judged by checkers: a thousand fresh seeds, or one told step by step
 simulate *SEED:
     cargo run --profile simulation --package tollgate-tests --bin simulate -- {{ SEED }}

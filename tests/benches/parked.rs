@@ -1,5 +1,4 @@
-//! What it costs to have many requests wait, on real processes. Not a part of the tests that everybody runs: it measures,
-//! and takes minutes. `docs/PERFORMANCE.md` has the command and what came of it.
+//! What it costs to have many requests wait, on real processes. `docs/PERFORMANCE.md` has the command and what came of it.
 
 use std::{ops::Range, time::Duration};
 
@@ -27,9 +26,9 @@ const CONSUMERS: usize = 100;
 const WAKE_UPS: usize = 200;
 const LONG: i64 = 3_000;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures for minutes"]
-async fn a_wake_up_among_many_and_among_few() {
+/// A wake-up among few, and among many.
+#[tokio::main(worker_threads = 2)]
+async fn main() {
     let many = std::env::var("TOLLGATE_PARKED").ok().and_then(|many| many.parse().ok());
     for waiting in [100, many.unwrap_or(100_000)] {
         measure(waiting).await;
