@@ -45,7 +45,7 @@ bench-queue *ARGS:
 # What it costs three real nodes to have up to 100,000 requests wait
 bench-parked:
     cargo build --release
-    TOLLGATE=target/release/tollgate cargo bench --profile dev --package tollgate-tests --bench parked
+    TOLLGATE="$PWD/target/release/tollgate" cargo bench --profile dev --package tollgate-tests --bench parked
 
 # Whole clusters under random faults, judged by checkers: a thousand fresh seeds, or one told step by step
 simulate *SEED:
