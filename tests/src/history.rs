@@ -163,8 +163,8 @@ pub struct Ending {
     pub at: Span,
     /// Since when nothing failed any more; absent when faults went on to the end.
     pub healed_at: Option<Span>,
-    /// All slots whose lease had not run out, as the cluster said at the end.
-    pub held: Vec<Held>,
+    /// All slots whose lease had not run out, as the cluster said at the end; absent when nobody led, who could have said it.
+    pub held: Option<Vec<Held>>,
     /// Every member at the end; empty where nobody can look inside.
     pub nodes: Vec<Standing>,
 }

@@ -88,7 +88,9 @@ fn acknowledged_is_in_the_state(
         });
         releases.collect()
     };
-    let held: BTreeSet<_> = ending.held.iter().map(|held| held.permit).collect();
+    // Without a leader nobody has said what is held.
+    let Some(held) = &ending.held else { return };
+    let held: BTreeSet<_> = held.iter().map(|held| held.permit).collect();
     let asked_to_release = released(false);
     for (permit, (lives_until, operation)) in lives(history, operations) {
         if asked_to_release.contains(&permit)
@@ -196,6 +198,10 @@ mod tests {
         let mut lost = run();
         lost.ended(1_000, 100, &[]);
         lost.violates("S4", check);
+        let mut leaderless = run();
+        leaderless.ended(1_000, 100, &[]);
+        leaderless.history.ending.as_mut().unwrap().held = None;
+        leaderless.passes(check);
         let mut expired = run();
         expired.ended(10_000, 100, &[]);
         expired.passes(check);

@@ -71,7 +71,7 @@ impl Story {
             permit: PermitId(*permit),
         });
         let (at, healed_at) = (ms(at_ms), Some(ms(healed_ms)));
-        self.history.ending = Some(Ending { at, healed_at, held: held.collect(), nodes: vec![] });
+        self.history.ending = Some(Ending { at, healed_at, held: Some(held.collect()), nodes: vec![] });
     }
 
     /// What a checker makes of it. Events are put in the order of their times first.

@@ -490,9 +490,8 @@ impl World {
         Ending { at: self.now, healed_at, held: self.held(), nodes: self.standings() }
     }
 
-    fn held(&self) -> Vec<Held> {
-        let leader = self.leader().and_then(|id| self.nodes.get(&id)?.running.as_ref());
-        let Some(running) = leader else { return Vec::new() };
+    fn held(&self) -> Option<Vec<Held>> {
+        let running = self.leader().and_then(|id| self.nodes.get(&id)?.running.as_ref())?;
         let limiter = running.replica.machine().limiter();
         let usages = (0..self.scenario.resources.len()).filter_map(|number| {
             limiter.usage(limiter.now(), &workload::resource_name(number), None, 0, 10_000)
@@ -507,7 +506,7 @@ impl World {
                 permit: slot.permit,
             })
         });
-        held.collect()
+        Some(held.collect())
     }
 }
 

@@ -84,7 +84,7 @@ pub async fn run(
     history.ending = held.as_ref().ok().map(|held| Ending {
         at,
         healed_at: Some(healed_at),
-        held: held.clone(),
+        held: Some(held.clone()),
         nodes: Vec::new(),
     });
     session.violations.extend(held.err());
