@@ -17,6 +17,9 @@ use super::{
     world::{Planned, World, brief},
 };
 
+/// The operator in the history; clients are counted from 1.
+const OPERATOR: history::ClientId = 0;
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
@@ -76,11 +79,18 @@ impl World {
     pub(super) fn send_call(&mut self, asker: Asker, node: NodeId, call: Call, patience: Span) -> CallNumber {
         self.calls.last += 1;
         let number = self.calls.last;
+        let op = match (asker, &call) {
+            (Asker::Operator, Call::Command { command, attempt, .. }) => {
+                let call = history::Call { attempt: *attempt, ..history::Call::new(command.clone()) };
+                Some(self.history.invoke(self.now, OPERATOR, call))
+            }
+            _ => None,
+        };
         let open = OpenCall {
             asker,
             node,
             call: Some(call),
-            op: None,
+            op,
             is_deaf: false,
             is_awaited: true,
             is_cancelled: false,
@@ -139,12 +149,12 @@ impl World {
     pub(super) fn deliver(&mut self, number: CallNumber, result: &Result<Reply, Refusal>) {
         let Some(open) = self.calls.open.remove(&number).filter(|open| open.is_awaited) else { return };
         self.trace.fold(&[self.now.0, 2, number, u64::from(result.is_ok())]);
+        if let (Some(op), Some(reply)) = (open.op, history::Reply::of(result)) {
+            self.trace.tell(self.now, || format!("{:?} hears (op {op}): {result:?}", open.asker));
+            self.history.reply(self.now, op, reply);
+        }
         match open.asker {
             Asker::Client(at, token) => {
-                if let (Some(op), Some(reply)) = (open.op, history::Reply::of(result)) {
-                    self.trace.tell(self.now, || format!("client {} hears (op {op}): {result:?}", at + 1));
-                    self.history.reply(self.now, op, reply);
-                }
                 let nodes: Vec<_> = self.nodes.keys().copied().collect();
                 let ground = self.ground(&nodes);
                 self.clients[at].answered(ground, token, result, &mut self.coverage);
