@@ -219,9 +219,11 @@ impl History {
     }
 
     /// A node applied an entry. Equal entries are kept once.
-    pub fn apply(&mut self, at: Span, node: NodeId, entry: Entry) {
-        let known = self.latest.get(&entry.index).filter(|known| ***known == entry).cloned();
-        let entry = known.unwrap_or_else(|| Arc::new(entry));
+    pub fn apply(&mut self, at: Span, node: NodeId, entry: impl Into<Arc<Entry>>) {
+        let entry: Arc<Entry> = entry.into();
+        let known =
+            self.latest.get(&entry.index).filter(|known| Arc::ptr_eq(known, &entry) || **known == entry);
+        let entry = known.cloned().unwrap_or(entry);
         self.latest.insert(entry.index, entry.clone());
         self.applied.push(Applied { at, node, entry });
     }
@@ -250,12 +252,13 @@ impl History {
 
     /// All operations, by their invocation.
     pub fn operations(&self) -> Vec<Operation<'_>> {
-        let mut operations = Vec::<Operation>::new();
-        let mut position = BTreeMap::new();
+        let mut operations = Vec::<Operation>::with_capacity(self.operations as usize);
+        // By their number, which counts from 1.
+        let mut position = vec![usize::MAX; self.operations as usize + 1];
         for event in &self.events {
             if let EventKind::Invoke { client, call } = &event.kind {
-                position.insert(event.op, operations.len());
                 let (op, client, invoked_at) = (event.op, *client, event.at);
+                position[op as usize] = operations.len();
                 operations.push(Operation {
                     op,
                     client,
@@ -267,9 +270,7 @@ impl History {
                 });
                 continue;
             }
-            let Some(operation) = position.get(&event.op).and_then(|at| operations.get_mut(*at)) else {
-                continue;
-            };
+            let Some(operation) = operations.get_mut(position[event.op as usize]) else { continue };
             match &event.kind {
                 EventKind::Arrive { node } => operation.arrivals.push((event.at, *node)),
                 EventKind::Leave { node } => operation.left = Some((event.at, *node)),

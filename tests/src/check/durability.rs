@@ -5,13 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_limiter::{Command, Outcome, PermitId, ResourceName, Span};
 
-use super::{Verdict, intervals::millionths, replay::steps, terms::Target};
+use super::{
+    Verdict,
+    intervals::millionths,
+    replay::{Step, steps},
+    terms::Target,
+};
 use crate::history::{Ending, EventKind, History, Operation};
 
 /// What the log says that was done.
 #[derive(Default)]
-struct Done {
-    granted: BTreeMap<PermitId, String>,
+struct Done<'a> {
+    granted: BTreeMap<PermitId, Step<'a>>,
     ended: BTreeSet<PermitId>,
     renewals: BTreeMap<PermitId, u64>,
     stored: BTreeSet<u64>,
@@ -29,14 +34,14 @@ pub fn check(history: &History, verdict: &mut Verdict) {
     }
 }
 
-fn done(history: &History, verdict: &mut Verdict) -> Done {
+fn done<'a>(history: &'a History, verdict: &mut Verdict) -> Done<'a> {
     let mut done = Done::default();
     for step in steps(history) {
         if let Some((_, grant)) = step.fresh_grant()
-            && let Some(before) = done.granted.insert(grant.permit, step.to_string())
+            && let Some(before) = done.granted.insert(grant.permit, step)
         {
             let what = format!("{:?} was granted twice", grant.permit);
-            verdict.accuse("S3", what, vec![before, step.to_string()]);
+            verdict.accuse("S3", what, vec![before.to_string(), step.to_string()]);
         }
         done.ended.extend(step.ended());
         match (step.command, step.answer) {

@@ -1,68 +1,62 @@
 //! What will happen, in order: the scheduler's only list. Things of the same moment happen as they were planned.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::BinaryHeap,
-};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use tollgate_limiter::Span;
 
 /// Things to come.
 #[derive(Debug)]
 pub struct Agenda<T> {
-    heap: BinaryHeap<Reverse<Item<T>>>,
+    heap: BinaryHeap<Reverse<Item>>,
+    // The things themselves stay where they are while the heap is reordered: they are large, and it is the busiest place of
+    // a simulation.
+    things: Vec<Option<T>>,
+    vacant: Vec<usize>,
     planned: u64,
 }
 
-#[derive(Debug)]
-struct Item<T> {
+/// By time, and then by number. Numbers are unique, so the place decides nothing.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Item {
     at: Span,
     number: u64,
-    what: T,
+    place: usize,
 }
 
 impl<T> Agenda<T> {
     /// Nothing to come.
     pub fn new() -> Agenda<T> {
-        Agenda { heap: BinaryHeap::new(), planned: 0 }
+        Agenda { heap: BinaryHeap::new(), things: Vec::new(), vacant: Vec::new(), planned: 0 }
     }
 
     /// Plans something.
     pub fn plan(&mut self, at: Span, what: T) {
         self.planned += 1;
-        self.heap.push(Reverse(Item { at, number: self.planned, what }));
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                self.things[place] = Some(what);
+                place
+            }
+            None => {
+                self.things.push(Some(what));
+                self.things.len() - 1
+            }
+        };
+        self.heap.push(Reverse(Item { at, number: self.planned, place }));
     }
 
     /// The next thing, if it happens until `end`, and when.
     pub fn next_until(&mut self, end: Span) -> Option<(Span, T)> {
         self.heap.peek().filter(|Reverse(item)| item.at <= end)?;
-        self.heap.pop().map(|Reverse(item)| (item.at, item.what))
+        let Reverse(Item { at, place, .. }) = self.heap.pop()?;
+        self.vacant.push(place);
+        self.things[place].take().map(|what| (at, what))
     }
 }
 
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
         Agenda::new()
-    }
-}
-
-impl<T> PartialEq for Item<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl<T> Eq for Item<T> {}
-
-impl<T> Ord for Item<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-impl<T> PartialOrd for Item<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
     }
 }
 
@@ -78,5 +72,9 @@ mod tests {
         }
         let happened: Vec<_> = std::iter::from_fn(|| agenda.next_until(Span(5))).collect();
         assert_eq!(happened, [(Span(3), "a"), (Span(3), "b"), (Span(5), "c"), (Span(5), "d")]);
+        // In a place that has become vacant.
+        agenda.plan(Span(7), "next");
+        assert_eq!(agenda.next_until(Span(9)), Some((Span(7), "next")));
+        assert_eq!(agenda.next_until(Span(9)), Some((Span(9), "late")));
     }
 }

@@ -4,7 +4,8 @@
 //! * [`scenario`]: everything about a run that is drawn, as a value that can be written down and shortened. [`faults`] go
 //!   wrong, [`workload`] is asked for, [`temper`] says how badly clients behave.
 //! * [`world`]: the scheduler. It takes one thing after another from its [`agenda`]; [`calls`], [`effects`] and [`injuries`]
-//!   say what becomes of it. Beneath it are [`network`], [`disk`] and [`clock`]; a [`node`] puts them around a replica.
+//!   say what becomes of it. Beneath it are [`network`], [`disk`] and [`clock`]; a [`node`] puts them around a replica,
+//!   whose [`testimony`] is recorded.
 //! * [`client`] and [`operator`]: who asks.
 //! * [`run`]: a scenario run and judged by the checkers of [`crate::check`]; [`minimise`] shortens those that fail, and
 //!   [`regressions`] keeps them. [`coverage`] counts what happened, so that nobody mistakes a workload that never reaches a
@@ -33,6 +34,7 @@ pub mod regressions;
 pub mod run;
 pub mod scenario;
 pub mod temper;
+pub mod testimony;
 pub mod trace;
 pub mod workload;
 pub mod world;

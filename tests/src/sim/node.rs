@@ -1,6 +1,9 @@
 //! One machine: its disk, its clocks, and the process that runs on it, if one does.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::{
+    Arc,
+    mpsc::{Receiver, channel},
+};
 
 use tollgate_limiter::Span;
 use tollgate_server::{
@@ -15,7 +18,7 @@ use tollgate_server::{
 
 use crate::history;
 
-use super::{clock::Clock, disk::Disk};
+use super::{clock::Clock, disk::Disk, testimony::Testimony};
 
 /// A process, told apart from the ones before it on the same machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub struct Running {
     /// The real thing.
     pub replica: Replica<CallNumber>,
     /// Entries that it has applied.
-    applied: Receiver<history::Entry>,
+    applied: Receiver<Arc<history::Entry>>,
     /// The last entry that its state contains, and was told of.
     pub known_index: u64,
     /// Whether it is to act on what it has gathered.
@@ -87,16 +90,17 @@ impl Node {
         }
     }
 
-    /// Starts the process.
-    pub fn start(&mut self, now: Span, config: ReplicaConfig) -> Result<Found, Fatal> {
+    /// Starts the process. What it applies it tells with the words of those who have applied the same before it.
+    pub fn start(&mut self, now: Span, config: ReplicaConfig, testimony: &Testimony) -> Result<Found, Fatal> {
         let recovered = self.disk.load()?;
         let Mark { snapshot_index, .. } = recovered.mark;
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let mut replica = Replica::new(config, recovered, &logger)?;
         let (tell, applied) = channel();
+        let testimony = testimony.clone();
         replica.attend(Box::new(move |applied: Applied<'_>| {
             // Nobody listens once the process has ended.
-            let _ = tell.send(entry(applied));
+            let _ = tell.send(testimony.entry(applied));
         }));
         let known_index = replica.machine().index();
         self.life += 1;
@@ -115,19 +119,8 @@ impl Node {
 
 impl Running {
     /// What it has applied since the last look.
-    pub fn take_applied(&mut self) -> Vec<history::Entry> {
+    pub fn take_applied(&mut self) -> Vec<Arc<history::Entry>> {
         self.applied.try_iter().collect()
-    }
-}
-
-fn entry(applied: Applied<'_>) -> history::Entry {
-    history::Entry {
-        index: applied.index,
-        term: applied.term,
-        stamp: applied.entry.map(|entry| entry.stamp),
-        commands: applied.entry.map(|entry| entry.commands.clone()).unwrap_or_default(),
-        answers: applied.answers.to_vec(),
-        digest: applied.digest,
     }
 }
 

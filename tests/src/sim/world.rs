@@ -28,6 +28,7 @@ use super::{
     parcel::Parcel,
     random::Random,
     scenario::Scenario,
+    testimony::Testimony,
     trace::Trace,
     workload,
 };
@@ -93,6 +94,7 @@ pub struct World {
     /// Members whose removal was ordered.
     pub(super) removals: BTreeSet<NodeId>,
     pub(super) is_healed: bool,
+    testimony: Testimony,
     /// What clients saw, and what nodes applied.
     pub history: History,
     /// What happened at least once.
@@ -124,6 +126,7 @@ impl World {
             founders: Members { by_id, ..Members::default() },
             removals: BTreeSet::new(),
             is_healed: false,
+            testimony: Testimony::default(),
             history: History::new(DRIFT_PPM_MAX),
             coverage: Coverage::default(),
             trace: Trace::new(is_told),
@@ -323,7 +326,7 @@ impl World {
         };
         let config =
             ReplicaConfig { id, incarnation: node.incarnation, snapshot_log_bytes, seed: Some(seed) };
-        match node.start(self.now, config) {
+        match node.start(self.now, config, &self.testimony) {
             Ok(found) => {
                 let process = Process { id, life: node.life };
                 if found.snapshot {
