@@ -12,6 +12,7 @@ pub mod http;
 pub mod metrics;
 pub mod node;
 pub mod ports;
+pub mod preset;
 pub mod raft;
 pub mod readiness;
 pub mod resource_file;

@@ -42,7 +42,7 @@ pub struct Section<'t, 'i> {
     path: String,
     table: &'t DeTable<'i>,
     offset: usize,
-    asked: BTreeSet<&'static str>,
+    asked: BTreeSet<String>,
 }
 
 /// Parses the text as far as TOML's grammar goes.
@@ -67,19 +67,19 @@ impl<'i> Reader<'i> {
     }
 
     /// The table under a key.
-    pub fn section<'t>(&mut self, of: &mut Section<'t, 'i>, key: &'static str) -> Option<Section<'t, 'i>> {
+    pub fn section<'t>(&mut self, of: &mut Section<'t, 'i>, key: &str) -> Option<Section<'t, 'i>> {
         let value = of.take(key)?;
         self.table(value, of.path_of(key))
     }
 
     /// The tables of an array under a key, such as `[[resource]]`.
-    pub fn sections<'t>(&mut self, of: &mut Section<'t, 'i>, key: &'static str) -> Vec<Section<'t, 'i>> {
+    pub fn sections<'t>(&mut self, of: &mut Section<'t, 'i>, key: &str) -> Vec<Section<'t, 'i>> {
         let items = self.array(of, key).unwrap_or_default();
         items.into_iter().filter_map(|(path, value)| self.table(value, path)).collect()
     }
 
     /// Anything that reads from a text, such as a duration or an address.
-    pub fn text<T>(&mut self, of: &mut Section<'_, 'i>, key: &'static str) -> Option<T>
+    pub fn text<T>(&mut self, of: &mut Section<'_, 'i>, key: &str) -> Option<T>
     where
         T: FromStr<Err: fmt::Display>,
     {
@@ -92,7 +92,7 @@ impl<'i> Reader<'i> {
     }
 
     /// An integer that fits its type.
-    pub fn integer<T: TryFrom<i64>>(&mut self, of: &mut Section<'_, 'i>, key: &'static str) -> Option<T> {
+    pub fn integer<T: TryFrom<i64>>(&mut self, of: &mut Section<'_, 'i>, key: &str) -> Option<T> {
         let value = of.take(key)?;
         let Some(integer) = value.get_ref().as_integer() else {
             self.wrong_type(of.path_of(key), value, "an integer");
@@ -107,7 +107,7 @@ impl<'i> Reader<'i> {
     }
 
     /// `true` or `false`.
-    pub fn boolean(&mut self, of: &mut Section<'_, 'i>, key: &'static str) -> Option<bool> {
+    pub fn boolean(&mut self, of: &mut Section<'_, 'i>, key: &str) -> Option<bool> {
         let value = of.take(key)?;
         let boolean = value.get_ref().as_bool();
         if boolean.is_none() {
@@ -117,7 +117,7 @@ impl<'i> Reader<'i> {
     }
 
     /// A list of texts.
-    pub fn texts(&mut self, of: &mut Section<'_, 'i>, key: &'static str) -> Option<Vec<String>> {
+    pub fn texts(&mut self, of: &mut Section<'_, 'i>, key: &str) -> Option<Vec<String>> {
         let mut texts = Vec::new();
         for (path, value) in self.array(of, key)? {
             match value.get_ref().as_str() {
@@ -129,12 +129,7 @@ impl<'i> Reader<'i> {
     }
 
     /// One of a few words; gives its meaning.
-    pub fn word<T: Copy>(
-        &mut self,
-        of: &mut Section<'_, 'i>,
-        key: &'static str,
-        words: &[(&str, T)],
-    ) -> Option<T> {
+    pub fn word<T: Copy>(&mut self, of: &mut Section<'_, 'i>, key: &str, words: &[(&str, T)]) -> Option<T> {
         let text: String = self.text(of, key)?;
         let meaning = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
         if meaning.is_none() {
@@ -155,7 +150,7 @@ impl<'i> Reader<'i> {
         for key in section.table.keys() {
             let name = key.get_ref().as_ref();
             if !section.asked.contains(name) {
-                let hint = meant(name, section.asked.iter().copied());
+                let hint = meant(name, section.asked.iter().map(String::as_str));
                 self.fault(section.path_of(name), key.span().start, format_args!("unknown key; {hint}"));
             }
         }
@@ -164,7 +159,7 @@ impl<'i> Reader<'i> {
     fn array<'t>(
         &mut self,
         of: &mut Section<'t, 'i>,
-        key: &'static str,
+        key: &str,
     ) -> Option<Vec<(String, &'t Spanned<DeValue<'i>>)>> {
         let value = of.take(key)?;
         let Some(items) = value.get_ref().as_array() else {
@@ -210,8 +205,8 @@ impl<'t, 'i> Section<'t, 'i> {
         self.table.contains_key(key)
     }
 
-    fn take(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'i>>> {
-        self.asked.insert(key);
+    fn take(&mut self, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {
+        self.asked.insert(key.to_owned());
         self.table.get(key)
     }
 

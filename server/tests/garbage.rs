@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tollgate_limiter::*;
 use tollgate_server::{
     config::{Config, Flags, Settings},
+    preset,
     raft::{
         call::{Call, Refusal, Reply},
         entry::{Entry, GROUP, VERSION, encode},
@@ -16,6 +17,7 @@ use tollgate_server::{
     storage::{data_dir::DataDir, snapshot_file},
 };
 
+const PRESET: &str = include_str!("../presets/github.toml");
 const RESOURCES: &str = include_str!("../../deploy/resources.example.toml");
 const CONFIGURATION: &str = include_str!("../../deploy/tollgate.toml");
 
@@ -187,6 +189,13 @@ proptest! {
         let _ = minicbor::decode::<Call>(&call);
         let _ = minicbor::decode::<Reply>(&call);
         let _ = minicbor::decode::<Refusal>(&refusal);
+    }
+
+    #[test]
+    fn a_damaged_preset_is_read_or_its_faults_are_told(bytes in damaged(PRESET.into())) {
+        if let Err(faulty) = preset::read(&String::from_utf8_lossy(&bytes)) {
+            prop_assert!(!faulty.0.is_empty());
+        }
     }
 
     #[test]

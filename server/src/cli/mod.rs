@@ -10,6 +10,7 @@ mod duration;
 mod failure;
 mod output;
 mod plan;
+mod preset;
 mod release;
 mod remote;
 mod renew;
@@ -61,6 +62,8 @@ enum Command {
     Renew(Asking<renew::Args>),
     /// Tells how long some work would take, and which limit holds it up.
     Plan(Asking<plan::Args>),
+    /// Shows what is known about vendors' limits; a resource begins with it by `preset = "hubspot:professional"`.
+    Preset(preset::Args),
     /// Shows and changes the protected resources and their limits.
     Resource(Administering<resource::Command>),
     /// Shows and changes the cluster.
@@ -117,6 +120,7 @@ impl Cli {
                 renew::run(&remote.client()?, remote.output, what).await
             }
             Command::Plan(Asking { what, remote }) => plan::run(&remote.client()?, remote.output, what).await,
+            Command::Preset(args) => preset::run(args),
             Command::Resource(Administering { what, remote }) => {
                 resource::run(&remote.client()?, remote.output, what).await
             }

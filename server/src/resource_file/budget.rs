@@ -11,7 +11,7 @@
 
 use tollgate_proto::v1;
 
-use super::{read::required, words::WEEKDAYS, write::Lines};
+use super::{limit::required, words::WEEKDAYS, write::Lines};
 use crate::toml_reader::{Reader, Section, unknown};
 
 pub fn read<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>) -> v1::Budget {

@@ -13,14 +13,29 @@
 //!
 //! The keys are the fields of `resource.proto`, with the parameters of the kind beside the limit's own; durations are
 //! written `500ms`, `10s`, `24h`. `deploy/resources.example.toml` is the commented example.
+//!
+//! A resource may begin with what Tollgate knows about a vendor, and state only what differs: field by field, of limits by
+//! their name. What is written by the server states everything.
+//!
+//! ```toml
+//! [[resource]]
+//! name = "salesforce/acme"
+//! preset = "salesforce:enterprise"
+//! parameters = { licences = 120 }
+//!
+//! [[resource.limit]]
+//! name = "concurrent"
+//! counts_after = "20s"
+//! ```
 
 mod budget;
+pub(crate) mod limit;
 mod read;
 mod write;
 
 use std::fmt;
 
-pub use read::read;
+pub use read::{read, read_with};
 pub use write::write;
 
 use crate::toml_reader::Fault;

@@ -12,5 +12,6 @@ mod metrics;
 mod orders;
 mod permits;
 mod plans;
+mod presets;
 mod refusals;
 mod resources;

@@ -17,7 +17,7 @@ use super::{
     Failure, duration, output,
     resource::{Plan, parse},
 };
-use crate::raft::members::NodeId;
+use crate::{preset::Presets, raft::members::NodeId};
 
 /// What a fresh cluster is given to try things with.
 const SAMPLES: &str = include_str!("../../../../deploy/resources.example.toml");
@@ -147,7 +147,7 @@ async fn next_end(nodes: &mut Vec<Node>) -> (Node, String) {
 
 /// Creates the sample resources that are absent; the names of all of them.
 async fn create_samples(client: &Client) -> Result<Vec<String>, Failure> {
-    let samples = parse(SAMPLES).map_err(|faulty| Failure::new(faulty.to_string()))?;
+    let samples = parse(SAMPLES, Presets::embedded()).map_err(|faulty| Failure::new(faulty.to_string()))?;
     let mut names = Vec::new();
     for sample in samples {
         names.push(sample.name.clone());

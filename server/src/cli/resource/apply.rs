@@ -12,11 +12,12 @@ use tollgate_client::{Client, Error, v1::Resource};
 use tollgate_limiter::StoredResource;
 
 use super::{
-    super::{Failure, Output, failure::Code},
+    super::{Failure, Output, failure::Code, preset::Own},
     diff,
 };
 use crate::{
     grpc::convert::{self, definition::definition},
+    preset::Presets,
     resource_file::{self, FaultyFile},
 };
 
@@ -29,6 +30,9 @@ pub struct Args {
     /// Show what would change, and change nothing.
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    own: Own,
 }
 
 /// What is to be done about one resource.
@@ -48,7 +52,7 @@ pub enum Plan {
 }
 
 pub async fn run(client: &Client, output: Output, args: Args) -> Result<(), Failure> {
-    let wanted = read(&args.file)?;
+    let wanted = read(&args.file, &args.own.presets()?)?;
     let mut plans = Vec::with_capacity(wanted.len());
     for resource in wanted {
         plans.push(Plan::make(client, resource).await?);
@@ -78,19 +82,19 @@ fn check(plans: &[Plan]) -> Result<(), Failure> {
     Err(Failure::with(Code::Usage, refused.join("\n  ")).advise("Nothing was changed."))
 }
 
-fn read(path: &Path) -> Result<Vec<Resource>, Failure> {
+fn read(path: &Path, presets: &Presets) -> Result<Vec<Resource>, Failure> {
     let text =
         if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
     let text = text.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
-    parse(&text).map_err(|faulty| {
+    parse(&text, presets).map_err(|faulty| {
         Failure::with(Code::Usage, format!("{}: {faulty}", path.display())).advise("Nothing was changed.")
     })
 }
 
 /// Reads and checks a whole file, so that a fault in the last resource does not leave the first ones changed. Defaults
 /// are spelt out, so that the resources can be compared with those of a cluster.
-pub fn parse(text: &str) -> Result<Vec<Resource>, FaultyFile> {
-    Ok(resource_file::read(text)?.into_iter().map(normalise).collect())
+pub fn parse(text: &str, presets: &Presets) -> Result<Vec<Resource>, FaultyFile> {
+    Ok(resource_file::read_with(text, presets)?.into_iter().map(normalise).collect())
 }
 
 /// The definition with all its defaults spelt out. One that this program does not understand, because a newer server

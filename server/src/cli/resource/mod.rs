@@ -3,7 +3,7 @@
 mod apply;
 mod availability;
 mod diff;
-mod json;
+pub(super) mod json;
 mod shares;
 mod usage;
 
