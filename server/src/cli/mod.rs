@@ -2,6 +2,7 @@
 //! wrong goes to standard error, with what to do about it; the exit code says which of the two it was, and why.
 
 mod acquire;
+mod bench;
 mod cluster;
 mod completions;
 mod decision;
@@ -68,6 +69,12 @@ enum Command {
     Resource(Administering<resource::Command>),
     /// Shows and changes the cluster.
     Cluster(Administering<cluster::Command>),
+    /// Measures how fast a cluster is, under a load that is made here.
+    #[command(after_help = bench::HELP)]
+    Bench(Box<Asking<bench::Args>>),
+    /// What `bench --floor` compares with.
+    #[command(name = bench::FLOOR, hide = true)]
+    BenchFloor,
     /// Prints a shell's completions for this command.
     Completions(completions::Args),
 }
@@ -127,6 +134,11 @@ impl Cli {
             Command::Cluster(Administering { what, remote }) => {
                 cluster::run(&remote.client()?, remote.output, what).await
             }
+            Command::Bench(asking) => {
+                let Asking { what, remote } = *asking;
+                bench::run(&remote.client()?, remote.output, what).await
+            }
+            Command::BenchFloor => bench::serve_floor().await,
             Command::Completions(args) => completions::run(&args),
         }
     }
