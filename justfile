@@ -38,6 +38,11 @@ torture MINUTES="10" SEED="" REPORT="target/torture.md":
     cargo build --release --workspace --bins
     target/release/torture {{ MINUTES }} --seed "{{ SEED }}" --report {{ REPORT }}
 
+# The standard table of throughput and latency, on three fresh nodes: `just bench --only stream` for the rows with that in their name
+bench *ARGS:
+    cargo build --release --workspace --bins
+    target/release/standard-table {{ ARGS }}
+
 # What one wake-up costs with up to 100,000 that wait, and what each of them takes of memory
 bench-queue *ARGS:
     cargo bench --package tollgate-waiting --bench wake_up -- {{ ARGS }}
