@@ -168,7 +168,7 @@ pub fn granted(permit: u64) -> Answer {
 /// A grant of a place for 10 s.
 pub fn held(permit: u64, index: u32) -> Answer {
     let slot = Slot { limit: LimitName::new("slots").unwrap(), index, generation: permit };
-    Ok(Outcome::Granted(Grant { lease: Some(Span::from_secs(10)), slots: vec![slot], ..grant(permit) }))
+    Ok(Outcome::Granted(Grant { lease: Some(Span::from_secs(10)), slots: [slot].into(), ..grant(permit) }))
 }
 
 /// The same grant once more.
@@ -185,8 +185,8 @@ fn grant(permit: u64) -> Grant {
         key: Label::default(),
         use_within: None,
         lease: None,
-        slots: vec![],
-        usage: vec![],
+        slots: Default::default(),
+        usage: Default::default(),
         replayed: false,
         alternative: 0,
     }

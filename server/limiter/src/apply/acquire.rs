@@ -7,7 +7,7 @@ use super::{
     budget::Standing,
     evaluate::evaluate,
     headroom::Headroom,
-    request::{self, Caller, Demand},
+    request::{self, Caller, Demands},
 };
 use crate::{
     model::{
@@ -31,7 +31,7 @@ pub(super) struct Plan {
     /// Of which of the request's resources.
     pub alternative: u32,
     pub key: Label,
-    pub demands: Vec<Demand>,
+    pub demands: Demands,
 }
 
 impl Limiter {
@@ -112,7 +112,7 @@ impl Limiter {
             use_within: granted.use_within.map(usable),
             lease: (!granted.slots.is_empty()).then_some(lease_left),
             slots: granted.slots.clone(),
-            usage: Vec::new(),
+            usage: Default::default(),
             replayed: true,
             alternative: granted.alternative,
         }
@@ -127,17 +127,17 @@ pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -
     let mut best: Option<(Headroom, Plan)> = None;
     let mut soonest: Option<Denial> = None;
     for key in candidates(resource, acquire) {
-        let caller = Caller::of(acquire, &key);
+        let caller = Caller::of(acquire, key);
         let mut demands = request::demands(resource, &caller, acquire.cost, &acquire.amounts);
         let by_key = demands.iter().any(|demand| resource.limits[demand.limit].scope == Scope::Key);
-        let gate = state.availability.gate(&key, now.cluster);
+        let gate = state.availability.gate(key, now.cluster);
         // Where nothing counts by key, no other key fits better or sooner than one that stands open.
         let is_last = !by_key && gate == Gate::Open;
         match evaluate(state, &mut demands, standing.as_ref(), gate, now) {
             Ok(()) => {
                 let headroom = Headroom::of(state, &demands, now);
                 if best.as_ref().is_none_or(|(most, _)| headroom.exceeds(*most)) {
-                    best = Some((headroom, Plan { alternative: 0, key, demands }));
+                    best = Some((headroom, Plan { alternative: 0, key: key.clone(), demands }));
                 }
             }
             Err(denial) => {
@@ -171,9 +171,9 @@ pub(super) fn is_sooner(one: &Denial, other: &Denial) -> bool {
     rank(one) < rank(other)
 }
 
-fn candidates(resource: &Resource, acquire: &Acquire) -> Vec<Label> {
+fn candidates<'a>(resource: &'a Resource, acquire: &'a Acquire) -> &'a [Label] {
     match acquire.key.is_empty() && !resource.keys.is_empty() {
-        true => resource.keys.clone(),
-        false => vec![acquire.key.clone()],
+        true => &resource.keys,
+        false => std::slice::from_ref(&acquire.key),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, ops::RangeInclusive};
 
+use smallvec::SmallVec;
+
 use super::{
     Limiter,
     acquire::{Plan, choose_key, is_sooner},
@@ -30,7 +32,7 @@ impl Limiter {
         now: Stamp,
     ) -> Result<Result<Plan, Denial>, Rejection> {
         let choices = among.map(|alternative| self.check_choice(acquire, alternative));
-        let choices = choices.collect::<Result<Vec<_>, _>>()?;
+        let choices = choices.collect::<Result<SmallVec<[_; 1]>, _>>()?;
         let mut soonest: Option<Denial> = None;
         for Choice { alternative, acquire, state } in choices {
             match choose_key(state, &acquire, now) {

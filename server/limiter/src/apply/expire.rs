@@ -17,8 +17,8 @@ impl Limiter {
         for _ in 0..ENDED_PER_ENTRY {
             let Some((id, permit)) = self.permits.expire_next(now) else { break };
             self.leases_expired += 1;
-            if let Some(request_id) = &permit.request_id {
-                self.request_ids.end(request_id, id);
+            if permit.request_id.is_some() {
+                self.request_ids.end(id);
             }
         }
         for _ in 0..FORGOTTEN_PER_ENTRY {
@@ -27,6 +27,7 @@ impl Limiter {
                 state.leased.remove(&id);
                 state.settleable.remove(&id);
             }
+            self.permits.reuse(permit);
         }
     }
 }

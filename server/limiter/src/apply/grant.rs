@@ -1,5 +1,7 @@
 //! Carrying out a grant: everything that fits is debited, and what can be undone or renewed is remembered.
 
+use smallvec::SmallVec;
+
 use super::{Limiter, acquire::Plan, budget::Standing, budget_debit::Whole, evaluate, request::Demand};
 use crate::{
     counter::{RateCounter, Slots},
@@ -8,8 +10,8 @@ use crate::{
         Scope, Slot, Span, Stamp,
     },
     state::{
-        Counters, Debited, Fingerprint, Hold, LimitState, MAX_SETTLEABLE, Permit, Remembered, ResourceState,
-        terms_of,
+        Counters, Debited, Debits, Fingerprint, Hold, Holds, LimitState, MAX_SETTLEABLE, Permit, Permits,
+        Remembered, ResourceState, terms_of,
     },
 };
 
@@ -17,7 +19,9 @@ impl Limiter {
     pub(super) fn grant(&mut self, whole: &Acquire, plan: Plan) -> Answer {
         let now = self.now;
         let acquire = whole.choice(plan.alternative).ok_or(Rejection::ResourceNotFound)?;
-        let state = self.resources.get_mut(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
+        // Looked through once: each look makes sure anew that no snapshot shares it.
+        let state: &mut ResourceState =
+            self.resources.get_mut(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
         let mut demands = plan.demands;
         make_room(state, &mut demands, now)?;
 
@@ -39,12 +43,13 @@ impl Limiter {
         };
 
         let settled_by = now.cluster + state.definition.settle_within;
-        self.remember_permit(
-            id,
-            Permit {
+        let ends_at = if leased { lease_end } else { settled_by.max(lease_end) };
+        // A permit that ends where it begins (no slots, nothing to be settled) leaves no record.
+        if ends_at > now.cluster {
+            let permit = Permit {
                 resource: acquire.resource.clone(),
                 granted_at: now.cluster,
-                ends_at: if leased { lease_end } else { settled_by.max(lease_end) },
+                ends_at,
                 leased,
                 operation: acquire.operation.clone(),
                 key: grant.key.clone(),
@@ -54,8 +59,9 @@ impl Limiter {
                 debits,
                 holds,
                 request_id: acquire.request_id.clone(),
-            },
-        );
+            };
+            remember(state, &mut self.permits, id, permit);
+        }
         self.remember_request(whole, &grant);
         Ok(Outcome::Granted(grant))
     }
@@ -75,27 +81,21 @@ impl Limiter {
         };
         self.request_ids.insert(request_id.clone(), granted, self.now.cluster);
     }
+}
 
-    /// A permit that ends where it begins (no slots, nothing to be settled) leaves no record.
-    fn remember_permit(&mut self, id: PermitId, permit: Permit) {
-        if permit.ends_at <= permit.granted_at {
-            return;
-        }
-        if let Some(state) = self.resources.get_mut(&permit.resource) {
-            if permit.leased {
-                state.leased.insert(id, ());
-            } else {
-                state.settleable.insert(id, permit.ends_at);
-            }
-            if state.settleable.len() > MAX_SETTLEABLE
-                && let Some((&oldest, _)) = state.settleable.first()
-            {
-                state.settleable.remove(&oldest);
-                self.permits.remove(oldest);
-            }
-        }
-        self.permits.insert(id, permit);
+fn remember(state: &mut ResourceState, permits: &mut Permits, id: PermitId, permit: Permit) {
+    if permit.leased {
+        state.leased.insert(id, ());
+    } else {
+        state.settleable.insert(id, permit.ends_at);
     }
+    if state.settleable.len() > MAX_SETTLEABLE
+        && let Some((&oldest, _)) = state.settleable.first()
+    {
+        state.settleable.remove(&oldest);
+        permits.drop_record(oldest);
+    }
+    permits.insert(id, permit);
 }
 
 /// Sees to it that each scoped limit can have the counter that it needs. A shadow limit that cannot goes without.
@@ -127,8 +127,8 @@ fn debit(
     demands: &[Demand],
     (permit, lease_end): (PermitId, ClusterTime),
     now: Stamp,
-) -> (Vec<Debited>, Vec<Hold>) {
-    let (mut debits, mut holds) = (Vec::new(), Vec::new());
+) -> (Debits, Holds) {
+    let (mut debits, mut holds) = (Debits::new(), Holds::new());
     let ResourceState { definition, limits, .. } = state;
     let standing = Standing::of(definition, consumer);
     for demand in demands.iter().filter(|demand| demand.fits) {
@@ -187,7 +187,7 @@ fn use_within(resource: &Resource, demands: &[Demand]) -> Option<Span> {
     tolerance.filter(|_| limits.any(|limit| limit.kind.is_window() && !limit.shadow))
 }
 
-fn slots(state: &ResourceState, demands: &[Demand], holds: &[Hold], permit: PermitId) -> Vec<Slot> {
+fn slots(state: &ResourceState, demands: &[Demand], holds: &[Hold], permit: PermitId) -> SmallVec<[Slot; 1]> {
     let told = demands.iter().filter(|demand| is_slot(&state.definition, demand));
     told.filter_map(|demand| {
         let id = state.limits[demand.limit].id;
@@ -198,7 +198,7 @@ fn slots(state: &ResourceState, demands: &[Demand], holds: &[Hold], permit: Perm
     .collect()
 }
 
-fn usage(state: &ResourceState, demands: &[Demand], now: Stamp) -> Vec<LimitUsage> {
+fn usage(state: &ResourceState, demands: &[Demand], now: Stamp) -> SmallVec<[LimitUsage; 4]> {
     let usage = |demand: &Demand| {
         let limit = &state.definition.limits[demand.limit];
         LimitUsage {

@@ -13,6 +13,12 @@ pub(crate) fn applies(patterns: &[Label], operation: &Label) -> bool {
 }
 
 fn matches(pattern: &str, text: &str) -> bool {
+    // Up to the first wildcard there is only one way, and most patterns end there.
+    let (literal, pattern) = pattern.split_at(pattern.find(['*', '?']).unwrap_or(pattern.len()));
+    let Some(text) = text.strip_prefix(literal) else { return false };
+    if pattern.is_empty() {
+        return text.is_empty();
+    }
     let mut reached = Positions::default();
     reached.add(pattern, 0);
     for c in text.chars() {

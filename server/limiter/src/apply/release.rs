@@ -18,8 +18,8 @@ impl Limiter {
     /// with the same permit before this command came, somebody has it after all, and it stays: the try that was abandoned
     /// and the retry race each other, on two connections or through two nodes, and the log alone knows who came first.
     pub(super) fn give_back(&mut self, permit: PermitId) -> Answer {
-        let request_id = self.live_permit(permit)?.request_id.as_ref();
-        if request_id.is_some_and(|id| self.request_ids.was_replayed(id, permit)) {
+        self.live_permit(permit)?;
+        if self.request_ids.was_replayed(permit) {
             return Ok(Outcome::Kept);
         }
         let outcome = CallOutcome::NotSent;
@@ -33,9 +33,13 @@ impl Limiter {
         check(state, permit, release).map_err(Rejection::Invalid)?;
 
         let mut permit = self.permits.remove(release.permit).ok_or(Rejection::PermitEnded)?;
-        let state = self.resources.get_mut(&permit.resource).ok_or(Rejection::PermitEnded)?;
-        state.leased.remove(&release.permit);
-        state.settleable.remove(&release.permit);
+        let state: &mut ResourceState =
+            self.resources.get_mut(&permit.resource).ok_or(Rejection::PermitEnded)?;
+        if permit.leased {
+            state.leased.remove(&release.permit);
+        } else {
+            state.settleable.remove(&release.permit);
+        }
         for hold in &permit.holds {
             state.change_slots(hold, |slots, index| {
                 slots.free(index, release.permit);
@@ -46,9 +50,11 @@ impl Limiter {
             (None, _) => {}
             // The retry of a call that was never sent is decided anew.
             (Some(_), CallOutcome::NotSent) => self.request_ids.forget(release.permit),
-            (Some(request_id), _) => self.request_ids.end(request_id, release.permit),
+            (Some(_), _) => self.request_ids.end(release.permit),
         }
-        Ok(Outcome::Released(now.cluster.since(permit.granted_at)))
+        let held_for = now.cluster.since(permit.granted_at);
+        self.permits.reuse(permit);
+        Ok(Outcome::Released(held_for))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use super::{budget::Standing, operations};
 use crate::{
     counter::most,
@@ -19,6 +21,9 @@ pub(super) struct Demand {
     /// Whether it fits. A shadow limit may lack room and the request is granted all the same.
     pub fits: bool,
 }
+
+/// One for each limit that applies. Few resources have more than four limits, and no request of theirs allocates.
+pub(super) type Demands = SmallVec<[Demand; 4]>;
 
 /// Who calls what with which key: what selects limits and their counters.
 pub(super) struct Caller<'a> {
@@ -51,8 +56,8 @@ pub(super) fn demands(
     caller: &Caller,
     cost: u64,
     amounts: &BTreeMap<Dimension, u64>,
-) -> Vec<Demand> {
-    let mut demands = Vec::with_capacity(resource.limits.len());
+) -> Demands {
+    let mut demands = Demands::new();
     for (index, limit) in resource.limits.iter().enumerate() {
         let amount = limit.weight(cost, amounts);
         let Some(scope_value) = caller.scope_value(limit.scope) else { continue };

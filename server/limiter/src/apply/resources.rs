@@ -49,8 +49,8 @@ impl Limiter {
         let leased = state.leased.iter().map(|(id, ())| *id);
         for id in leased.chain(state.settleable.iter().map(|(id, _)| *id)) {
             let permit = self.permits.remove(id);
-            if let Some(request_id) = permit.as_ref().and_then(|permit| permit.request_id.as_ref()) {
-                self.request_ids.end(request_id, id);
+            if permit.is_some_and(|permit| permit.request_id.is_some()) {
+                self.request_ids.end(id);
             }
         }
         Ok(Outcome::Deleted)

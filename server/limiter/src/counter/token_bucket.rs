@@ -17,7 +17,7 @@ use super::{
     debit::Place,
     dips::Dips,
     kind::Counter,
-    scale::{rescale_down, rescale_up, saturating_u64, scaled},
+    scale::{div_floor, rescale_down, rescale_up, saturating_u64, scaled},
 };
 use crate::model::{ClusterTime, Span, Stamp, TokenBucket};
 
@@ -84,6 +84,9 @@ impl Counter for TokenBucketCounter {
     fn earliest(&self, rules: &TokenBucket, amount: u64, from: Stamp) -> Stamp {
         let room = scaled(rules.capacity - amount, rules.refill_period);
         let excess = self.spent_at(rules, from.cluster).saturating_sub(room);
+        if excess == 0 {
+            return from;
+        }
         from.after(refill_time(rules, excess))
     }
 
@@ -101,7 +104,7 @@ impl Counter for TokenBucketCounter {
     }
 
     fn available(&self, rules: &TokenBucket, now: Stamp) -> i128 {
-        self.parts_left(rules, now.cluster).div_euclid(i128::from(rules.refill_period.as_nanos()))
+        div_floor(self.parts_left(rules, now.cluster), rules.refill_period.as_nanos())
     }
 
     fn used(&self, rules: &TokenBucket, now: Stamp) -> u128 {

@@ -11,6 +11,7 @@ mod budget;
 mod budget_rules;
 mod change;
 mod command;
+pub(crate) mod inline;
 mod name;
 mod outcome;
 mod plan;

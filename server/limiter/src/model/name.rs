@@ -40,7 +40,8 @@ macro_rules! name {
                 }
                 let rule: fn(&str) -> Result<(), BadName> = $rule;
                 rule(text)?;
-                Ok(Self(text.into()))
+                // All empty ones share one allocation, which is nobody's.
+                Ok(Self(if text.is_empty() { Arc::default() } else { text.into() }))
             }
 
             /// The text.
@@ -109,6 +110,7 @@ pub type Dimension = LimitName;
 name!(
     /// Free text without control characters that names a consumer, a subject, a key or an operation. May be empty where
     /// the field is optional.
+    #[derive(Default)]
     Label, max 200, |text| no_control_characters(text)
 );
 
@@ -119,6 +121,7 @@ name!(
 
 name!(
     /// Free text for people.
+    #[derive(Default)]
     Description, max 1000, |_| Ok(())
 );
 
@@ -135,18 +138,6 @@ impl Label {
     /// Whether nothing was given.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-impl Default for Label {
-    fn default() -> Self {
-        Label("".into())
-    }
-}
-
-impl Default for Description {
-    fn default() -> Self {
-        Description("".into())
     }
 }
 

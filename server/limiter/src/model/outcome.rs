@@ -1,6 +1,7 @@
 //! What the limiter answers. A denial is an answer; a [`Rejection`] says what the caller can do next.
 
 use minicbor::{Decode, Encode};
+use smallvec::SmallVec;
 
 use super::{
     BudgetCause, BudgetName, KeyStatus, Label, LimitName, Pause, PermitId, Resource, ResourceName, Span,
@@ -76,11 +77,11 @@ pub struct Grant {
     #[n(3)]
     pub lease: Option<Span>,
     /// One for each concurrency limit that applies (without shadow limits).
-    #[n(4)]
-    pub slots: Vec<Slot>,
+    #[cbor(n(4), with = "super::inline")]
+    pub slots: SmallVec<[Slot; 1]>,
     /// What is left, one for each limit that applies; empty on a replay.
-    #[n(5)]
-    pub usage: Vec<LimitUsage>,
+    #[cbor(n(5), with = "super::inline")]
+    pub usage: SmallVec<[LimitUsage; 4]>,
     /// The request id was granted before: nothing was debited now.
     #[n(6)]
     pub replayed: bool,

@@ -4,12 +4,14 @@
 //! and neither may the first change after it. The entries lie in sorted chunks behind `Arc`: a copy costs one pointer
 //! a chunk (a million entries: some 20,000 pointers), and a change afterwards copies one chunk at most.
 //!
-//! **Invariant:** chunks are never empty, and all keys of a chunk lie between its bound, inclusive, and the bound of the
-//! next, exclusive.
+//! Most maps are small: the counters of a limit, the permits of a resource. They are one chunk, without a tree above it.
+//!
+//! **Invariant:** the first chunk is empty only where the map is, later ones never; all keys of a later chunk lie between its
+//! bound, inclusive, and the bound of the next, exclusive, and all keys of the first below all bounds.
 
 use std::{
-    collections::BTreeMap,
-    ops::Bound::{Included, Unbounded},
+    collections::{BTreeMap, VecDeque},
+    ops::Bound::{Excluded, Unbounded},
     sync::Arc,
 };
 
@@ -18,18 +20,23 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 /// Entries in a chunk: few enough that copying one is unnoticeable, enough that a copy of the map has few pointers.
 const CHUNK_MAX: usize = 64;
 
-type Chunk<K, V> = Vec<(K, V)>;
+/// A queue, because entries whose keys rise with time come at its end and go at its front.
+type Chunk<K, V> = VecDeque<(K, V)>;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub(crate) struct CowMap<K, V> {
-    chunks: BTreeMap<K, Arc<Chunk<K, V>>>,
+    /// Absent until something is inserted.
+    first: Option<Arc<Chunk<K, V>>>,
+    later: BTreeMap<K, Arc<Chunk<K, V>>>,
+    /// A chunk that was emptied, for the next: what comes at the end and goes at the front need not allocate.
+    spare: Option<Arc<Chunk<K, V>>>,
     len: usize,
 }
 
 impl<K, V> Default for CowMap<K, V> {
     fn default() -> Self {
-        CowMap { chunks: BTreeMap::new(), len: 0 }
+        CowMap { first: None, later: BTreeMap::new(), spare: None, len: 0 }
     }
 }
 
@@ -39,11 +46,12 @@ impl<K, V> CowMap<K, V> {
     }
 
     pub(crate) fn first(&self) -> Option<(&K, &V)> {
-        self.iter().next()
+        self.first.as_ref()?.front().map(|(key, value)| (key, value))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.chunks.values().flat_map(|chunk| chunk.iter()).map(|(key, value)| (key, value))
+        let chunks = self.first.iter().chain(self.later.values());
+        chunks.flat_map(|chunk| chunk.iter()).map(|(key, value)| (key, value))
     }
 }
 
@@ -53,48 +61,49 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        let chunk = self.chunks.range(..=key).next_back()?.1;
+        let chunk = match self.bounded(key) {
+            Some((_, chunk)) => chunk,
+            None => self.first.as_ref()?,
+        };
         let at = position(chunk, key).ok()?;
         Some(&chunk[at].1)
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let (_, chunk) = self.chunk_mut(key)?;
+        let chunk = chunk_mut(&mut self.first, &mut self.later, key);
         let at = position(chunk, key).ok()?;
         Some(&mut Arc::make_mut(chunk)[at].1)
     }
 
     /// The value it replaces, if any.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.lower_first_bound(&key);
-        let Some((_, chunk)) = self.chunk_mut(&key) else {
-            self.chunks.insert(key.clone(), Arc::new(vec![(key, value)]));
-            self.len += 1;
-            return None;
-        };
-        let entries = Arc::make_mut(chunk);
-        let at = match position(entries, &key) {
-            Ok(at) => return Some(std::mem::replace(&mut entries[at].1, value)),
+        let chunk = chunk_mut(&mut self.first, &mut self.later, &key);
+        let at = match position(chunk, &key) {
+            Ok(at) => return Some(std::mem::replace(&mut Arc::make_mut(chunk)[at].1, value)),
             Err(at) => at,
         };
-        entries.insert(at, (key, value));
-        if entries.len() > CHUNK_MAX {
-            // Keys that only ever rise (permit ids, times) leave full chunks behind, not half-full ones.
-            let split = if at == CHUNK_MAX { CHUNK_MAX } else { CHUNK_MAX / 2 };
-            let upper = entries.split_off(split);
-            self.chunks.insert(upper[0].0.clone(), Arc::new(upper));
+        let entries = Arc::make_mut(chunk);
+        if entries.len() < CHUNK_MAX {
+            // The counter of a limit of the whole resource stays alone.
+            if entries.is_empty() {
+                entries.reserve_exact(1);
+            }
+            entries.insert(at, (key, value));
+        } else {
+            let upper = insert_into_full(entries, at, (key, value), &mut self.spare);
+            self.later.insert(upper[0].0.clone(), upper);
         }
         self.len += 1;
         None
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let (bound, chunk) = self.chunk_mut(key)?;
+        let chunk = chunk_mut(&mut self.first, &mut self.later, key);
         let at = position(chunk, key).ok()?;
-        let emptied = (chunk.len() == 1).then(|| bound.clone());
-        let (_, value) = Arc::make_mut(chunk).remove(at);
-        if let Some(bound) = emptied {
-            self.chunks.remove(&bound);
+        let entries = Arc::make_mut(chunk);
+        let (_, value) = entries.remove(at)?;
+        if entries.is_empty() {
+            self.drop_chunk(key);
         }
         self.len -= 1;
         Some(value)
@@ -102,28 +111,66 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
 
     /// The entries whose key is greater than `key`; all without one.
     pub(crate) fn iter_after(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &V)> {
-        let first = key.and_then(|key| self.chunks.range(..=key).next_back());
-        let from = first.map_or(Unbounded, |(bound, _)| Included(bound));
-        let key = key.cloned();
-        self.chunks
-            .range::<K, _>((from, Unbounded))
-            .flat_map(|(_, chunk)| chunk.iter())
-            .map(|(key, value)| (key, value))
-            .skip_while(move |(other, _)| key.as_ref().is_some_and(|key| *other <= key))
+        let (chunk, bound) = match key.and_then(|key| self.bounded(key)) {
+            Some((bound, chunk)) => (Some(chunk), Excluded(bound)),
+            None => (self.first.as_ref(), Unbounded),
+        };
+        let begun = chunk.into_iter().flat_map(move |chunk| {
+            let passed = key.map_or(0, |key| chunk.partition_point(|(other, _)| other <= key));
+            chunk.range(passed..)
+        });
+        let rest = self.later.range::<K, _>((bound, Unbounded)).flat_map(|(_, chunk)| chunk.iter());
+        begun.chain(rest).map(|(key, value)| (key, value))
     }
 
-    fn chunk_mut(&mut self, key: &K) -> Option<(&K, &mut Arc<Chunk<K, V>>)> {
-        self.chunks.range_mut(..=key).next_back()
+    /// The later chunk that the key belongs to, if it belongs to one.
+    fn bounded(&self, key: &K) -> Option<(&K, &Arc<Chunk<K, V>>)> {
+        self.later.range(..=key).next_back()
     }
 
-    /// Lowers the first chunk's bound to the key, if it is above.
-    fn lower_first_bound(&mut self, key: &K) {
-        if self.chunks.first_key_value().is_some_and(|(bound, _)| key < bound)
-            && let Some((_, chunk)) = self.chunks.pop_first()
-        {
-            self.chunks.insert(key.clone(), chunk);
+    /// Drops the chunk that the key belonged to. The first stays where no other can take its place: what is taken and
+    /// released over and over need not allocate.
+    fn drop_chunk(&mut self, key: &K) {
+        let bound = self.bounded(key).map(|(bound, _)| bound.clone());
+        if let Some(bound) = bound {
+            self.spare = self.later.remove(&bound);
+        } else if let Some((_, next)) = self.later.pop_first() {
+            self.spare = self.first.replace(next);
         }
     }
+}
+
+/// The chunk that the key belongs to.
+fn chunk_mut<'a, K: Ord, V>(
+    first: &'a mut Option<Arc<Chunk<K, V>>>,
+    later: &'a mut BTreeMap<K, Arc<Chunk<K, V>>>,
+    key: &K,
+) -> &'a mut Arc<Chunk<K, V>> {
+    match later.range_mut(..=key).next_back() {
+        Some((_, chunk)) => chunk,
+        None => first.get_or_insert_default(),
+    }
+}
+
+/// Inserts an entry and splits off the upper part.
+fn insert_into_full<K: Clone, V: Clone>(
+    entries: &mut Chunk<K, V>,
+    at: usize,
+    entry: (K, V),
+    spare: &mut Option<Arc<Chunk<K, V>>>,
+) -> Arc<Chunk<K, V>> {
+    if at == CHUNK_MAX {
+        // Keys that only ever rise (permit ids, times) leave full chunks behind, not half-full ones.
+        let mut upper = spare.take().unwrap_or_else(|| Arc::new(Chunk::with_capacity(CHUNK_MAX)));
+        Arc::make_mut(&mut upper).push_back(entry);
+        return upper;
+    }
+    let mut upper = entries.split_off(CHUNK_MAX / 2);
+    match at.checked_sub(CHUNK_MAX / 2) {
+        Some(at) => upper.insert(at, entry),
+        None => entries.insert(at, entry),
+    }
+    Arc::new(upper)
 }
 
 fn position<K: Ord, V>(chunk: &Chunk<K, V>, key: &K) -> Result<usize, usize> {

@@ -11,16 +11,18 @@ mod request_ids;
 mod resource;
 mod scoped;
 mod shared;
+mod spare;
 
 pub(crate) use availability::{Availability, Gate};
 pub(crate) use budget::{
     BudgetDebit, ByConsumer, MAX_CONSUMERS, Share, ShareDebit, ShareHold, ShareId, Whole,
 };
 pub(crate) use cow_map::CowMap;
-pub(crate) use permits::{Debited, Hold, Permit, Permits};
+pub(crate) use permits::{Debited, Debits, Hold, Holds, Permit, Permits};
 pub(crate) use request_ids::{Fingerprint, Remembered, RequestIds};
 pub(crate) use resource::{Counters, LimitId, LimitState, MAX_SETTLEABLE, ResourceState, terms_of};
 pub(crate) use scoped::Scoped;
 pub(crate) use shared::Shared;
+pub(crate) use spare::Spare;
 
 pub use resource::MAX_RESOURCES;

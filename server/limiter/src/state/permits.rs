@@ -3,12 +3,19 @@
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
+use smallvec::SmallVec;
 
-use super::{BudgetDebit, CowMap, LimitId, ShareHold, Shared};
+use super::{BudgetDebit, CowMap, LimitId, ShareHold, Shared, Spare};
 use crate::{
     counter::Debit,
     model::{ClusterTime, Dimension, Label, PermitId, RequestId, ResourceName, Span},
 };
+
+/// What a permit was debited: few resources have more limits.
+pub(crate) type Debits = SmallVec<[Debited; 4]>;
+
+/// The slots that a permit holds.
+pub(crate) type Holds = SmallVec<[Hold; 1]>;
 
 /// A permit as long as something depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -34,10 +41,10 @@ pub(crate) struct Permit {
     /// As acquired.
     #[n(8)]
     pub amounts: BTreeMap<Dimension, u64>,
-    #[n(9)]
-    pub debits: Vec<Debited>,
-    #[n(10)]
-    pub holds: Vec<Hold>,
+    #[cbor(n(9), with = "crate::model::inline")]
+    pub debits: Debits,
+    #[cbor(n(10), with = "crate::model::inline")]
+    pub holds: Holds,
     #[n(11)]
     pub request_id: Option<RequestId>,
 }
@@ -95,6 +102,8 @@ pub(crate) struct Permits {
     /// Records that nothing depends on any more, by the moment since which.
     #[n(2)]
     forgets: CowMap<(ClusterTime, PermitId), ()>,
+    #[cbor(skip)]
+    spare: Spare<Permit>,
 }
 
 impl Permits {
@@ -117,14 +126,28 @@ impl Permits {
             true => self.leases.insert((permit.ends_at, id), ()),
             false => self.forgets.insert((permit.reclaimed_at(), id), ()),
         };
-        self.by_id.insert(id, Shared::new(permit));
+        self.by_id.insert(id, self.spare.fill(permit));
     }
 
     pub(crate) fn remove(&mut self, id: PermitId) -> Option<Shared<Permit>> {
         let permit = self.by_id.remove(&id)?;
-        self.leases.remove(&(permit.ends_at, id));
-        self.forgets.remove(&(permit.reclaimed_at(), id));
+        let has_lease = permit.leased && self.leases.remove(&(permit.ends_at, id)).is_some();
+        if !has_lease {
+            self.forgets.remove(&(permit.reclaimed_at(), id));
+        }
         Some(permit)
+    }
+
+    /// Removes a record that nobody asks for any more.
+    pub(crate) fn drop_record(&mut self, id: PermitId) {
+        if let Some(permit) = self.remove(id) {
+            self.spare.keep(permit);
+        }
+    }
+
+    /// Takes back a record that was removed, for the next permit.
+    pub(crate) fn reuse(&mut self, permit: Shared<Permit>) {
+        self.spare.keep(permit);
     }
 
     /// Moves the end of a lease.

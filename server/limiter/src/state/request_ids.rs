@@ -1,6 +1,9 @@
 //! Request ids that were granted, so that a retry gets the same permit and spends nothing.
 
-use minicbor::{Decode, Encode};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use minicbor::{Decode, Decoder, Encode, Encoder};
+use smallvec::SmallVec;
 
 use super::CowMap;
 use crate::model::{Acquire, ClusterTime, Label, PermitId, RequestId, Slot, Span};
@@ -27,8 +30,8 @@ pub(crate) struct Remembered {
     pub granted_at: ClusterTime,
     #[n(3)]
     pub key: Label,
-    #[n(4)]
-    pub slots: Vec<Slot>,
+    #[cbor(n(4), with = "crate::model::inline")]
+    pub slots: SmallVec<[Slot; 1]>,
     #[n(5)]
     pub use_within: Option<Span>,
     /// The permit was released or has expired since.
@@ -43,68 +46,126 @@ pub(crate) struct Remembered {
 }
 
 /// The ids of one group, over all its resources.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestIds {
-    #[n(0)]
-    by_id: CowMap<RequestId, Remembered>,
     /// Permit ids rise with time: the first is the oldest.
-    #[n(1)]
-    by_age: CowMap<PermitId, RequestId>,
+    by_permit: CowMap<PermitId, (RequestId, Remembered)>,
+    /// The same, by [`hash`]. Ids come in no order; among a million of them, to compare the ids themselves would wait for
+    /// memory at every step of the search.
+    by_hash: CowMap<(u64, PermitId), ()>,
 }
 
 impl RequestIds {
     /// What the id was granted within the retention.
     pub(crate) fn get(&self, id: &RequestId, now: ClusterTime) -> Option<&Remembered> {
-        self.by_id.get(id).filter(|granted| !is_stale(granted, now))
+        self.find(id).filter(|granted| !is_stale(granted, now))
     }
 
     pub(crate) fn insert(&mut self, id: RequestId, granted: Remembered, now: ClusterTime) {
-        self.by_age.insert(granted.permit, id.clone());
-        if let Some(stale) = self.by_id.insert(id, granted) {
-            self.by_age.remove(&stale.permit);
+        let stale = self.find(&id).map(|stale| stale.permit);
+        if let Some(stale) = stale {
+            self.forget(stale);
         }
+        self.add(id, granted);
         self.drop_oldest(MAX_REQUEST_IDS, now);
     }
 
     /// A retry was answered with the permit.
     pub(crate) fn note_replay(&mut self, id: &RequestId) {
         // Looked up first: a retry that comes a second time need not copy what a snapshot shares.
-        if self.by_id.get(id).is_some_and(|granted| !granted.replayed)
-            && let Some(granted) = self.by_id.get_mut(id)
-        {
+        let permit = self.find(id).filter(|granted| !granted.replayed).map(|granted| granted.permit);
+        if let Some((_, granted)) = permit.and_then(|permit| self.by_permit.get_mut(&permit)) {
             granted.replayed = true;
         }
     }
 
     /// Whether a retry was answered with the permit.
-    pub(crate) fn was_replayed(&self, id: &RequestId, permit: PermitId) -> bool {
-        self.by_id.get(id).is_some_and(|granted| granted.permit == permit && granted.replayed)
+    pub(crate) fn was_replayed(&self, permit: PermitId) -> bool {
+        self.by_permit.get(&permit).is_some_and(|(_, granted)| granted.replayed)
     }
 
     /// The permit ended: a replay must not promise anything.
-    pub(crate) fn end(&mut self, id: &RequestId, permit: PermitId) {
-        if let Some(granted) = self.by_id.get_mut(id).filter(|granted| granted.permit == permit) {
+    pub(crate) fn end(&mut self, permit: PermitId) {
+        if let Some((_, granted)) = self.by_permit.get_mut(&permit) {
             granted.ended = true;
         }
     }
 
     /// As if the id had never been granted.
     pub(crate) fn forget(&mut self, permit: PermitId) {
-        if let Some(id) = self.by_age.remove(&permit) {
-            self.by_id.remove(&id);
+        if let Some((id, _)) = self.by_permit.remove(&permit) {
+            self.by_hash.remove(&(hash(&id), permit));
         }
+    }
+
+    fn find(&self, id: &RequestId) -> Option<&Remembered> {
+        // No permit has the id 0.
+        let before = (hash(id), PermitId(0));
+        let alike = self.by_hash.iter_after(Some(&before)).map(|(key, ())| *key);
+        alike.take_while(|(hash, _)| *hash == before.0).find_map(|(_, permit)| {
+            let (other, granted) = self.by_permit.get(&permit)?;
+            (other == id).then_some(granted)
+        })
+    }
+
+    fn add(&mut self, id: RequestId, granted: Remembered) {
+        self.by_hash.insert((hash(&id), granted.permit), ());
+        self.by_permit.insert(granted.permit, (id, granted));
     }
 
     /// Drops the oldest ids while they are stale or there are more than `max`, a few at a time.
     fn drop_oldest(&mut self, max: usize, now: ClusterTime) {
         for _ in 0..DROPPED_PER_INSERTION {
-            let Some((&permit, id)) = self.by_age.first() else { return };
-            let stale = self.by_id.get(id).is_none_or(|granted| is_stale(granted, now));
-            if !stale && self.by_id.len() <= max {
+            let Some((&permit, (_, granted))) = self.by_permit.first() else { return };
+            if !is_stale(granted, now) && self.by_permit.len() <= max {
                 return;
             }
             self.forget(permit);
         }
+    }
+}
+
+/// The same in every process, though nothing depends on it: hashes are not encoded, and nobody sees their order.
+fn hash(id: &RequestId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// As it was when both tables were kept by id and by permit: what was granted by id, and ids by permit.
+impl<C> Encode<C> for RequestIds {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(2)?.map(self.by_permit.len() as u64)?;
+        for (_, (id, granted)) in self.by_permit.iter() {
+            id.encode(e, ctx)?;
+            granted.encode(e, ctx)?;
+        }
+        e.map(self.by_permit.len() as u64)?;
+        for (permit, (id, _)) in self.by_permit.iter() {
+            permit.encode(e, ctx)?;
+            id.encode(e, ctx)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for RequestIds {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let malformed = || minicbor::decode::Error::message("request ids are two maps");
+        if d.array()? != Some(2) {
+            return Err(malformed());
+        }
+        let mut ids = RequestIds::default();
+        for _ in 0..d.map()?.ok_or_else(malformed)? {
+            let id = RequestId::decode(d, ctx)?;
+            ids.add(id, Remembered::decode(d, ctx)?);
+        }
+        d.skip()?;
+        Ok(ids)
     }
 }
 
@@ -148,6 +209,8 @@ impl minicbor::encode::Write for Fnv1a {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::model::{Alternative, Priority, ResourceName};
 
@@ -161,7 +224,7 @@ mod tests {
             permit: PermitId(number),
             granted_at: now,
             key: Label::default(),
-            slots: vec![],
+            slots: SmallVec::new(),
             use_within: None,
             ended: false,
             replayed: false,
@@ -222,7 +285,21 @@ mod tests {
         assert!((1..=6).all(|number| ids.get(&id(number), later).is_none()));
         ids.insert(id(6), granted(7, later), later);
         ids.insert(id(8), granted(8, later), later);
-        assert_eq!((ids.by_id.len(), ids.by_age.len()), (2, 2));
+        assert_eq!((ids.by_permit.len(), ids.by_hash.len()), (2, 2));
         assert_eq!(ids.get(&id(6), later).map(|granted| granted.permit), Some(PermitId(7)));
+    }
+
+    #[test]
+    fn ids_of_before_they_were_hashed_are_read() {
+        let (mut ids, now) = (RequestIds::default(), ClusterTime(5));
+        let (mut by_id, mut by_age) = (BTreeMap::new(), BTreeMap::new());
+        for number in [3, 1, 2] {
+            ids.insert(id(4 - number), granted(number, now), now);
+            by_id.insert(id(4 - number), granted(number, now));
+            by_age.insert(PermitId(number), id(4 - number));
+        }
+        let before = minicbor::to_vec((by_id, by_age)).unwrap();
+        assert_eq!(minicbor::decode::<RequestIds>(&before).unwrap(), ids);
+        assert_eq!(minicbor::decode::<RequestIds>(&minicbor::to_vec(&ids).unwrap()).unwrap(), ids);
     }
 }

@@ -163,7 +163,7 @@ impl Asker {
                 true => lease,
                 false => lease.and(asked.lease),
             },
-            usage: Vec::new(),
+            usage: Default::default(),
             replayed: permit.replayed(),
             alternative: alternative(asked, permit.resource()),
             // Detached: nothing is renewed or released behind the back of the history.

@@ -1,0 +1,103 @@
+//! What a decision costs in the limiter alone: without the log, the network and the disk.
+//!
+//! `just bench-limiter` runs it; docs/PERFORMANCE.md has figures. Times are for entries of 64 commands; `items` are
+//! commands.
+
+mod account;
+
+use account::{Account, COMMANDS, Requests};
+use divan::{AllocProfiler, Bencher, counter::ItemsCount};
+use tollgate_limiter::{Command, Limit, Span};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler<mimalloc::MiMalloc> = AllocProfiler::new(mimalloc::MiMalloc);
+
+const REMEMBERED: Span = Span::from_secs(60);
+/// As many entries as it takes until a resource remembers as many permits as it may.
+const UNTIL_STEADY: usize = 2_000;
+
+fn main() {
+    divan::main();
+}
+
+/// One resource whose permits are not remembered.
+#[divan::bench(args = [1, 4])]
+fn acquire(bencher: Bencher, limits: usize) {
+    let account = Account::new(1, &limits_of(limits), Span::ZERO);
+    measure(bencher, account, Requests::of(1), UNTIL_STEADY);
+}
+
+/// One resource whose permits can be settled for a minute, as is the default: the youngest 100,000.
+#[divan::bench(args = [1, 4])]
+fn acquire_remembered(bencher: Bencher, limits: usize) {
+    let account = Account::new(1, &limits_of(limits), REMEMBERED);
+    measure(bencher, account, Requests::of(1), UNTIL_STEADY);
+}
+
+/// The same with request ids, of which a million are remembered.
+#[divan::bench(args = [1, 4])]
+fn acquire_with_a_request_id(bencher: Bencher, limits: usize) {
+    let account = Account::new(1, &limits_of(limits), REMEMBERED);
+    measure(bencher, account, Requests::of(1).with_ids(), 1_100_000 / COMMANDS);
+}
+
+/// One resource after the other.
+#[divan::bench(args = [1, 100, 10_000, 100_000])]
+fn acquire_of_many_resources(bencher: Bencher, resources: usize) {
+    let account = Account::new(resources, &account::one_limit(), Span::ZERO);
+    measure(bencher, account, Requests::of(resources), UNTIL_STEADY);
+}
+
+/// A slot is taken and released, by two entries: `items` are pairs.
+#[divan::bench]
+fn acquire_and_release_a_slot(bencher: Bencher) {
+    let mut account = Account::new(1, &account::slots(), REMEMBERED);
+    let mut requests = Requests::of(1);
+    let mut releases: Vec<Command> = Vec::with_capacity(COMMANDS);
+    bencher.counter(ItemsCount::new(COMMANDS)).with_inputs(|| requests.entry()).bench_local_refs(|entry| {
+        releases.clear();
+        releases.extend(account::granted(account.apply(entry)).map(account::release));
+        account.apply(&releases);
+    });
+}
+
+/// What is refused in the log. The leader refuses most without it: [`refuse`].
+#[divan::bench]
+fn deny(bencher: Bencher) {
+    let mut requests = Requests::of(1);
+    let mut account = Account::new(1, &account::exhausted(), REMEMBERED);
+    account.apply(&[requests.request()]);
+    bencher.counter(ItemsCount::new(COMMANDS)).with_inputs(|| requests.entry()).bench_local_refs(|entry| {
+        account.apply(entry);
+    });
+}
+
+/// What the leader tells by its state alone.
+#[divan::bench]
+fn refuse(bencher: Bencher) {
+    let mut account = Account::new(1, &account::exhausted(), REMEMBERED);
+    let request = Requests::of(1).request();
+    account.apply(std::slice::from_ref(&request));
+    let now = account.limiter.now();
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| account.limiter.refuse(now, &request));
+}
+
+/// `max alloc` divided by the number is what an idle resource takes.
+#[divan::bench(args = [1, 4], sample_count = 3, sample_size = 1)]
+fn create_10_000_resources(bencher: Bencher, limits: usize) {
+    let limits = limits_of(limits);
+    let bencher = bencher.counter(ItemsCount::new(10_000usize));
+    bencher.bench_local(|| Account::new(10_000, &limits, REMEMBERED));
+}
+
+fn limits_of(count: usize) -> Vec<Limit> {
+    if count == 1 { account::one_limit() } else { account::four_limits() }
+}
+
+/// Entries of requests, after so many that warm up.
+fn measure(bencher: Bencher, mut account: Account, mut requests: Requests, warm_up: usize) {
+    account.grant(warm_up, &mut requests);
+    bencher.counter(ItemsCount::new(COMMANDS)).with_inputs(|| requests.entry()).bench_local_refs(|entry| {
+        account.apply(entry);
+    });
+}
