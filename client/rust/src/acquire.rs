@@ -6,7 +6,7 @@ use tollgate_proto::v1::{self, Priority};
 use uuid::Uuid;
 
 use crate::{
-    Alternative,
+    Alternative, Prefetch, PrefetchBounds,
     client::{Answer, Client},
     decide::{self, Way},
     duration::to_wire,
@@ -138,6 +138,30 @@ impl Acquire {
         self.deadline = self.deadline.saturating_sub(over);
         let wait = self.wait.saturating_sub(spent);
         self.wait_up_to(wait)
+    }
+
+    /// Takes permits for many such requests in advance, to be spent here without asking: see [`Prefetch`]. The deadline and
+    /// the wait of this request are those of each chunk.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for bounds out of range, for a request with an id of its own, and for one with alternatives.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn prefetch(self, bounds: PrefetchBounds) -> Result<Prefetch, Error> {
+        Prefetch::new(self, bounds)
+    }
+
+    /// One request for so many calls, under an id of its own. Only a single one waits: more would hold up others for what
+    /// nobody may need.
+    pub(crate) fn times(&self, count: u64) -> Acquire {
+        let mut request = self.request.clone();
+        request.request_id = Uuid::new_v4().to_string();
+        request.cost = Some(request.cost.unwrap_or(1).saturating_mul(count));
+        request.amounts.values_mut().for_each(|amount| *amount = amount.saturating_mul(count));
+        let Acquire { own_id, keep, deadline, wait, .. } = *self;
+        let times = Acquire { client: self.client.clone(), request, own_id, keep, deadline, wait };
+        if count == 1 { times } else { times.wait_up_to(Duration::ZERO) }
     }
 
     /// Another resource that would do as well. The first that has room is taken, in the order in which they are named; if

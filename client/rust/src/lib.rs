@@ -26,6 +26,7 @@
 //! * It waits for its turn at the server, if told to ([`Acquire::wait_up_to`]), and keeps it when the leader changes.
 //! * It retries inside the deadline with the same request id, so that a retry never spends twice. A call that must
 //!   not be repeated ([`Resources::create`] and the like) is tried again only if it was certainly not carried out.
+//! * It takes permits in advance, if told to ([`Acquire::prefetch`]), and hands them out without asking.
 //! * It renews the lease of a permit that holds a slot, releases it when the [`Permit`] is dropped, and refuses a
 //!   permit whose lease may have ended ([`Permit::ensure_usable`]).
 //!
@@ -48,6 +49,7 @@ mod lease;
 mod nodes;
 mod permit;
 mod planning;
+mod prefetch;
 mod release;
 mod renew;
 mod stream;
@@ -61,6 +63,7 @@ pub use each::BATCH_MAX;
 pub use error::{Error, Violation};
 pub use lease::CLOCK_RATE_TOLERANCE;
 pub use permit::{Permit, Unusable};
+pub use prefetch::{Prefetch, PrefetchBounds, Prefetched};
 pub use release::Release;
 pub use renew::Renew;
 pub use stream::PermitStream;
