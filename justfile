@@ -52,6 +52,19 @@ bench-parked:
     cargo build --release
     TOLLGATE="$PWD/target/release/tollgate" cargo bench --profile dev --package tollgate-tests --bench parked
 
+# What a decision costs in the limiter alone, without log, network and disk
+bench-limiter *ARGS:
+    cargo bench --package tollgate-limiter --bench acquire -- {{ ARGS }}
+
+# What three real nodes cost that have nothing to do, and how long one takes to come back
+bench-idle:
+    cargo build --release
+    TOLLGATE="$PWD/target/release/tollgate" cargo bench --profile dev --package tollgate-tests --bench idle
+
+# How fast permits are handed out that were taken in advance
+bench-prefetch:
+    cargo bench --package tollgate-tests --bench prefetch
+
 # Whole clusters under random faults, judged by checkers: a thousand fresh seeds, or one told step by step
 simulate *SEED:
     cargo run --profile simulation --package tollgate-tests --bin simulate -- {{ SEED }}

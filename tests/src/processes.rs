@@ -18,6 +18,9 @@ use crate::{cluster::PATIENCE, torture::binary};
 /// Nodes 1 to 3.
 const NODES: [u64; 3] = [1, 2, 3];
 
+/// In which the system counts the time of processors: so many on every Linux that runs on a PC or an ARM server.
+const TICKS_PER_SECOND: u64 = 100;
+
 /// Three nodes, killed with this value.
 pub struct Processes {
     directory: TempDir,
@@ -96,6 +99,17 @@ impl Processes {
         let status = status.expect("the status of a running process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
         line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+
+    /// How long a node has had a processor.
+    pub fn processor_time(&self, id: u64) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.running[&id].id()));
+        let stat = stat.expect("the state of a running process");
+        // After the name, which is in parentheses, the 12th and 13th field: in user mode and in the system's (proc(5)).
+        let (_, fields) = stat.rsplit_once(')').expect("the name in parentheses");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().expect("a number of ticks")).sum();
+        Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND)
     }
 
     /// Keeps the logs of the nodes, for whoever looks into a failure; says where.
