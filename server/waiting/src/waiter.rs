@@ -32,6 +32,7 @@ pub struct Waiter<C> {
 
 /// What becomes of a waiter. It has left the queue.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "turns are few, and move once")]
 pub enum Turn<C> {
     /// It is its turn: propose it now, for this one of its resources. Unless something comes in between in the log, it will
     /// be granted.
