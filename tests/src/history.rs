@@ -92,6 +92,7 @@ impl Call {
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all replies are answers")]
 pub enum Reply {
     /// The limiter's answer. Recorders of real clusters fill in what the wire tells; what is left is empty.
     Answer(Answer),
