@@ -105,7 +105,7 @@ fn a_bucket_holds_what_it_tells() {
         let Ok(Outcome::Granted(grant)) = granted(2) else { unreachable!("it is one") };
         let limit = LimitName::new("slots").unwrap();
         let usage = vec![LimitUsage { limit, amount: 5, available, shadow: false, would_deny: false }];
-        story.logged(1_000, acquire("later"), Ok(Outcome::Granted(Grant { usage, ..grant })));
+        story.logged(1_000, acquire("later"), Ok(Outcome::Granted(Grant { usage: usage.into(), ..grant })));
         if is_good { story.passes(check) } else { story.violates("S1", check) }
     }
 }
