@@ -58,12 +58,12 @@ bench-limiter *ARGS:
 
 # What three real nodes cost that have nothing to do, and how long one takes to come back
 bench-idle:
-    cargo build --release
-    TOLLGATE="$PWD/target/release/tollgate" cargo bench --profile dev --package tollgate-tests --bench idle
+    cargo build --release --workspace --bins
+    TOLLGATE="$PWD/target/release/tollgate" cargo bench --profile simulation --package tollgate-tests --bench idle
 
-# How fast permits are handed out that were taken in advance
+# How fast permits are handed out that were taken in advance; optimised, with assertions
 bench-prefetch:
-    cargo bench --package tollgate-tests --bench prefetch
+    cargo bench --profile simulation --package tollgate-tests --bench prefetch
 
 # Whole clusters under random faults, judged by checkers: a thousand fresh seeds, or one told step by step
 simulate *SEED:

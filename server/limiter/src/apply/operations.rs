@@ -12,13 +12,20 @@ pub(crate) fn applies(patterns: &[Label], operation: &Label) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern.as_str(), operation.as_str()))
 }
 
+/// Up to the first wildcard there is only one way, and most patterns end there, or with it.
 fn matches(pattern: &str, text: &str) -> bool {
-    // Up to the first wildcard there is only one way, and most patterns end there.
-    let (literal, pattern) = pattern.split_at(pattern.find(['*', '?']).unwrap_or(pattern.len()));
+    let literal = pattern.bytes().position(|b| b == b'*' || b == b'?').unwrap_or(pattern.len());
+    let (literal, pattern) = pattern.split_at(literal);
     let Some(text) = text.strip_prefix(literal) else { return false };
-    if pattern.is_empty() {
-        return text.is_empty();
+    match pattern {
+        "" => text.is_empty(),
+        "*" => !text.contains('/'),
+        "**" => true,
+        _ => reaches_its_end(pattern, text),
     }
+}
+
+fn reaches_its_end(pattern: &str, text: &str) -> bool {
     let mut reached = Positions::default();
     reached.add(pattern, 0);
     for c in text.chars() {
