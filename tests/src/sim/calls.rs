@@ -44,6 +44,8 @@ struct OpenCall {
     node: NodeId,
     // Taken by the node when it arrives.
     call: Option<Call>,
+    // It may be held until its turn comes.
+    may_wait: bool,
     op: Option<OpId>,
     is_deaf: bool,
     // The asker waits.
@@ -89,6 +91,7 @@ impl World {
         let open = OpenCall {
             asker,
             node,
+            may_wait: call.wait().is_some(),
             call: Some(call),
             op,
             is_deaf: false,
@@ -195,20 +198,21 @@ impl World {
         self.agenda.plan(heard_at, Planned::Cancelled(number));
     }
 
-    /// A node hears that nobody waits any more.
+    /// A node hears that nobody waits any more. Of calls that it decides at once its replica is not told, as in
+    /// [`tollgate_server::raft::door`]: what one of them is granted finds nobody, and goes back.
     pub(super) fn cancel(&mut self, number: CallNumber) {
         let Some(open) = self.calls.open.get_mut(&number) else { return };
         open.is_cancelled = true;
-        let (node, op) = (open.node, open.op);
+        let (node, op, may_wait) = (open.node, open.op, open.may_wait);
         match (open.is_at_node, &open.call) {
-            (true, _) => {
+            (true, _) if may_wait => {
                 if let Some(op) = op {
                     self.history.leave(self.now, op, node);
                 }
                 self.handle(node, Event::Cancelled(number));
             }
-            // It is still on its way.
-            (false, Some(_)) => {}
+            // It is decided all the same, or is still on its way.
+            (true, _) | (false, Some(_)) => {}
             (false, None) => {
                 self.calls.open.remove(&number);
             }
