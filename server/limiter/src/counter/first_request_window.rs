@@ -11,6 +11,10 @@
 //!
 //! If the call that opened the window was not sent, the vendor's window opens with one of the others, at the latest with
 //! the youngest: the moment before which the window cannot have closed moves there. If none was sent, no window is open.
+//!
+//! Over a change of the definition an open window *floats*. The vendor's may have opened with any call that was counted
+//! before, or with any that is granted from now on, so ours stays open until a period after its youngest. A window of the
+//! vendor's that contains one of its calls has closed by then: none contains calls of two of ours.
 
 use minicbor::{Decode, Encode};
 
@@ -40,6 +44,9 @@ pub struct FirstRequestWindowCounter {
     /// Granted in the window and not known to be unsent.
     #[n(5)]
     calls: u64,
+    /// The definition changed while it was open.
+    #[cbor(n(6), default, skip_if = "std::ops::Not::not")]
+    floats: bool,
 }
 
 type Rules<'a> = Tolerant<'a, FixedWindow>;
@@ -49,7 +56,23 @@ impl FirstRequestWindowCounter {
     pub(super) fn opened(used: u128, now: Stamp) -> Self {
         let at = now.cluster;
         let calls = u64::from(used > 0);
-        FirstRequestWindowCounter { name: at, opens_from: at, opens_by: at, youngest: at, used, calls }
+        let floats = false;
+        FirstRequestWindowCounter {
+            name: at,
+            opens_from: at,
+            opens_by: at,
+            youngest: at,
+            used,
+            calls,
+            floats,
+        }
+    }
+
+    /// The window that is open from now on where windows began otherwise until now, with what was used by then. Calls that were
+    /// granted under the old tolerance may still arrive.
+    pub(super) fn afloat(used: u128, old_tolerance: Span, new: Rules<'_>, now: Stamp) -> Self {
+        let opens_by = now.cluster + old_tolerance.saturating_sub(new.tolerance);
+        FirstRequestWindowCounter { opens_by, floats: true, ..Self::opened(used, now) }
     }
 
     /// This window, with what another counter, of a share, has counted in it.
@@ -65,7 +88,7 @@ impl FirstRequestWindowCounter {
         }
         self.calls -= 1;
         if at <= self.opens_by {
-            self.opens_by = self.youngest;
+            self.opens_by = self.opens_by.max(self.youngest);
         }
     }
 
@@ -108,6 +131,9 @@ impl Counter for FirstRequestWindowCounter {
             self.used += u128::from(amount);
             self.calls += 1;
             self.youngest = at;
+            if self.floats {
+                self.opens_by = self.opens_by.max(at);
+            }
         } else {
             *self = FirstRequestWindowCounter { calls: 1, ..Self::opened(u128::from(amount), now) };
         }
@@ -142,15 +168,17 @@ impl Counter for FirstRequestWindowCounter {
         if self.calls == 0 { Span::ZERO } else { self.closed_at(rules).since(now.cluster) }
     }
 
-    /// The open window stays open. Under a shorter period one that the vendor counts may have opened with any of its
-    /// calls, so it counts as opened by the youngest.
+    /// The open window stays open, and floats if another period may have begun for the vendor than for this counter.
     fn carry(&self, old: Rules<'_>, new: Rules<'_>, now: Stamp) -> Self {
         if !self.is_open(old, now.cluster) {
             return FirstRequestWindowCounter::default();
         }
-        if new.window.period >= old.window.period {
+        if new.window.period == old.window.period && new.tolerance >= old.tolerance {
             return *self;
         }
-        FirstRequestWindowCounter { opens_from: self.youngest, opens_by: self.youngest, ..*self }
+        let is_shorter = new.window.period < old.window.period;
+        let opens_from = if is_shorter { self.youngest } else { self.opens_from };
+        let opens_by = self.youngest + old.tolerance.saturating_sub(new.tolerance);
+        FirstRequestWindowCounter { opens_from, opens_by: self.opens_by.max(opens_by), floats: true, ..*self }
     }
 }

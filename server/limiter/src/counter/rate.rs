@@ -135,8 +135,9 @@ impl RateCounter {
             (Self::CalendarWindow(counter), Rules::CalendarWindow(old), Rules::CalendarWindow(new)) => {
                 Self::CalendarWindow(counter.carry(old, new, now))
             }
-            (Self::CalendarWindow(counter), Rules::CalendarWindow(old), Rules::FirstRequestWindow(_)) => {
-                Self::FirstRequestWindow(FirstRequestWindowCounter::opened(counter.used(old, now), now))
+            (Self::CalendarWindow(counter), Rules::CalendarWindow(old), Rules::FirstRequestWindow(new)) => {
+                let used = counter.used(old, now);
+                Self::FirstRequestWindow(FirstRequestWindowCounter::afloat(used, old.tolerance, new, now))
             }
             (
                 Self::FirstRequestWindow(counter),

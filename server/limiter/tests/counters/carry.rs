@@ -109,6 +109,26 @@ proptest! {
             prop_assert!(inside.map(|call| call.amount).sum::<u64>() <= window.amount);
         }
     }
+
+    #[test]
+    fn what_is_granted_after_a_change_keeps_to_the_windows_that_its_requests_open(
+        (old, new) in (fixed_windows(), first_request_windows()),
+        steps_before in steps(actions()),
+        steps_after in steps(prop_oneof![6 => acquires(), 1 => refunds(), 1 => settlements()]),
+    ) {
+        let LimitKind::FixedWindow(window) = new.kind.clone() else { unreachable!() };
+        let mut history = carried(&History::run(old, &steps_before), &new);
+        let before = history.calls.len();
+        steps_after.iter().for_each(|step| history.take(step));
+        let (mut closes, mut sum) = (ClusterTime::default(), 0);
+        for call in history.calls[before..].iter().filter(|call| call.sent) {
+            if call.at.cluster >= closes {
+                (closes, sum) = (call.at.cluster + window.period, 0);
+            }
+            sum += call.amount;
+            prop_assert!(sum <= window.amount, "{sum} in the window that closes at {closes:?}");
+        }
+    }
 }
 
 fn most_left(rules: &Rules, used: u64) -> i64 {
@@ -141,6 +161,23 @@ fn an_hour_that_becomes_a_day_is_still_used() {
     assert_eq!(after.available(), 5);
     assert_eq!(after.earliest(6, after.now), Some(after.now.after(Span(50))));
     assert_eq!(carried(&after, &window(100)).available(), 3);
+}
+
+/// The vendor's window may open with the first call after the change: then what is left of ours and the next are one.
+#[test]
+fn a_window_that_is_carried_over_closes_a_period_after_its_youngest_call() {
+    let window = |period, anchor| Rules { kind: fixed_window(10, period, anchor, 0), tolerance: Span(0) };
+    let new = window(50, Anchor::FirstRequest);
+    for old in
+        [window(200, Anchor::Epoch), window(200, Anchor::FirstRequest), window(40, Anchor::FirstRequest)]
+    {
+        let mut history = History::new(old);
+        history.debit(1);
+        let mut history = carried(&history, &new);
+        history.now = history.now.after(Span(39));
+        history.debit(9);
+        assert_eq!(history.earliest(1, history.now), Some(history.now.after(Span(50))));
+    }
 }
 
 /// What was refilled before the capacity grew was refilled for good: the larger capacity is no room for a refund.
