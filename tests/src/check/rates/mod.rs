@@ -2,7 +2,8 @@
 //!
 //! Permits weigh what they weighed in the end (see [`Settlements::final_weight`]), as if refunds had been known from the
 //! beginning; debts are left out. Both make the model more generous than the guarantee is, never less: what it refuses
-//! must not have been granted. Over a change of the definition the model carries its state by the limit's name: nothing
+//! must not have been granted. Only where windows open with a request, a call that was not sent and of which that is told
+//! when its window has closed already opens one all the same: the guarantee relies on the news. Over a change of the definition the model carries its state by the limit's name: nothing
 //! refills.
 //!
 //! The other way round, a bucket of which nothing was ever refunded or owed holds exactly what the model says, and grants
@@ -14,7 +15,8 @@ mod windows;
 use std::collections::BTreeMap;
 
 use tollgate_limiter::{
-    Anchor, Command, Grant, Label, Limit, LimitKind, LimitName, Resource, ResourceName, Span, Stamp,
+    Anchor, ClusterTime, Command, Grant, Label, Limit, LimitKind, LimitName, PermitId, Resource,
+    ResourceName, Span, Stamp,
 };
 
 use self::{
@@ -57,6 +59,7 @@ type Counter<'a> = (&'a ResourceName, &'a LimitName, Label);
 /// See the module.
 pub fn check(history: &History, verdict: &mut Verdict) {
     let settlements = settlements(history);
+    let told_at = told_at(history);
     let mut definitions = Definitions::default();
     let mut counters = BTreeMap::<Counter, Counted>::new();
     for step in steps(history) {
@@ -72,6 +75,7 @@ pub fn check(history: &History, verdict: &mut Verdict) {
             let counted = counters.entry(counter).or_insert_with(fresh);
             counted.is_exact &= limit.dimension.is_none() && settlements.is_as_acquired(grant.permit);
             let Some(weight) = settlements.final_weight(grant.permit, limit, target.weight(limit)) else {
+                counted.model.leave_out(rules, told_at.get(&grant.permit).copied(), step.now);
                 continue;
             };
             verdict.saw("S1 debits in cluster time", 1);
@@ -96,6 +100,12 @@ fn settlements(history: &History) -> Settlements<'_> {
         }
     }
     settlements
+}
+
+/// When it was told of permits that their calls were not sent.
+fn told_at(history: &History) -> BTreeMap<PermitId, ClusterTime> {
+    let not_sent = steps(history).filter(Step::was_not_sent);
+    not_sent.filter_map(|step| Some((step.ended()?, step.now.cluster))).collect()
 }
 
 fn enforced_rates(resource: &Resource) -> impl Iterator<Item = &Limit> {
@@ -188,6 +198,13 @@ impl Model {
                 *model = Model::fresh(rules, now);
                 Ok(())
             }
+        }
+    }
+
+    /// A permit is granted, and its call is never sent.
+    fn leave_out(&mut self, rules: Rules, told_at: Option<ClusterTime>, now: Stamp) {
+        if let (Model::FirstRequest(model), LimitKind::FixedWindow(window)) = (self, rules.kind) {
+            model.leave_out(window, told_at.unwrap_or(ClusterTime(u64::MAX)), now.cluster);
         }
     }
 

@@ -125,3 +125,20 @@ fn windows_that_begin_otherwise_are_other_windows() {
     changed(&[(900, 2), (1_900, 2)]).passes(check);
     changed(&[(900, 1), (1_000, 1), (1_899, 1)]).violates("S1", check);
 }
+
+#[test]
+fn a_window_that_no_sent_call_opened_is_none_if_that_is_told_in_time() {
+    for (told_ms, is_good) in [(950, false), (1_050, true)] {
+        let mut story = run(window(Anchor::FirstRequest, 0), &[(0, 1), (900, 1)]);
+        let unsent = release_as(1, CallOutcome::NotSent, None);
+        let grant = |story: &mut Story| story.logged(1_000, acquire_cost("next", 2), granted(7));
+        if told_ms > 1_000 {
+            grant(&mut story);
+        }
+        story.logged(told_ms, unsent, released());
+        if told_ms < 1_000 {
+            grant(&mut story);
+        }
+        if is_good { story.passes(check) } else { story.violates("S1", check) }
+    }
+}

@@ -78,6 +78,14 @@ impl FirstRequest {
         }
     }
 
+    /// A call that is not sent opens no window, if that is told in time.
+    pub(super) fn leave_out(&mut self, window: &FixedWindow, told_at: ClusterTime, now: ClusterTime) {
+        let would_close_at = now + window.period;
+        if now >= self.closes_at && told_at >= would_close_at {
+            *self = FirstRequest { closes_at: would_close_at, sum: 0 };
+        }
+    }
+
     /// An open window goes on, unless the vendor's may have closed already under the new period.
     pub(super) fn change(&mut self, old: &FixedWindow, new: &FixedWindow) {
         if old.period != new.period {
