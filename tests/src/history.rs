@@ -79,14 +79,26 @@ pub struct Call {
     pub command: Command,
     /// 0 or 1 for the first try; retries carry the same request id.
     pub attempt: u32,
-    /// How long it may wait for its turn.
+    /// How long it may wait for its turn, earlier tries included.
     pub max_wait: Span,
+    /// How long ago its first try was asked, as its client says.
+    pub waited_for: Span,
 }
 
 impl Call {
     /// A first try that does not wait.
     pub fn new(command: Command) -> Call {
-        Call { command, attempt: 1, max_wait: Span::ZERO }
+        Call { command, attempt: 1, max_wait: Span::ZERO, waited_for: Span::ZERO }
+    }
+
+    /// How long it has waited before, as far as that is believed.
+    pub fn waited_before(&self) -> Span {
+        self.waited_for.min(self.max_wait)
+    }
+
+    /// How long it may wait yet.
+    pub fn patience(&self) -> Span {
+        self.max_wait.saturating_sub(self.waited_for)
     }
 }
 

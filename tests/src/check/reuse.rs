@@ -84,7 +84,7 @@ fn nobody_waits_beside_a_free_slot(
     let Some((arrived_at, _)) = operation.arrivals.last().copied() else { return };
     let recorded_until = history.ending.as_ref().map(|ending| ending.at).unwrap_or_default();
     let until = operation.left.or(operation.end.map(|(at, _)| (at, 0))).map_or(recorded_until, |(at, _)| at);
-    let until = until.min(operation.invoked_at + operation.call.max_wait);
+    let until = until.min(operation.invoked_at + operation.call.patience());
     let from = arrived_at.max(calm);
     if operation.call.max_wait.is_zero() || until <= from {
         return;
@@ -121,7 +121,7 @@ mod tests {
     fn nobody_waits_beside_a_free_slot() {
         for (granted_ms, is_good) in [(11_500, true), (15_000, false)] {
             let mut story = crashed_holder();
-            let call = Call { command: acquire("b"), attempt: 1, max_wait: Span::from_secs(30) };
+            let call = Call { max_wait: Span::from_secs(30), ..Call::new(acquire("b")) };
             let op = story.asked(7_000, call);
             story.history.arrive(Span::from_millis(7_001), op, 1);
             story.logged(granted_ms, acquire("b"), held(2, 0));

@@ -47,8 +47,6 @@ pub struct Ask {
     pub to: NodeId,
     /// What.
     pub call: history::Call,
-    /// For those that wait: what they waited at earlier tries.
-    pub waited_for: Span,
     /// When the client loses patience.
     pub patience: Span,
     /// Whether it does so before it is answered, on purpose.
@@ -60,8 +58,8 @@ pub struct Ask {
 impl Ask {
     /// How it may wait, as the server is told.
     pub fn wait(&self) -> Option<Wait> {
-        let max_wait = self.call.max_wait;
-        (!max_wait.is_zero()).then_some(Wait { max_wait, waited_for: self.waited_for })
+        let history::Call { max_wait, waited_for, .. } = self.call;
+        (!max_wait.is_zero()).then_some(Wait { max_wait, waited_for })
     }
 }
 
@@ -305,11 +303,11 @@ impl Client {
             command: intent.command.clone(),
             attempt: intent.attempt,
             max_wait: intent.max_wait,
+            waited_for: Span(ground.now.0 - first_asked_at.0),
         };
         self.open.insert(self.tokens, intent);
-        let waited_for = Span(ground.now.0 - first_asked_at.0);
         let is_deaf = self.chance(self.temper.deaf);
-        Ask { token: self.tokens, to, call, waited_for, patience, is_cancelled, is_deaf }
+        Ask { token: self.tokens, to, call, patience, is_cancelled, is_deaf }
     }
 
     fn learn(&mut self, now: Span, intent: Intent, answer: &Answer, seen: &mut Coverage) {
