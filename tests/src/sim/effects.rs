@@ -12,14 +12,14 @@ use tollgate_server::{
     storage::snapshot_file,
 };
 
-use crate::history::Standing;
+use crate::history::{Entry, Standing};
 
 use super::{
     calls::Asker,
     network::Delivery,
     node::{Process, Running},
     parcel::Parcel,
-    world::{Planned, World},
+    world::{Planned, World, brief_command},
 };
 
 /// What the size of a snapshot adds to its way, in milliseconds.
@@ -112,10 +112,18 @@ impl World {
         self.agenda.plan(heard_at, Planned::Report(process, PeerEvent::SnapshotSent { to, delivered }));
     }
 
-    /// A parcel arrives. The handshakes of the transport keep out who has lost its disk.
+    /// A parcel arrives, unless the nodes would have refused to talk: then the one that does not belong to the cluster any
+    /// more hears of it, and ends, as its transport would make it end.
     pub(super) fn arrive(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
-        if !self.trusts(to, from) || !self.trusts(from, to) {
-            return self.coverage.hit("wiped node refused by its peers");
+        if !self.knows(to, from) {
+            return self.expel(from);
+        }
+        if self.is_wiped(from, to) {
+            return self.expel(to);
+        }
+        // Links to members that were removed are dropped.
+        if !self.knows(from, to) {
+            return;
         }
         let kind = match &parcel {
             Parcel::Message(message) => 10 + message.get_msg_type() as u64,
@@ -128,12 +136,31 @@ impl World {
         self.handle(to, Event::Peer(parcel.open()));
     }
 
-    /// Whether a node's own data say nothing against the data directory of another.
-    fn trusts(&self, id: NodeId, other: NodeId) -> bool {
+    /// Whether a node has nothing against another: neither was that removed, nor does it come with another data directory.
+    fn knows(&self, id: NodeId, other: NodeId) -> bool {
         let Some(running) = self.nodes.get(&id).and_then(|node| node.running.as_ref()) else { return true };
-        let member = running.replica.machine().members().by_id.get(&other);
-        let known = member.and_then(|member| member.incarnation);
-        known.is_none_or(|known| self.nodes.get(&other).is_some_and(|node| node.incarnation == known))
+        !running.replica.machine().members().removed.contains(&other) && !self.is_wiped(id, other)
+    }
+
+    /// Whether a node knows another by a data directory that is gone.
+    fn is_wiped(&self, id: NodeId, other: NodeId) -> bool {
+        let running = self.nodes.get(&id).and_then(|node| node.running.as_ref());
+        let members = running.map(|running| running.replica.machine().members());
+        let known = members.and_then(|members| members.by_id.get(&other)?.incarnation);
+        known.is_some_and(|known| self.nodes.get(&other).is_none_or(|node| node.incarnation != known))
+    }
+
+    /// A node is told that it does not belong to the cluster any more. It ends, and whoever restarts it will hear the same.
+    fn expel(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.running.is_some()) else { return };
+        node.is_lost = true;
+        self.coverage.hit(if node.is_outcast {
+            "wiped node refused by its peers"
+        } else {
+            "removed node ended"
+        });
+        self.trace.tell(self.now, || format!("node {id} is expelled"));
+        self.kill(id, 0);
     }
 
     /// The leader's transport meets a member whose data directory it did not know.
@@ -189,6 +216,7 @@ impl World {
         let term = running.replica.status().term;
         for entry in applied {
             self.trace.fold(&[now.0, 4, id, entry.index, entry.digest]);
+            self.trace.tell(now, || format!("node {id} applies {}", summary(&entry)));
             if entry.answers.iter().any(|answer| matches!(answer, Ok(Outcome::Kept))) {
                 self.coverage.hit("grant kept for its retry");
             }
@@ -204,6 +232,20 @@ impl World {
             self.trace.tell(now, || format!("node {id} leads in term {term}"));
         }
     }
+}
+
+fn summary(entry: &Entry) -> String {
+    let at = entry.stamp.map(|stamp| stamp.cluster).unwrap_or_default();
+    let results = entry.commands.iter().zip(&entry.answers).map(|(command, answer)| {
+        let result = match answer {
+            Ok(Outcome::Granted(grant)) => format!("permit {}", grant.permit.0),
+            Ok(Outcome::Denied(_)) => "denied".to_owned(),
+            Ok(_) => "done".to_owned(),
+            Err(rejection) => format!("{rejection:?}"),
+        };
+        format!("; {}: {result}", brief_command(command))
+    });
+    format!("entry {} of term {} at {}{}", entry.index, entry.term, at.0, results.collect::<String>())
 }
 
 /// Where the state stands, if it was replaced by a snapshot's since the last look.

@@ -155,7 +155,10 @@ impl World {
             let known = &running.replica.machine().members().by_id;
             known.keys().eq(members.by_id.keys()) && known.values().all(|member| member.incarnation.is_some())
         });
-        if !are_well || !are_known || members.by_id.len() < VOTERS_MIN || self.removals.len() > 1 {
+        // Founders that lost their disks and do not know it yet could be a quorum of those that founded the cluster.
+        let are_told = self.nodes.values().all(|node| !node.is_outcast || node.is_lost);
+        if !are_well || !are_known || !are_told || members.by_id.len() < VOTERS_MIN || self.removals.len() > 1
+        {
             return;
         }
         let Some((id, _)) = self.victim(whom) else { return };

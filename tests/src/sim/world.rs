@@ -522,7 +522,7 @@ pub(super) fn brief(call: &Call) -> String {
     }
 }
 
-fn brief_command(command: &tollgate_limiter::Command) -> String {
+pub(super) fn brief_command(command: &tollgate_limiter::Command) -> String {
     use tollgate_limiter::Command;
     match command {
         Command::Acquire(a) => {
