@@ -11,7 +11,7 @@ use tollgate_server::raft::{
 
 use super::coverage::Coverage;
 
-/// How often an order is tried.
+/// How often an order is tried, before it is dropped or others come first.
 const TRIES_MAX: u32 = 12;
 
 /// Something to be brought about.
@@ -82,7 +82,9 @@ impl Operator {
             Ok(_) | Err(_) => false,
         };
         if is_done || self.tries >= TRIES_MAX {
-            self.orders.pop_front();
+            let order = self.orders.pop_front();
+            // Nobody forgets a member that is gone for good.
+            self.orders.extend(order.filter(|order| !is_done && matches!(order, Order::Remove(_))));
             self.tries = 0;
         }
     }
