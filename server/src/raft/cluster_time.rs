@@ -10,7 +10,7 @@
 //! * After a restart there is no anchor: the outage was measured by no monotonic clock. Time stands still until a quorum
 //!   of wall clocks was read; then it advances by what they say has passed since the last stamp: from the *upper* median
 //!   then, which each entry carries, to the *lower* median now. A clock that is wrong alone, ahead or behind, then or now,
-//!   creates no time, and so no quota.
+//!   creates no time, and so no quota. Until then the leader proposes nothing.
 //!
 //! Wall time, for windows that are tied to the calendar, is the lower median, and never goes backwards; while there is no
 //! quorum of readings it advances as cluster time does.

@@ -29,6 +29,8 @@ pub struct Cluster {
     pub now_ms: u64,
     /// Whether a write may take long.
     pub slow_disks: bool,
+    /// Whether nodes tell each other what their wall clocks show.
+    pub tells_time: bool,
     /// Commands that leaders have proposed and applied.
     pub commands: u64,
     nodes: BTreeMap<NodeId, Node>,
@@ -89,6 +91,7 @@ impl Cluster {
         let mut cluster = Cluster {
             now_ms: BEGINNING_MS,
             slow_disks: false,
+            tells_time: true,
             commands: 0,
             nodes: BTreeMap::new(),
             founders: Members { by_id: members, ..Members::default() },
@@ -425,6 +428,7 @@ impl Cluster {
             }
             Effect::Plan { planning, caller } => self.deliver(caller, Ok(planning.carry_out())),
             Effect::Reply { caller, result, .. } => self.deliver(caller, result),
+            Effect::Beat { .. } if !self.tells_time => {}
             Effect::Beat { index, digest, disk_is_low } => {
                 let wall = self.reading(id).wall;
                 for to in self.nodes.keys().copied().filter(|to| *to != id).collect::<Vec<_>>() {

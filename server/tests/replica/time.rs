@@ -1,6 +1,7 @@
 //! Cluster time, end to end.
 
-use tollgate_limiter::Span;
+use tollgate_limiter::{Outcome, Span};
+use tollgate_server::raft::call::Reply;
 
 use crate::{cluster::Cluster, with_seeds, words::*};
 
@@ -98,6 +99,29 @@ fn an_outage_of_all_nodes_is_credited_by_the_median_of_their_clocks() {
         // The lease was 60 s: it has not run out for a clock that is wrong.
         assert_eq!(holders(&cluster.ask(usage())).len(), 1, "{wrong_ms}");
     }
+}
+
+#[test]
+fn nothing_is_granted_before_an_outage_is_credited() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        cluster.ask(create(1));
+        (1..=3).for_each(|id| cluster.crash(id, 0));
+        cluster.run(2 * LEASE.as_nanos() / 1_000_000);
+        cluster.tells_time = false;
+        (1..=3).for_each(|id| cluster.restart(id));
+        let leader = cluster.elect();
+        let first = cluster.call(leader, acquire("first"));
+        cluster.run(300);
+        cluster.tells_time = true;
+        cluster.run_until("it is answered", |cluster| cluster.reply(first).is_some());
+        cluster.run(1_000);
+        // The slot is held: the outage was before its lease, and is no part of it.
+        granted(cluster.reply(first).unwrap().as_ref().unwrap());
+        let second = cluster.ask(acquire("second"));
+        let is_denied = matches!(second, Reply::Answer { answer: Ok(Outcome::Denied(_)), .. });
+        assert!(is_denied, "seed {seed}: {second:?}");
+    });
 }
 
 #[test]

@@ -143,12 +143,16 @@ impl<C> Replica<C> {
 
     /// Proposes one entry with as much as is queued and fits, and those who wait and whose turn it is. Denials are answered
     /// on the way, without the log.
+    ///
+    /// Nothing is decided while time stands still: what was granted then would grow old all at once when the outage is
+    /// credited, and a lease could end, or a window be over, as soon as it had begun.
     pub(super) fn propose(&mut self, now: Reading) {
-        self.resume_clock(now);
+        let time_runs = self.resume_clock(now);
         let stamp = self.stamp(now);
         let Some(leadership) = &mut self.leadership else { return };
         leadership.waiters.queue.tell_time(Moment { monotonic: now.monotonic, stamp });
-        let is_held_back = self.writes.open() >= WRITES_OPEN_MAX
+        let is_held_back = !time_runs
+            || self.writes.open() >= WRITES_OPEN_MAX
             || self.handover.is_some()
             || self.node.raft.lead_transferee.is_some();
         if !leadership.is_established || !leadership.has_work(now) {
@@ -204,18 +208,20 @@ impl<C> Replica<C> {
         }
     }
 
-    /// A leader whose clock has no anchor looks for one; in a new cluster, the first time is worth an entry.
-    fn resume_clock(&mut self, now: Reading) {
+    /// A leader whose clock has no anchor looks for one; in a new cluster, the first time is worth an entry. Returns whether
+    /// time runs.
+    fn resume_clock(&mut self, now: Reading) -> bool {
         let state = self.machine.limiter().now();
         // Before, the last stamp may not be applied yet, and the outage is counted from there.
         let Some(leadership) = self.leadership.as_mut().filter(|leadership| leadership.is_established) else {
-            return;
+            return false;
         };
         let wall_at_most = self.machine.wall_at_most();
         let runs = self.clock.resume(state, wall_at_most, self.machine.voters(), now);
         if runs && state == Stamp::default() && leadership.is_idle() {
             leadership.is_due = true;
         }
+        runs
     }
 
     /// A lease that runs out is noticed by an entry, even an empty one: without any, an idle cluster writes nothing.
