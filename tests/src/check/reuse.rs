@@ -34,7 +34,7 @@ pub fn check(history: &History, verdict: &mut Verdict) {
         let occupancy = Occupancy::of(history, resource, terms);
         for operation in operations {
             nobody_is_denied_what_is_free(operation, calm, &occupancy, verdict);
-            nobody_waits_beside_a_free_slot(history, operation, calm, &occupancy, verdict);
+            nobody_waits_beside_a_free_slot(operation, calm, &occupancy, verdict);
         }
     }
 }
@@ -75,15 +75,15 @@ fn nobody_is_denied_what_is_free(
 }
 
 fn nobody_waits_beside_a_free_slot(
-    history: &History,
     operation: &Operation,
     calm: Span,
     occupancy: &Occupancy,
     verdict: &mut Verdict,
 ) {
     let Some((arrived_at, _)) = operation.arrivals.last().copied() else { return };
-    let recorded_until = history.ending.as_ref().map(|ending| ending.at).unwrap_or_default();
-    let until = operation.left.or(operation.end.map(|(at, _)| (at, 0))).map_or(recorded_until, |(at, _)| at);
+    // One that was not there any more when it was given up was answered, and the answer was lost.
+    let replied_at = operation.end.and_then(|(at, reply)| reply.map(|_| at));
+    let Some(until) = operation.left.map(|(at, _)| at).or(replied_at) else { return };
     let until = until.min(operation.invoked_at + operation.call.patience());
     let from = arrived_at.max(calm);
     if operation.call.max_wait.is_zero() || until <= from {
@@ -127,6 +127,20 @@ mod tests {
             story.logged(granted_ms, acquire("b"), held(2, 0));
             story.answered(granted_ms, op, Reply::Answer(held(2, 0)));
             if is_good { story.passes(check) } else { story.violates("L3", check) }
+        }
+    }
+
+    #[test]
+    fn whose_answer_was_lost_does_not_wait() {
+        for (leaves, is_good) in [(false, true), (true, false)] {
+            let mut story = crashed_holder();
+            let op = story.asked(7_000, Call { max_wait: Span::from_secs(30), ..Call::new(acquire("b")) });
+            story.history.arrive(Span::from_millis(7_001), op, 1);
+            story.history.gone(Span::from_millis(20_000), op);
+            if leaves {
+                story.history.leave(Span::from_millis(20_001), op, 1);
+            }
+            assert_eq!(story.put_to(check).is_good(), is_good);
         }
     }
 }
