@@ -270,10 +270,8 @@ impl World {
         if std::mem::replace(&mut running.will_act, true) {
             return;
         }
-        match delay.is_zero() {
-            true => self.act(id),
-            false => self.agenda.plan(self.now + delay, Planned::Act(Process { id, life })),
-        }
+        // Never on the spot: the node may be in the middle of doing what it was told before.
+        self.agenda.plan(self.now + delay, Planned::Act(Process { id, life }));
     }
 
     fn act(&mut self, id: NodeId) {
