@@ -74,19 +74,20 @@ fn beliefs<'a>(
         }
     }
     for operation in operations {
-        match (&operation.call.command, operation.answer()) {
-            (Command::Renew(renew), Some((replied_at, Ok(Outcome::Renewed(lease))))) => {
-                if let Some(belief) = beliefs.get_mut(&renew.permit) {
-                    belief.spans.push((replied_at, until(operation.invoked_at, *lease)));
-                }
-            }
-            (Command::Release(release), _) => {
-                if let Some(belief) = beliefs.get_mut(&release.permit) {
-                    let end = |(from, to): &(Span, Span)| (*from, (*to).min(operation.invoked_at));
-                    belief.spans = belief.spans.iter().map(end).collect();
-                }
-            }
-            _ => {}
+        if let (Command::Renew(renew), Some((replied_at, Ok(Outcome::Renewed(lease))))) =
+            (&operation.call.command, operation.answer())
+            && let Some(belief) = beliefs.get_mut(&renew.permit)
+        {
+            belief.spans.push((replied_at, until(operation.invoked_at, *lease)));
+        }
+    }
+    // Also where a renewal is asked for once more after the release, and gets there before it.
+    for operation in operations {
+        if let Command::Release(release) = &operation.call.command
+            && let Some(belief) = beliefs.get_mut(&release.permit)
+        {
+            let end = |(from, to): &(Span, Span)| (*from, (*to).min(operation.invoked_at));
+            belief.spans = belief.spans.iter().map(end).collect();
         }
     }
     beliefs.values_mut().for_each(|belief| belief.spans = merged(std::mem::take(&mut belief.spans)));
@@ -167,6 +168,16 @@ mod tests {
         story.seen(9_000, 9_005, renew(1), renewed());
         story.seen(12_000, 12_005, acquire("b"), held(2, 0));
         story.violates("S2", check);
+    }
+
+    #[test]
+    fn who_has_released_believes_in_no_late_renewal() {
+        let mut story = Story::of(slots(1));
+        story.seen(0, 5, acquire("a"), held(1, 0));
+        story.seen(9_000, 9_010, release(1), released());
+        story.seen(9_002, 9_008, renew(1), renewed());
+        story.seen(9_100, 9_105, acquire("b"), held(2, 0));
+        story.passes(check);
     }
 
     #[test]
