@@ -73,30 +73,40 @@ pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// What was said of permits when they ended, as far as it makes them weigh less than was acquired.
+/// What was said of permits when they ended, as far as it makes them weigh less than was acquired. Where several things
+/// were said of one, and nobody knows which of them counted, it is what makes it weigh least.
 #[derive(Debug, Default)]
 pub struct Settlements<'a> {
-    by_permit: BTreeMap<PermitId, Option<&'a Release>>,
+    by_permit: BTreeMap<PermitId, Told<'a>>,
+}
+
+#[derive(Debug, Default)]
+struct Told<'a> {
+    was_not_sent: bool,
+    releases: Vec<&'a Release>,
 }
 
 impl<'a> Settlements<'a> {
     /// The permit was released so.
     pub fn release(&mut self, release: &'a Release) {
-        let told = (release.outcome != CallOutcome::NotSent).then_some(release);
-        self.by_permit.insert(release.permit, told);
+        let told = self.by_permit.entry(release.permit).or_default();
+        match release.outcome {
+            CallOutcome::NotSent => told.was_not_sent = true,
+            _ => told.releases.push(release),
+        }
     }
 
     /// The permit was given back unused.
     pub fn give_back(&mut self, permit: PermitId) {
-        self.by_permit.insert(permit, None);
+        self.by_permit.entry(permit).or_default().was_not_sent = true;
     }
 
     /// Whether nothing was ever said of the permit that changes what it weighs.
     pub fn is_as_acquired(&self, permit: PermitId) -> bool {
-        match self.by_permit.get(&permit) {
-            None => true,
-            Some(told) => told.is_some_and(|release| release.cost.is_none() && release.amounts.is_empty()),
-        }
+        let is_plain = |release: &&Release| release.cost.is_none() && release.amounts.is_empty();
+        self.by_permit
+            .get(&permit)
+            .is_none_or(|told| !told.was_not_sent && told.releases.iter().all(is_plain))
     }
 
     /// What the permit weighs in the end where it was acquired with `weight`, at most; none if its call was never sent.
@@ -104,17 +114,13 @@ impl<'a> Settlements<'a> {
     /// A guarantee that holds of what was acquired holds of this, too: whatever is given back makes room from that moment
     /// on only, so the room is never more than it would be had this weight been acquired from the beginning.
     pub fn final_weight(&self, permit: PermitId, limit: &Limit, weight: u64) -> Option<u64> {
-        match self.by_permit.get(&permit) {
-            None => Some(weight),
-            Some(None) => None,
-            Some(Some(release)) => {
-                let told = match &limit.dimension {
-                    None => release.cost,
-                    Some(dimension) => release.amounts.get(dimension).copied(),
-                };
-                Some(told.map_or(weight, |told| told.min(weight)))
-            }
-        }
+        let Some(told) = self.by_permit.get(&permit) else { return Some(weight) };
+        let told_weight = |release: &&Release| match &limit.dimension {
+            None => release.cost,
+            Some(dimension) => release.amounts.get(dimension).copied(),
+        };
+        let least = told.releases.iter().filter_map(told_weight).min();
+        (!told.was_not_sent).then(|| least.map_or(weight, |least| least.min(weight)))
     }
 }
 
