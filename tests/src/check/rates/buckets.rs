@@ -37,11 +37,14 @@ impl Bucket {
         i64::try_from(left).unwrap_or(i64::MAX)
     }
 
-    /// What is there stays, at most the new capacity.
+    /// What is there stays, at most the new capacity. A full bucket may be one that nobody has touched, and begin anew:
+    /// what was taken out of it before has flowed in again, so no interval gets more than the larger capacity and the flow.
     pub(super) fn change(&mut self, old: &TokenBucket, new: &TokenBucket, now: ClusterTime) {
         self.refill(old, now);
-        self.level = rescaled(self.level, new.refill_period.0, old.refill_period.0);
-        self.level = self.level.min(scaled(new.capacity, new.refill_period.0));
+        let full = scaled(new.capacity, new.refill_period.0);
+        let is_full = self.level >= scaled(old.capacity, old.refill_period.0);
+        let kept = rescaled(self.level, new.refill_period.0, old.refill_period.0);
+        self.level = if is_full { full } else { kept.min(full) };
     }
 
     fn refill(&mut self, bucket: &TokenBucket, now: ClusterTime) {

@@ -12,7 +12,7 @@
 mod buckets;
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_limiter::{
     Anchor, ClusterTime, Command, Grant, Label, Limit, LimitKind, LimitName, PermitId, Resource,
@@ -62,8 +62,9 @@ pub fn check(history: &History, verdict: &mut Verdict) {
     let told_at = told_at(history);
     let mut definitions = Definitions::default();
     let mut counters = BTreeMap::<Counter, Counted>::new();
+    let mut changed = BTreeSet::<&ResourceName>::new();
     for step in steps(history) {
-        follow_definitions(&mut counters, &definitions, &step);
+        follow_definitions(&mut counters, &mut changed, &definitions, &step);
         definitions.follow(&step);
         let Some((target, grant)) = step.fresh_grant() else { continue };
         let Some(resource) = definitions.get(target.resource) else { continue };
@@ -71,7 +72,9 @@ pub fn check(history: &History, verdict: &mut Verdict) {
             let Some(value) = target.counter(limit) else { continue };
             let rules = Rules { kind: &limit.kind, tolerance: resource.dispatch_tolerance };
             let counter = (&resource.name, &limit.name, value);
-            let fresh = || Counted { model: Model::fresh(rules, step.now), is_exact: true, last: step };
+            // One that was full before a change holds no more than it did then.
+            let is_exact = !changed.contains(&resource.name);
+            let fresh = || Counted { model: Model::fresh(rules, step.now), is_exact, last: step };
             let counted = counters.entry(counter).or_insert_with(fresh);
             counted.is_exact &= limit.dimension.is_none() && settlements.is_as_acquired(grant.permit);
             let Some(weight) = settlements.final_weight(grant.permit, limit, target.weight(limit)) else {
@@ -115,14 +118,17 @@ fn enforced_rates(resource: &Resource) -> impl Iterator<Item = &Limit> {
 /// A limit that is gone, or is not enforced for a while, begins anew should it come back.
 fn follow_definitions<'a>(
     counters: &mut BTreeMap<Counter<'a>, Counted<'a>>,
+    changed: &mut BTreeSet<&'a ResourceName>,
     definitions: &Definitions<'a>,
     step: &Step<'a>,
 ) {
     if let Some(name) = step.deleted() {
+        changed.remove(name);
         counters.retain(|(resource, ..), _| *resource != name);
     }
     let Some(new) = step.defined() else { return };
     let Some(old) = definitions.get(&new.name).filter(|old| *old != new) else { return };
+    changed.insert(&new.name);
     counters.retain(|(resource, name, _), counted| {
         if **resource != new.name {
             return true;

@@ -142,3 +142,26 @@ fn a_window_that_no_sent_call_opened_is_none_if_that_is_told_in_time() {
         if is_good { story.passes(check) } else { story.violates("S1", check) }
     }
 }
+
+#[test]
+fn a_bucket_that_was_full_before_it_grew_may_hold_less() {
+    let mut story = Story::of(resource(bucket(5, 1)));
+    let (command, answer) = update(bucket(9, 1));
+    story.logged(100, command, answer);
+    let Ok(Outcome::Granted(grant)) = granted(1) else { unreachable!("it is one") };
+    let limit = LimitName::new("slots").unwrap();
+    let usage = vec![LimitUsage { limit, amount: 9, available: 4, shadow: false, would_deny: false }];
+    story.logged(100, acquire("first"), Ok(Outcome::Granted(Grant { usage: usage.into(), ..grant })));
+    story.passes(check);
+}
+
+#[test]
+fn only_what_a_larger_bucket_did_not_lack_before_is_new() {
+    for (before, later, is_good) in [(0, 9, true), (1, 9, false), (1, 4, true)] {
+        let mut story = run(bucket(5, 1), &[(0, 1), (3_000, before)]);
+        let (command, answer) = update(bucket(9, 1));
+        story.logged(3_000, command, answer);
+        story.logged(3_000, acquire_cost("later", later), granted(9));
+        if is_good { story.passes(check) } else { story.violates("S1", check) }
+    }
+}
