@@ -147,6 +147,9 @@ impl<C> Replica<C> {
     /// Nothing is decided while time stands still: what was granted then would grow old all at once when the outage is
     /// credited, and a lease could end, or a window be over, as soon as it had begun.
     pub(super) fn propose(&mut self, now: Reading) {
+        if self.leadership.is_none() {
+            return;
+        }
         let time_runs = self.resume_clock(now);
         let stamp = self.stamp(now);
         let Some(leadership) = &mut self.leadership else { return };
@@ -226,10 +229,11 @@ impl<C> Replica<C> {
 
     /// A lease that runs out is noticed by an entry, even an empty one: without any, an idle cluster writes nothing.
     pub(super) fn expire_if_due(&mut self, now: Reading) {
-        let stamp = self.stamp(now);
-        let next_due = self.machine.limiter().next_due();
+        let is_idle = self.leadership.as_ref().is_some_and(Leadership::is_idle);
+        let next_due = self.machine.limiter().next_due().filter(|_| is_idle);
+        let is_due = next_due.is_some_and(|due| due <= self.stamp(now).cluster);
         if let Some(leadership) = &mut self.leadership {
-            leadership.is_due |= leadership.is_idle() && next_due.is_some_and(|due| due <= stamp.cluster);
+            leadership.is_due |= is_due;
         }
     }
 
