@@ -5,7 +5,10 @@
 //! ask, are answered, or are gone. *Applications* are what nodes make of the log, which only a simulation can look at. All
 //! times are of one clock that is right: the simulator's, or the monotonic one of the process that records.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tollgate_limiter::{Answer, Command, Label, LimitName, PermitId, ResourceName, Span, Stamp};
 use tollgate_server::raft::{call, members::NodeId};
@@ -29,6 +32,8 @@ pub struct History {
     pub restored: Vec<Standing>,
     /// When leaders proposed entries, by index and term; empty where nobody can look inside.
     pub proposed: BTreeMap<(u64, u64), Span>,
+    /// Who led in which term; empty where nobody can look inside.
+    pub led: BTreeSet<(u64, NodeId)>,
     /// How it ended; absent if it broke off.
     pub ending: Option<Ending>,
     operations: u64,
@@ -244,6 +249,11 @@ impl History {
     /// A leader proposed an entry.
     pub fn propose(&mut self, at: Span, index: u64, term: u64) {
         self.proposed.entry((index, term)).or_insert(at);
+    }
+
+    /// A node leads in a term. Returns whether that is news.
+    pub fn lead(&mut self, node: NodeId, term: u64) -> bool {
+        self.led.insert((term, node))
     }
 
     /// A node's state is that of a snapshot from now on.

@@ -1,5 +1,5 @@
 //! S8: nodes that applied the same entry gave the same answers and have the same state, also when they came to it by a
-//! snapshot or apply it again after a restart. L5: after healing, all have one state.
+//! snapshot or apply it again after a restart; and what that rests on, no term has two leaders. L5: after healing, all have one state.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -31,7 +31,18 @@ pub fn check(history: &History, verdict: &mut Verdict) {
             verdict.accuse("S8", what, vec![format!("{known:?}"), format!("{standing:?}")]);
         }
     }
+    one_leader_a_term(history, verdict);
     converged(history, verdict);
+}
+
+/// Election safety (Ongaro, Ousterhout 2014, figure 3).
+fn one_leader_a_term(history: &History, verdict: &mut Verdict) {
+    let led: Vec<_> = history.led.iter().collect();
+    verdict.saw("S8 leaders", led.len() as u64);
+    for pair in led.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+        let what = format!("nodes {} and {} both lead in term {}", pair[0].1, pair[1].1, pair[0].0);
+        verdict.accuse("S8", what, vec![]);
+    }
 }
 
 fn converged(history: &History, verdict: &mut Verdict) {
@@ -52,6 +63,16 @@ fn converged(history: &History, verdict: &mut Verdict) {
 mod tests {
     use super::{super::story::*, *};
     use crate::history::Entry;
+
+    #[test]
+    fn a_term_has_one_leader() {
+        for (term, is_good) in [(8, true), (7, false)] {
+            let mut story = Story::of(slots(2));
+            assert!(story.history.lead(1, 7) && !story.history.lead(1, 7));
+            story.history.lead(2, term);
+            if is_good { story.passes(check) } else { story.violates("S8", check) }
+        }
+    }
 
     fn run(digest: u64) -> Story {
         let mut story = Story::of(slots(2));

@@ -1,8 +1,9 @@
-//! S9: what failed for certain, was refused or was denied takes no effect, then or later.
+//! S9: what failed for certain, was refused or was denied takes no effect, then or later. The denial of a retry says so of
+//! the tries before it, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_limiter::{Command, Outcome, PermitId, RequestId};
+use tollgate_limiter::{Command, Outcome, PermitId, RequestId, Span};
 
 use super::{
     Verdict,
@@ -37,6 +38,45 @@ pub fn check(history: &History, verdict: &mut Verdict) {
             verdict.accuse("S9", what, evidence.chain([step.to_string()]).collect());
         }
     }
+    denied_retries_are_last(history, &operations, verdict);
+}
+
+/// A retry is decided behind the tries before it: once it is denied, none of those that had arrived takes effect any more.
+/// Tries that may wait are not judged: they have no place in the log before they are granted.
+fn denied_retries_are_last(history: &History, operations: &[Operation], verdict: &mut Verdict) {
+    let mut tries = BTreeMap::<&RequestId, Vec<&Operation>>::new();
+    for operation in operations {
+        if let Command::Acquire(acquire) = &operation.call.command
+            && let Some(id) = &acquire.request_id
+        {
+            tries.entry(id).or_default().push(operation);
+        }
+    }
+    let denied: BTreeMap<_, _> =
+        tries.iter().filter_map(|(id, tries)| Some((*id, denied_retry(tries)?))).collect();
+    verdict.saw("S9 retries that were denied", denied.len() as u64);
+    for step in steps(history) {
+        let id = step.fresh_grant().and(step.acquire()).and_then(|acquire| acquire.request_id.as_ref());
+        let Some((id, (denied_at, retry))) = id.and_then(|id| denied.get_key_value(id)) else { continue };
+        let applied = history.applied.iter().find(|applied| applied.entry.index == step.place.0);
+        if applied.is_some_and(|applied| applied.at > *denied_at) {
+            let what = format!("a retry of request {id} was denied, and then an earlier try was granted");
+            verdict.accuse("S9", what, vec![format!("{retry:?}"), step.to_string()]);
+        }
+    }
+}
+
+/// The last try of a request and when it was denied, if that says something of all tries.
+fn denied_retry<'a>(tries: &[&'a Operation<'a>]) -> Option<(Span, &'a Operation<'a>)> {
+    let (last, earlier) = tries.split_last().filter(|(last, _)| last.call.attempt > 1)?;
+    let (denied_at, _) = last.answer().filter(|(_, answer)| matches!(answer, Ok(Outcome::Denied(_))))?;
+    let (arrived_at, _) = last.arrivals.first()?;
+    let had_arrived =
+        |operation: &&Operation| operation.arrivals.last().is_some_and(|(at, _)| at < arrived_at);
+    let is_judged = !earlier.is_empty()
+        && earlier.iter().all(had_arrived)
+        && tries.iter().all(|operation| operation.call.max_wait.is_zero());
+    is_judged.then_some((denied_at, *last))
 }
 
 fn wish(command: &Command) -> Option<Wish<'_>> {
@@ -70,6 +110,22 @@ mod tests {
         story.answered(3, op, reply);
         story.logged(9, command, answer);
         story
+    }
+
+    #[test]
+    fn a_denied_retry_is_the_last_word() {
+        for (granted_ms, is_good) in [(4, true), (9, false)] {
+            let mut story = Story::of(slots(2));
+            for (at_ms, attempt) in [(1, 1), (3, 2)] {
+                let op = story.asked(at_ms, Call { attempt, ..Call::new(acquire("a")) });
+                story.history.arrive(Span::from_millis(at_ms + 1), op, 1);
+                if attempt == 2 {
+                    story.answered(6, op, Reply::Answer(denied()));
+                }
+            }
+            story.logged(granted_ms, acquire("a"), held(1, 0));
+            if is_good { story.passes(check) } else { story.violates("S9", check) }
+        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub const REQUIRED: &[&str] = &[
     "key withdrawn",
     // What the cluster went through.
     "election won",
+    "election interrupted",
     "snapshot taken",
     "snapshot installed",
     "node restarted from a snapshot",

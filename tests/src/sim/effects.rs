@@ -214,6 +214,7 @@ impl World {
         let has_won = is_serving && !std::mem::replace(&mut running.was_serving, is_serving);
         running.was_serving = is_serving;
         let term = running.replica.status().term;
+        let leads_in = running.replica.leads_in();
         for entry in applied {
             self.trace.fold(&[now.0, 4, id, entry.index, entry.digest]);
             self.trace.tell(now, || format!("node {id} applies {}", summary(&entry)));
@@ -230,6 +231,9 @@ impl World {
         if has_won {
             self.coverage.hit("election won");
             self.trace.tell(now, || format!("node {id} leads in term {term}"));
+        }
+        if leads_in.is_some_and(|term| self.history.lead(id, term)) {
+            self.interrupt_election(id);
         }
     }
 }

@@ -118,6 +118,12 @@ pub enum Fault {
     },
     /// Somebody asks the leader to hand over.
     Transfer,
+    /// The leader is cut off. So is the next one as soon as it leads, before anybody hears of it; its voters are killed, and
+    /// when they are back the first can be heard again, which knows of no election: nobody may vote twice in a term.
+    Usurp {
+        /// Until both links are mended, at the latest.
+        lasts: u64,
+    },
     /// A member is added.
     Grow,
     /// A voter is removed, unless too few would be left.
@@ -178,7 +184,7 @@ pub fn draw(random: &mut Random, end_ms: u64, resources: usize) -> Vec<PlannedFa
     faults
 }
 
-const KINDS: u64 = 22;
+const KINDS: u64 = 23;
 
 fn draw_fault(random: &mut Random, kind: u64, resources: usize) -> Fault {
     let whom = match random.chance(500) {
@@ -211,6 +217,8 @@ fn draw_fault(random: &mut Random, kind: u64, resources: usize) -> Fault {
         18 => Fault::Redefine { resource, seed: random.seed() },
         19 => Fault::Recreate { resource },
         20 => Fault::Pause { resource, lasts },
+        // An election takes some time.
+        21 => Fault::Usurp { lasts: lasts + 2_000 },
         _ => Fault::WithdrawKey { resource, lasts },
     }
 }

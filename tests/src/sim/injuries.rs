@@ -54,6 +54,10 @@ impl World {
                 }
             }
             Fault::Transfer => self.order(Order::Transfer),
+            Fault::Usurp { lasts } => {
+                self.sever(Target::Leader, lasts, true, true, "isolation");
+                self.usurped = self.leader().map(|leader| (leader, self.after(lasts)));
+            }
             Fault::Grow => self.grow(),
             Fault::Shrink { whom } => self.shrink(whom),
             Fault::RollingRestart { pause } => self.restart_all(pause),
@@ -121,6 +125,30 @@ impl World {
         let until = self.after(lasts);
         let Some((id, _)) = self.victim(whom) else { return };
         self.coverage.hit(name);
+        self.cut_off(id, until, from, to);
+    }
+
+    /// A node has just come to lead: the second half of [`Fault::Usurp`], if the first has struck.
+    pub(super) fn interrupt_election(&mut self, id: NodeId) {
+        let Some((usurped, until)) = self.usurped.take().filter(|(usurped, _)| *usurped != id) else {
+            return;
+        };
+        if self.is_healed || until < self.now {
+            return;
+        }
+        self.coverage.hit("election interrupted");
+        self.trace.tell(self.now, || format!("node {id} is cut off as it begins to lead"));
+        self.network.mend(usurped);
+        for voter in
+            self.nodes.keys().copied().filter(|other| ![id, usurped].contains(other)).collect::<Vec<_>>()
+        {
+            self.kill(voter, 0);
+            self.agenda.plan(self.after(30), Planned::Start(voter));
+        }
+        self.cut_off(id, until, true, true);
+    }
+
+    fn cut_off(&mut self, id: NodeId, until: Span, from: bool, to: bool) {
         for other in self.nodes.keys().copied().filter(|other| *other != id) {
             if from {
                 self.network.cut(id, other, until);

@@ -90,6 +90,12 @@ impl Network {
         link.cut_until = link.cut_until.max(until);
     }
 
+    /// Mends every link of a node.
+    pub fn mend(&mut self, id: NodeId) {
+        let own = self.links.iter_mut().filter(|((from, to), _)| *from == id || *to == id);
+        own.for_each(|(_, link)| link.cut_until = Span::ZERO);
+    }
+
     /// Until then, much is lost and repeated.
     pub fn storm(&mut self, until: Span) {
         self.storm_until = self.storm_until.max(until);
@@ -136,6 +142,9 @@ mod tests {
         assert_eq!(network.send(Span::ZERO, 1, 2, 0), Delivery::Cut);
         assert!(matches!(network.send(Span::ZERO, 2, 1, 0), Delivery::Once(_)));
         assert!(matches!(network.send(Span::from_millis(5), 1, 2, 0), Delivery::Once(_)));
+        network.cut(1, 2, Span::from_millis(9));
+        network.mend(2);
+        assert!(!network.is_cut(Span::from_millis(6), 1, 2));
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub struct World {
     /// Members whose removal was ordered.
     pub(super) removals: BTreeSet<NodeId>,
     pub(super) is_healed: bool,
+    /// The leader that [`Fault::Usurp`] cut off last, and until when.
+    pub(super) usurped: Option<(NodeId, Span)>,
     testimony: Testimony,
     /// What clients saw, and what nodes applied.
     pub history: History,
@@ -126,6 +128,7 @@ impl World {
             founders: Members { by_id, ..Members::default() },
             removals: BTreeSet::new(),
             is_healed: false,
+            usurped: None,
             testimony: Testimony::default(),
             history: History::new(DRIFT_PPM_MAX),
             coverage: Coverage::default(),

@@ -38,6 +38,11 @@ impl<C> Replica<C> {
             && self.machine.limiter().now() != Stamp::default()
     }
 
+    /// The term in which this node leads, whether or not it answers yet.
+    pub fn leads_in(&self) -> Option<u64> {
+        self.leadership.as_ref().map(|leadership| leadership.term)
+    }
+
     /// The cluster as this node sees it.
     pub fn view(&self) -> ClusterView {
         let members = self.machine.members().by_id.keys();
