@@ -17,8 +17,9 @@ use tollgate_tests::sim::{
     coverage::Coverage,
     minimise::minimise,
     regressions,
-    run::{Outcome, run, run_seed},
+    run::{run, run_seed},
     scenario::Scenario,
+    world::Failure,
 };
 
 /// A simulated world is many small values that come and go: the system's allocator took a sixth of the time.
@@ -48,6 +49,9 @@ struct Arguments {
     /// Goes on after a seed that fails.
     #[arg(long)]
     keep_going: bool,
+    /// Takes only what these checkers say for a failure, such as S4,S8.
+    #[arg(long, value_delimiter = ',')]
+    check: Vec<String>,
     /// Does not shorten and keep scenarios that fail.
     #[arg(long)]
     no_minimise: bool,
@@ -85,7 +89,7 @@ struct Tally {
     coverage: Coverage,
     operations: u64,
     runs: u64,
-    failed: Vec<(u64, Outcome)>,
+    failed: Vec<(u64, Failure)>,
 }
 
 fn explore(arguments: &Arguments) -> bool {
@@ -99,20 +103,21 @@ fn explore(arguments: &Arguments) -> bool {
     let began = clock::monotonic();
     thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(&next, end, &tally, arguments.keep_going));
+            scope.spawn(|| work(&next, end, &tally, arguments));
         }
         scope.spawn(|| report(&next, end, &tally, began.0));
     });
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("{}", progress(&tally, began.0));
     print!("{}", tally.coverage);
-    for (seed, outcome) in &tally.failed {
-        tell_failure(*seed, outcome, arguments.no_minimise);
+    for (seed, failure) in &tally.failed {
+        tell_failure(*seed, failure, arguments.no_minimise);
     }
     tally.failed.is_empty() && covers(&tally, arguments.seeds)
 }
 
-fn work(next: &AtomicU64, end: u64, tally: &Mutex<Tally>, keep_going: bool) {
+fn work(next: &AtomicU64, end: u64, tally: &Mutex<Tally>, arguments: &Arguments) {
+    let checks = &arguments.check;
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
@@ -123,10 +128,11 @@ fn work(next: &AtomicU64, end: u64, tally: &Mutex<Tally>, keep_going: bool) {
         tally.runs += 1;
         tally.operations += outcome.operations;
         tally.coverage.merge(&outcome.coverage);
-        if let Some(failure) = outcome.failed() {
+        let counts = |failure: &Failure| checks.is_empty() || checks.contains(&failure.check);
+        if let Some(failure) = outcome.failures.iter().find(|failure| counts(failure)).cloned() {
             println!("seed {seed} fails {}: {}", failure.check, failure.what);
-            tally.failed.push((seed, outcome));
-            if !keep_going {
+            tally.failed.push((seed, failure));
+            if !arguments.keep_going {
                 next.store(end, Ordering::Relaxed);
             }
         }
@@ -160,8 +166,7 @@ fn progress(tally: &Tally, began: u64) -> String {
     )
 }
 
-fn tell_failure(seed: u64, outcome: &Outcome, no_minimise: bool) {
-    let Some(failure) = outcome.failed() else { return };
+fn tell_failure(seed: u64, failure: &Failure, no_minimise: bool) {
     println!("\nseed {seed} fails {}: {}", failure.check, failure.what);
     println!("replay it with: just simulate {seed}");
     // Two runs that differ do not get any clearer by being shorter.

@@ -56,6 +56,7 @@ pub fn check(history: &History, verdict: &mut Verdict) {
                 let counting =
                     others.filter(|holder| holder.granted_at + terms.counts_after <= step.now.cluster);
                 let holders: Vec<_> = counting.map(|holder| holder.consumer).collect();
+                verdict.saw("S2 slots beside budgets", u64::from(!resource.budgets.is_empty()));
                 if let Err(wrong) = budgets::leave_a_slot(resource, limit, terms.slots, &holders, consumer) {
                     verdict.accuse("S2", format!("limit {name}: {wrong}"), vec![step.to_string()]);
                 }

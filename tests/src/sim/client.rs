@@ -314,6 +314,9 @@ impl Client {
         match (&intent.command, answer) {
             (Command::Acquire(acquire), Ok(Outcome::Granted(grant))) => {
                 seen.hit(if grant.replayed { "replayed" } else { "granted" });
+                if grant.alternative > 0 {
+                    seen.hit("granted by an alternative");
+                }
                 self.hold(now, &intent, acquire, grant, seen);
             }
             (Command::Acquire(_), Ok(Outcome::Denied(_))) => seen.hit("denied"),

@@ -72,6 +72,7 @@ fn run_and_judge(scenario: &Scenario, is_told: bool) -> Outcome {
     if is_told {
         println!("{verdict}");
     }
+    verdict.seen.iter().for_each(|(what, count)| world.coverage.saw(what, *count));
     let mut failures = world.failures;
     failures.extend(verdict.violations.into_iter().map(failure));
     Outcome {

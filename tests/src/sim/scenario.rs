@@ -2,6 +2,7 @@
 //! that can be written to a file, shortened, and run again.
 
 use serde::{Deserialize, Serialize};
+use tollgate_limiter::Resource;
 
 use super::{
     clock::DRIFT_PPM_MAX,
@@ -9,6 +10,7 @@ use super::{
     network::Weather,
     random::Random,
     temper::Temper,
+    workload::{resource, steady_resource},
 };
 
 /// How long a run lasts, in simulated milliseconds.
@@ -43,6 +45,9 @@ pub struct Scenario {
     pub drift_ppm: Vec<i64>,
     /// What the resources' definitions follow from, one each.
     pub resources: Vec<u64>,
+    /// The same for resources that no fault ever touches. They are counted on from the others.
+    #[serde(default)]
+    pub steady: Vec<u64>,
     /// Who asks.
     pub clients: Vec<Temper>,
     /// What goes wrong.
@@ -70,8 +75,21 @@ impl Scenario {
             drift_ppm: (0..8).map(|_| *random.pick(&[0, drift_max, -drift_max])).collect(),
             clients: (0..random.between(2, 6)).map(|_| Temper::draw(&mut random)).collect(),
             faults: faults::draw(&mut random, faults_end_ms, resources.len()),
+            steady: (0..random.between(1, 2)).map(|_| random.seed()).collect(),
             resources,
         }
+    }
+
+    /// What there is to ask for: the definitions of all resources, by their number.
+    pub fn definitions(&self) -> impl Iterator<Item = Resource> {
+        let changing = self.resources.iter().enumerate().map(|(number, seed)| resource(number, *seed));
+        let steady = (self.resources.len()..).zip(&self.steady);
+        changing.chain(steady.map(|(number, seed)| steady_resource(number, *seed)))
+    }
+
+    /// How many resources there are.
+    pub fn resource_count(&self) -> usize {
+        self.resources.len() + self.steady.len()
     }
 
     /// From when on clients ask for nothing new.

@@ -56,7 +56,7 @@ impl Temper {
         let (unsent, settles, crashes, deaf) = (habit(300), habit(400), habit(20), habit(100));
         let (retries, replays, waits) = (habit(900), habit(300), habit(800));
         Temper {
-            think_ms: *random.pick(&[60, 200, 800, 3_000]),
+            think_ms: *random.pick(&[100, 400, 1_500, 4_000]),
             hold_ms: *random.pick(&[20, 300, 2_000, 8_000]),
             herd,
             names: *random.pick(&[700, 950, 1_000]),

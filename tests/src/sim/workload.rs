@@ -10,6 +10,9 @@ use super::random::Random;
 /// Consumers and subjects there are.
 const CONSUMERS: &[&str] = &["crm/sync", "crm/export", "sales/ui", "sales/bot"];
 
+/// On whose behalf they ask; nobody's, for most.
+const SUBJECTS: &[&str] = &["", "", "portal-1", "portal-2", "portal-3"];
+
 /// Operations that limits tell apart.
 const OPERATIONS: &[&str] = &["read", "search", "batch/write"];
 
@@ -45,25 +48,69 @@ pub fn resource(number: usize, seed: u64) -> Resource {
     }
 }
 
+/// The definition of a resource that nobody ever changes: what clients see of it can be judged without the log. It has one
+/// plain limit, or slots that budgets divide.
+pub fn steady_resource(number: usize, seed: u64) -> Resource {
+    let mut random = Random::new(seed, "steady resource");
+    let (limit, budgets) = match random.below(6) {
+        0 => (limit("bucket", draw_bucket(&mut random)), vec![]),
+        1 => (limit("paced", draw_leaky(&mut random)), vec![]),
+        2 => (limit("sliding", draw_sliding(&mut random)), vec![]),
+        3 | 4 => (limit("slots", draw_steady_slots(&mut random, 1)), vec![]),
+        _ => (limit("slots", draw_steady_slots(&mut random, 4)), divide("slots")),
+    };
+    Resource {
+        name: resource_name(number),
+        limits: vec![limit],
+        keys: vec![],
+        dispatch_tolerance: Span::ZERO,
+        settle_within: Span::from_secs(2),
+        description: Description::default(),
+        budgets,
+        queueing: Queueing { ageing: Span::from_secs(3), ..Queueing::default() },
+    }
+}
+
+/// Slots that count at once. Leases are long beside most holds, so that what is released is worth a wake-up.
+fn draw_steady_slots(random: &mut Random, slots_min: u64) -> LimitKind {
+    LimitKind::Concurrency(Concurrency {
+        slots: random.between(slots_min, slots_min + 3) as u32,
+        lease_default: Span::from_millis(*random.pick(&[1_500, 4_000, 6_000])),
+        lease_max: Span::from_secs(6),
+        grace: Span::from_millis(*random.pick(&[0, 200, 500])),
+        counts_after: Span::ZERO,
+        quarantine: Span::ZERO,
+    })
+}
+
+/// One team has half of a limit to itself, another a quarter, and a ceiling.
+fn divide(limit: &str) -> Vec<Budget> {
+    let budget = |team: &str, reserve_percent, ceiling_percent| Budget {
+        name: name(team),
+        consumers: vec![label(&format!("{team}/*"))],
+        unbudgeted: false,
+        weight: 1,
+        shares: vec![BudgetShare { limit: name(limit), reserve_percent, ceiling_percent }],
+        schedule: None,
+    };
+    vec![budget("crm", 50, 100), budget("sales", 25, 75)]
+}
+
 fn draw_limits(random: &mut Random, has_keys: bool) -> Vec<Limit> {
     let mut limits = Vec::new();
     if random.chance(700) {
         limits.push(draw_slots(random, has_keys));
     }
     if random.chance(400) {
-        let refill_period = Span::from_millis(*random.pick(&[500, 1_000, 3_000]));
-        let bucket = TokenBucket { capacity: random.between(6, 30), refill_amount: 6, refill_period };
-        limits.push(draw_scope(random, limit("bucket", LimitKind::TokenBucket(bucket)), has_keys));
+        let bucket = draw_bucket(random);
+        limits.push(draw_scope(random, limit("bucket", bucket), has_keys));
     }
     if random.chance(200) {
-        let bucket = LeakyBucket { amount: random.between(6, 40), period: Span::from_secs(1) };
-        limits.push(limit("paced", LimitKind::LeakyBucket(bucket)));
+        limits.push(limit("paced", draw_leaky(random)));
     }
     if random.chance(300) {
-        let period = Span::from_millis(*random.pick(&[1_000, 4_000]));
-        let resolution = *random.pick(&[1, 4, 10]);
-        let window = SlidingWindow { amount: random.between(6, 30), period, resolution };
-        limits.push(draw_scope(random, limit("sliding", LimitKind::SlidingWindow(window)), has_keys));
+        let window = draw_sliding(random);
+        limits.push(draw_scope(random, limit("sliding", window), has_keys));
     }
     if random.chance(300) {
         limits.push(draw_fixed(random));
@@ -74,6 +121,21 @@ fn draw_limits(random: &mut Random, has_keys: bool) -> Vec<Limit> {
         limits.push(Limit { dimension, ..limit("tokens", LimitKind::TokenBucket(bucket)) });
     }
     limits
+}
+
+fn draw_bucket(random: &mut Random) -> LimitKind {
+    let refill_period = Span::from_millis(*random.pick(&[500, 1_000, 3_000]));
+    LimitKind::TokenBucket(TokenBucket { capacity: random.between(6, 30), refill_amount: 6, refill_period })
+}
+
+fn draw_leaky(random: &mut Random) -> LimitKind {
+    LimitKind::LeakyBucket(LeakyBucket { amount: random.between(6, 40), period: Span::from_secs(1) })
+}
+
+fn draw_sliding(random: &mut Random) -> LimitKind {
+    let period = Span::from_millis(*random.pick(&[1_000, 4_000]));
+    let resolution = *random.pick(&[1, 4, 10]);
+    LimitKind::SlidingWindow(SlidingWindow { amount: random.between(6, 30), period, resolution })
 }
 
 fn draw_slots(random: &mut Random, has_keys: bool) -> Limit {
@@ -100,9 +162,10 @@ fn draw_fixed(random: &mut Random) -> Limit {
 }
 
 fn draw_scope(random: &mut Random, mut limit: Limit, has_keys: bool) -> Limit {
-    limit.scope = match random.below(5) {
+    limit.scope = match random.below(7) {
         0 if has_keys => Scope::Key,
         1 => Scope::Consumer,
+        2 => Scope::Subject,
         _ => Scope::Resource,
     };
     if random.chance(200) {
@@ -125,23 +188,42 @@ fn limit(name_of_it: &str, kind: LimitKind) -> Limit {
 
 /// A request that follows from chance. `id` makes its retries safe.
 pub fn request(random: &mut Random, resources: usize, id: Option<String>) -> Acquire {
-    let mut amounts = BTreeMap::new();
-    if random.chance(200) {
-        amounts.insert(name("tokens"), random.between(1, 900));
-    }
+    let number = random.below(resources as u64) as usize;
+    let (operation, cost, amounts) = draw_call(random);
     Acquire {
-        resource: resource_name(random.below(resources as u64) as usize),
-        operation: label(OPERATIONS[random.below(OPERATIONS.len() as u64) as usize]),
-        cost: *random.pick(&[1, 1, 1, 2, 5]),
+        resource: resource_name(number),
+        operation,
+        cost,
         amounts,
-        consumer: label(CONSUMERS[random.below(CONSUMERS.len() as u64) as usize]),
-        subject: Label::default(),
+        consumer: label(random.pick::<&str>(CONSUMERS)),
+        subject: label(random.pick::<&str>(SUBJECTS)),
         key: Label::default(),
         priority: *random.pick(&[Priority::Low, Priority::Medium, Priority::Medium, Priority::High]),
         lease: random.chance(200).then(|| Span::from_millis(*random.pick(&[300, 2_000, 6_000]))),
         request_id: id.and_then(|id| RequestId::new(&id).ok()),
-        alternatives: vec![],
+        alternatives: if random.chance(80) { draw_alternatives(random, number, resources) } else { vec![] },
     }
+}
+
+/// Some of the other resources, from the next one on.
+fn draw_alternatives(random: &mut Random, number: usize, resources: usize) -> Vec<Alternative> {
+    let others = random.between(0, resources as u64 - 1) as usize;
+    let alternative = |further: usize| {
+        let (operation, cost, amounts) = draw_call(random);
+        let resource = resource_name((number + further) % resources);
+        Alternative { resource, operation, cost, amounts, key: Label::default() }
+    };
+    (1..=others).map(alternative).collect()
+}
+
+/// What a call is, costs and weighs.
+fn draw_call(random: &mut Random) -> (Label, u64, BTreeMap<Dimension, u64>) {
+    let mut amounts = BTreeMap::new();
+    // Most resources count no tokens, and reject those who name some.
+    if random.chance(100) {
+        amounts.insert(name("tokens"), random.between(1, 900));
+    }
+    (label(random.pick::<&str>(OPERATIONS)), *random.pick(&[1, 1, 1, 2, 5]), amounts)
 }
 
 fn name(text: &str) -> LimitName {
@@ -154,18 +236,33 @@ fn label(text: &str) -> Label {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_definition_is_valid() {
         for seed in 0..2_000 {
             assert_eq!(resource(0, seed).validate(), Ok(()), "seed {seed}");
+            assert_eq!(steady_resource(0, seed).validate(), Ok(()), "seed {seed}");
         }
     }
 
     #[test]
+    fn alternatives_are_other_resources() {
+        let mut random = Random::new(1, "requests");
+        let requests: Vec<_> = (0..2_000).map(|_| request(&mut random, 3, None)).collect();
+        for request in &requests {
+            let others = request.alternatives.iter().map(|alternative| &alternative.resource);
+            let all: BTreeSet<_> = others.chain([&request.resource]).collect();
+            assert_eq!(all.len(), request.alternatives.len() + 1);
+        }
+        assert!(requests.iter().any(|request| request.alternatives.len() == 2));
+    }
+
+    #[test]
     fn every_kind_of_limit_is_drawn() {
-        let fields: std::collections::BTreeSet<_> =
+        let fields: BTreeSet<_> =
             (0..200).flat_map(|seed| resource(0, seed).limits).map(|limit| limit.kind.field()).collect();
         assert_eq!(fields.len(), 5);
     }

@@ -180,9 +180,8 @@ impl World {
             }
             self.add_machine(id, disk);
         }
-        let definitions: Vec<_> = self.scenario.resources.iter().copied().enumerate().collect();
-        for (number, seed) in definitions {
-            self.operator.take(Order::Define(Box::new(workload::resource(number, seed))));
+        for resource in self.scenario.definitions() {
+            self.operator.take(Order::Define(Box::new(resource)));
         }
         self.agenda.plan(Span::from_millis(100), Planned::Operator);
         for at in 0..self.clients.len() {
@@ -441,7 +440,7 @@ impl World {
         Ground {
             now: self.now,
             nodes,
-            resources: self.scenario.resources.len(),
+            resources: self.scenario.resource_count(),
             is_quiet: self.now >= Span::from_millis(self.scenario.quiet_from_ms()),
         }
     }
@@ -497,7 +496,7 @@ impl World {
     fn held(&self) -> Option<Vec<Held>> {
         let running = self.leader().and_then(|id| self.nodes.get(&id)?.running.as_ref())?;
         let limiter = running.replica.machine().limiter();
-        let usages = (0..self.scenario.resources.len()).filter_map(|number| {
+        let usages = (0..self.scenario.resource_count()).filter_map(|number| {
             limiter.usage(limiter.now(), &workload::resource_name(number), None, 0, 10_000)
         });
         let held = usages.flat_map(|usage| {
