@@ -69,6 +69,6 @@ bench-prefetch:
 simulate *SEED:
     cargo run --profile simulation --package tollgate-tests --bin simulate -- {{ SEED }}
 
-# Bugs seeded in a copy of the tree: the simulator's checkers must catch each within SEEDS seeds
-mutants SEEDS="1000" *NAMES:
-    tests/mutants/run {{ SEEDS }} {{ NAMES }}
+# Bugs seeded in a copy of the tree: the simulator's checkers must catch each (--afresh: from the first seed on)
+mutants *ARGS:
+    tests/mutants/run {{ ARGS }}
