@@ -28,6 +28,13 @@ impl Course<'_> {
         let chunk = lane.next_chunk();
         let one = self.wait(lane, 1)?;
         let Ok(whole) = self.wait(lane, chunk) else { return Ok(one) };
+        // The whole waits for another window: what is left of this one would be lost, window by window.
+        let is_of_another = |wait: &Wait| wait.span < whole.span && wait.holder != whole.holder;
+        if is_of_another(&one) {
+            let part =
+                greatest(1, chunk, |calls| self.wait(lane, calls).is_ok_and(|wait| is_of_another(&wait)));
+            return self.wait(lane, part);
+        }
         let is_faster = |part: u64, wait: &Wait| {
             u128::from(part) * u128::from(whole.span.0) * 4 > u128::from(chunk) * u128::from(wait.span.0) * 5
         };
