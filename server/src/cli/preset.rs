@@ -1,6 +1,7 @@
 //! `tollgate preset`: what this program knows about vendors. Needs no cluster.
 
 mod json;
+mod reading;
 mod text;
 
 use std::{fs, path::PathBuf, process::ExitCode};
@@ -8,7 +9,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use serde_json::json;
 
 use super::{Failure, Output, failure::Code};
-use crate::preset::{self, Preset, Presets};
+use crate::preset::{self, Plan, Preset, Presets};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -34,6 +35,8 @@ enum Command {
         #[command(flatten)]
         own: Own,
     },
+    /// Tells what an answer of a vendor says about its limits, to try a preset on a real one.
+    Read(reading::Args),
     /// Checks a file of one's own, without using it.
     Check {
         /// The file (TOML), in the form of those in server/presets.
@@ -58,12 +61,10 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         }
         Command::Show { name, own } => {
             let presets = own.presets()?;
-            let (preset, plan) = presets.select(&name).map_err(|problem| {
-                Failure::with(Code::NotFound, format!("preset {problem}"))
-                    .advise("`tollgate preset list` shows those that there are.")
-            })?;
+            let (preset, plan) = select(&presets, &name)?;
             args.output.print(|| text::show(preset, plan), || json::show(preset, plan))?;
         }
+        Command::Read(reading) => reading::run(args.output, reading)?,
         Command::Check { file } => {
             let preset = read(&file)?;
             let (vendor, plans) = (&preset.vendor, preset.plans.len());
@@ -77,6 +78,13 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn select<'p>(presets: &'p Presets, name: &str) -> Result<(&'p Preset, &'p Plan), Failure> {
+    presets.select(name).map_err(|problem| {
+        Failure::with(Code::NotFound, format!("preset {problem}"))
+            .advise("`tollgate preset list` shows those that there are.")
+    })
 }
 
 impl Own {

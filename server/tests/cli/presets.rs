@@ -78,6 +78,36 @@ fn what_is_shown_can_be_applied() {
 }
 
 #[test]
+fn an_answer_is_explained() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("answer");
+    let read = |answer: &str, args: &[&str]| {
+        fs::write(&path, answer).unwrap();
+        let args =
+            [&["read", "--file", path.to_str().unwrap(), "--at", "2026-11-22T10:00:00Z"], args].concat();
+        preset(&args)
+    };
+    // As curl prints it: of a proxy's head and the vendor's, the last counts, and the body is none of it.
+    let answer = "HTTP/1.1 200 Connection established\r\nX-RateLimit-Remaining: 9\r\n\r\n\
+                  HTTP/2 429 \r\nx-ratelimit-remaining: 0\r\nx-ratelimit-reset: 1795341607\r\n\
+                  x-ratelimit-limit: many\r\n\r\n{\"type\": 1}\nx-ratelimit-remaining: 7\n";
+    read(answer, &["intercom"])
+        .expect(0, "limited       yes")
+        .expect(0, "wait          7s")
+        .expect(0, "ten-seconds: 0 left fresh in 7s")
+        .expect(0, "x-ratelimit-limit: `many` is not a whole number");
+    let json = read(answer, &["intercom", "--output", "json"]).json();
+    assert_eq!((&json["retry_after_seconds"], &json["exhausted"][0]), (&7.0.into(), &"ten-seconds".into()));
+    assert_eq!(json["limits"][0]["remaining"], 0);
+
+    let forbidden = "HTTP/1.1 403 Forbidden\n\n";
+    read(forbidden, &["salesforce", "--code", "REQUEST_LIMIT_EXCEEDED"]).expect(0, "limited       yes");
+    read(forbidden, &["salesforce"]).expect(0, "limited       no");
+    read("<html>", &["salesforce"]).expect(2, "does not begin with a status line");
+    read(forbidden, &["salesfroce"]).expect(5, "did you mean `salesforce`?");
+}
+
+#[test]
 fn a_file_of_ones_own_is_checked() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("acme.toml");
