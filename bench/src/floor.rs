@@ -172,6 +172,13 @@ impl PermitService for Floor {
         Ok(Response::new(self.answers.released))
     }
 
+    async fn report_feedback(
+        &self,
+        _: Request<v1::ReportFeedbackRequest>,
+    ) -> Result<Response<v1::ReportFeedbackResponse>, Status> {
+        Err(Status::unimplemented("no load reports what a vendor answered"))
+    }
+
     type StreamPermitsStream =
         std::pin::Pin<Box<dyn Stream<Item = Result<StreamPermitsResponse, Status>> + Send>>;
 

@@ -22,6 +22,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    what_a_vendor_wants_holds_for_all
     a_changed_budget_never_refills
     a_denial_says_when_a_budget_was_the_reason
     a_reserve_is_kept

@@ -4,6 +4,7 @@
 mod answer;
 mod cluster;
 pub mod convert;
+mod feedback;
 mod health;
 mod large;
 mod open_calls;

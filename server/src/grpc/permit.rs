@@ -14,13 +14,13 @@ use super::{
         decision::{self, Asked},
         permit,
     },
+    feedback,
     status::Failure,
     stream::{self, Answers},
     waiting_room::WaitingRoom,
 };
 use crate::{
     clock,
-    metrics::FeedbackLabels,
     node::Node,
     raft::call::{Call, Refusal, Reply},
 };
@@ -96,6 +96,18 @@ impl PermitService for Permits {
             Err(invalid) => Err(invalid.into()),
         };
         answer(&self.node, "ReleasePermit", result)
+    }
+
+    async fn report_feedback(
+        &self,
+        request: Request<v1::ReportFeedbackRequest>,
+    ) -> Result<Response<v1::ReportFeedbackResponse>, Status> {
+        let timeout = timeout(request.metadata());
+        let result = match fits(request.get_ref()) {
+            Ok(()) => feedback::report(&self.node, request.into_inner(), timeout).await,
+            Err(invalid) => Err(invalid.into()),
+        };
+        answer(&self.node, "ReportFeedback", result)
     }
 
     type StreamPermitsStream = Answers;
@@ -176,13 +188,15 @@ pub(super) async fn release(
     request: v1::ReleasePermitRequest,
     timeout: Duration,
 ) -> Result<v1::ReleasePermitResponse, Failure> {
-    let status = request.feedback.as_ref().map(|feedback| feedback.status);
-    let id = request.permit_id.clone();
+    let (id, feedback) = (request.permit_id.clone(), request.feedback.clone());
     let call = permit::release(request)?;
+    if let Some(feedback) = &feedback {
+        feedback::with_release(node, &id, feedback, timeout).await;
+    }
     let response =
         decision::released(node.router.call(call, timeout).await).map_err(|failure| failure.naming(&id))?;
-    if let Some(status) = status {
-        node.metrics.feedback.get_or_create(&FeedbackLabels { status }).inc();
+    if let Some(feedback) = &feedback {
+        feedback::count(node, feedback);
     }
     Ok(response)
 }

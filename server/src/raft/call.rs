@@ -98,6 +98,8 @@ impl Call {
             Call::Command { command: Command::Acquire(acquire), .. } => acquire.request_id.is_some(),
             // The client counts its lease from the first try, so a later renewal only errs on the safe side.
             Call::Command { command: Command::Renew(_), .. } => true,
+            // The later one is the longer by the time between them.
+            Call::Command { command: Command::HoldBack(_), .. } => true,
             _ => false,
         }
     }

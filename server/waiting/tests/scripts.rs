@@ -22,6 +22,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    what_a_vendor_wants_is_waited_out
     a_reserve_is_had_before_what_all_share
     a_cancelled_head_wakes_the_next
     a_changed_definition_is_waited_by

@@ -303,6 +303,13 @@ impl PermitService for Behaviour {
         script.answer(result)
     }
 
+    async fn report_feedback(
+        &self,
+        _: Request<ReportFeedbackRequest>,
+    ) -> Result<Response<ReportFeedbackResponse>, Status> {
+        Err(Status::unimplemented("the client reports with releases"))
+    }
+
     async fn stream_permits(
         &self,
         request: Request<Streaming<StreamPermitsRequest>>,

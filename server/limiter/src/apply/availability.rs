@@ -1,10 +1,10 @@
-//! Pausing and resuming, and what becomes of keys. None of it touches a permit, a counter or the definition.
+//! Pausing and resuming, what becomes of keys, and what vendors want. None of it touches a permit, a counter or the definition.
 
 use super::{Limiter, request};
 use crate::{
     model::{
-        Answer, Label, Outcome, Pause, PauseResource, Rejection, ResourceName, ResumeResource, SetKeyState,
-        Span, Violation,
+        Answer, Called, HoldBack, Label, Outcome, Pause, PauseResource, Rejection, ResourceName,
+        ResumeResource, SetKeyState, Span, Violation,
     },
     state::Availability,
 };
@@ -28,6 +28,25 @@ impl Limiter {
         }
         self.order(&order.resource, &order.key, |availability| {
             availability.set_state(&order.key, order.state);
+        })
+    }
+
+    pub(super) fn hold_back(&mut self, report: &HoldBack) -> Answer {
+        let (least, most) = (Pause::SHORTEST, HoldBack::LONGEST);
+        if !(least..=most).contains(&report.wait) {
+            let problem = format!("must be {least} to {most}, not {}", report.wait);
+            return Err(Rejection::Invalid(Violation::new("wait", problem)));
+        }
+        let (resource, key) = match &report.called {
+            Called::Of { resource, key } => (resource.clone(), key.clone()),
+            Called::With(permit) => {
+                let permit = self.live_permit(*permit)?;
+                (permit.resource.clone(), permit.key.clone())
+            }
+        };
+        let now = self.now.cluster;
+        self.order(&resource, &key, |availability| {
+            availability.hold_back(&key, now + report.wait, &report.reason);
         })
     }
 

@@ -195,6 +195,7 @@ impl Limiter {
             Command::PauseResource(order) => self.pause(order),
             Command::ResumeResource(order) => self.resume(order),
             Command::SetKeyState(order) => self.set_key_state(order),
+            Command::HoldBack(report) => self.hold_back(report),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Label, ResourceName, Span};
+use super::{Label, PermitId, ResourceName, Span};
 
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -88,4 +88,43 @@ pub struct SetKeyState {
     /// From now on.
     #[n(2)]
     pub state: KeyState,
+}
+
+/// A vendor said to wait: grant nothing for so long. Never shortens an earlier wait, so reports may come late and in any order;
+/// and leaves alone what operators ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct HoldBack {
+    /// Whose call it was.
+    #[n(0)]
+    pub called: Called,
+    /// From now on: [`Pause::SHORTEST`] to [`HoldBack::LONGEST`].
+    #[n(1)]
+    pub wait: Span,
+    /// For people.
+    #[n(2)]
+    pub reason: Label,
+}
+
+/// What a vendor was called with.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Called {
+    /// A permit that is live: its key is meant, or without keys its resource.
+    #[n(0)]
+    With(#[n(0)] PermitId),
+    /// A key of a resource; empty: the resource as a whole.
+    #[n(1)]
+    Of {
+        /// The resource.
+        #[n(0)]
+        resource: ResourceName,
+        /// The key.
+        #[n(1)]
+        key: Label,
+    },
+}
+
+impl HoldBack {
+    /// The longest wait that one answer can cause, however long it says: whoever is still limited then says so again, and a
+    /// header that lies costs no more than that.
+    pub const LONGEST: Span = Span::from_secs(3600);
 }

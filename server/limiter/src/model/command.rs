@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use super::{
-    Alternative, Dimension, Label, PauseResource, RequestId, Resource, ResourceName, ResumeResource,
-    SetKeyState, Span,
+    Alternative, Dimension, HoldBack, Label, PauseResource, RequestId, Resource, ResourceName,
+    ResumeResource, SetKeyState, Span,
 };
 
 /// A change, as the log carries it. Everything in it was checked as far as it can be without the state.
@@ -42,6 +42,9 @@ pub enum Command {
     /// Take a key out of use, or back into it.
     #[n(9)]
     SetKeyState(#[n(0)] SetKeyState),
+    /// Grant nothing for as long as a vendor wants.
+    #[n(11)]
+    HoldBack(#[n(0)] HoldBack),
     /// Ask for a permit of one of the request's resources alone. Only the leader says it, which knows whose turn it is
     /// where. A retry is known by the whole request, whichever of its resources it is put to.
     #[n(10)]

@@ -1,4 +1,4 @@
-//! What operators have ordered about a resource and its keys.
+//! What operators have ordered about a resource and its keys, and for how long vendors want to be left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,9 @@ pub(crate) struct Availability {
     /// and not paused.
     #[n(1)]
     keys: BTreeMap<Label, KeyAvailability>,
+    /// What a vendor wants, beside the pause that an operator ordered. Always has an end.
+    #[n(2)]
+    held: Option<PausedUntil>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -23,6 +26,8 @@ struct KeyAvailability {
     state: KeyState,
     #[n(1)]
     pause: Option<PausedUntil>,
+    #[n(2)]
+    held: Option<PausedUntil>,
 }
 
 /// A pause in force before a moment; without one until it is resumed.
@@ -46,18 +51,14 @@ pub(crate) enum Gate {
 }
 
 impl Availability {
-    /// What stands before the key (empty: of a resource without keys). Of two pauses the one that ends last.
+    /// What stands before the key (empty: of a resource without keys). Of several pauses the one that ends last.
     pub(crate) fn gate(&self, key: &Label, now: ClusterTime) -> Gate {
         if self.state(key) != KeyState::Active {
             return Gate::Unavailable;
         }
-        let whole = left(&self.pause, now).map(|pause| (Label::default(), pause));
-        let own = self.keys.get(key).and_then(|own| left(&own.pause, now)).map(|pause| (key.clone(), pause));
-        let lasts_longer = |own: &Pause, whole: &Pause| match (own.left, whole.left) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(own), Some(whole)) => own > whole,
-        };
+        let whole = in_force(&self.pause, &self.held, now).map(|pause| (Label::default(), pause));
+        let own = self.keys.get(key).and_then(|own| in_force(&own.pause, &own.held, now));
+        let own = own.map(|pause| (key.clone(), pause));
         let last = match (whole, own) {
             (Some(whole), Some(own)) if lasts_longer(&own.1, &whole.1) => Some(own),
             (whole, own) => whole.or(own),
@@ -76,9 +77,26 @@ impl Availability {
         self.set_pause(key, Some(PausedUntil { until, reason: pause.reason.clone() }));
     }
 
-    /// Ends the pause of the key, or with an empty one of the whole, if there is one.
+    /// Ends the pause of the key, or with an empty one of the whole, if there is one; and what a vendor wants, since an
+    /// operator may know better.
     pub(crate) fn resume(&mut self, key: &Label) {
         self.set_pause(key, None);
+        match key.is_empty() {
+            true => self.held = None,
+            false => self.keys.entry(key.clone()).or_default().held = None,
+        }
+        self.drop_plain();
+    }
+
+    /// A vendor wants nothing of the key, or with an empty one of the whole, until then. One that wants it for longer counts.
+    pub(crate) fn hold_back(&mut self, key: &Label, until: ClusterTime, reason: &Label) {
+        let held = match key.is_empty() {
+            true => &mut self.held,
+            false => &mut self.keys.entry(key.clone()).or_default().held,
+        };
+        if held.as_ref().is_none_or(|earlier| earlier.until < Some(until)) {
+            *held = Some(PausedUntil { until: Some(until), reason: reason.clone() });
+        }
     }
 
     pub(crate) fn set_state(&mut self, key: &Label, state: KeyState) {
@@ -103,8 +121,9 @@ impl Availability {
         if !disabled.is_empty() {
             let held = held();
             let still = disabled.into_keys().filter(|key| held.contains(key));
-            self.keys
-                .extend(still.map(|key| (key, KeyAvailability { state: KeyState::Disabled, pause: None })));
+            self.keys.extend(
+                still.map(|key| (key, KeyAvailability { state: KeyState::Disabled, ..Default::default() })),
+            );
         }
     }
 
@@ -112,12 +131,12 @@ impl Availability {
     pub(crate) fn describe(&self, resource: Resource, generation: u64, now: ClusterTime) -> StoredResource {
         let status = |key: &Label| {
             let own = self.keys.get(key)?;
-            let (state, pause) = (own.state, left(&own.pause, now));
+            let (state, pause) = (own.state, in_force(&own.pause, &own.held, now));
             let plain = state == KeyState::Active && pause.is_none();
             (!plain).then(|| KeyStatus { key: key.clone(), state, pause })
         };
         let keys = resource.keys.iter().filter_map(status).collect();
-        StoredResource { resource, generation, pause: left(&self.pause, now), keys }
+        StoredResource { resource, generation, pause: in_force(&self.pause, &self.held, now), keys }
     }
 
     fn set_pause(&mut self, key: &Label, pause: Option<PausedUntil>) {
@@ -130,6 +149,22 @@ impl Availability {
 
     fn drop_plain(&mut self) {
         self.keys.retain(|_, own| *own != KeyAvailability::default());
+    }
+}
+
+/// Of what an operator ordered and what a vendor wants, what ends last.
+fn in_force(ordered: &Option<PausedUntil>, held: &Option<PausedUntil>, now: ClusterTime) -> Option<Pause> {
+    match (left(ordered, now), left(held, now)) {
+        (Some(ordered), Some(held)) if lasts_longer(&held, &ordered) => Some(held),
+        (ordered, held) => ordered.or(held),
+    }
+}
+
+fn lasts_longer(one: &Pause, other: &Pause) -> bool {
+    match (one.left, other.left) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(one), Some(other)) => one > other,
     }
 }
 

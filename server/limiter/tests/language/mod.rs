@@ -84,6 +84,10 @@ impl Runner for Script {
                 let order = parse::pause(&mut args)?;
                 self.apply(Change::PauseResource(order))
             }
+            "hold_back" => {
+                let report = parse::hold_back(&mut args)?;
+                self.apply(Change::HoldBack(report))
+            }
             "resume" => {
                 let resource = resource_name(&mut args)?;
                 let key = option(&mut args, "key", label)?.unwrap_or_default();

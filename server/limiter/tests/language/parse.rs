@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, error::Error, fmt::Display, str::FromStr};
 
 use goldenscript::ArgumentConsumer;
 use tollgate_limiter::{
-    Acquire, Alternative, Anchor, CallOutcome, Concurrency, Description, Dimension, FixedWindow, KeyState,
-    Label, LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, Queueing, RequestId,
-    Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
+    Acquire, Alternative, Anchor, CallOutcome, Called, Concurrency, Description, Dimension, FixedWindow,
+    HoldBack, KeyState, Label, LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId,
+    Queueing, RequestId, Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 
 use self::budget::budget;
@@ -91,6 +91,20 @@ pub fn pause(args: &mut ArgumentConsumer) -> Parsed<PauseResource> {
             reason: option(args, "reason", label)?.unwrap_or_default(),
         },
     })
+}
+
+/// `hold_back p1 for=5s` of a permit's call, or `hold_back acme key=blue for=5s`.
+pub fn hold_back(args: &mut ArgumentConsumer) -> Parsed<HoldBack> {
+    let of = required(args.next_pos(), "a permit or a resource")?;
+    let called = match of.strip_prefix('p').and_then(|id| id.parse().ok()) {
+        Some(id) => Called::With(PermitId(id)),
+        None => Called::Of {
+            resource: ResourceName::new(of)?,
+            key: option(args, "key", label)?.unwrap_or_default(),
+        },
+    };
+    let wait = option(args, "for", span)?.ok_or("for= is missing")?;
+    Ok(HoldBack { called, wait, reason: option(args, "reason", label)?.unwrap_or_default() })
 }
 
 pub fn key_state(text: &str) -> Parsed<KeyState> {

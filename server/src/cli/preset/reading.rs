@@ -68,8 +68,11 @@ fn now() -> Timestamp {
     now.expect("64 bits of nanoseconds end in 2262, and timestamps thousands of years later")
 }
 
+/// Names and values.
+type Headers<'a> = Vec<(&'a str, &'a [u8])>;
+
 /// The status and the headers. Of several heads, as curl prints them of redirects and proxies, the last.
-fn head(bytes: &[u8]) -> Option<(u16, Vec<(&str, &[u8])>)> {
+fn head(bytes: &[u8]) -> Option<(u16, Headers<'_>)> {
     let mut head = None;
     let mut is_body = false;
     for line in bytes.split(|byte| *byte == b'\n').map(|line| line.trim_ascii()) {

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod cluster;
 pub mod decision;
 pub mod definition;
+pub mod feedback;
 mod fields;
 pub mod permit;
 pub mod plan;

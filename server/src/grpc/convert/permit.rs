@@ -6,15 +6,13 @@ use tollgate_proto::v1;
 use super::{
     Fields, Invalid,
     acquire::{amounts, lease},
+    feedback,
 };
 use crate::{grpc::status::Failure, raft::call::Call};
 
 /// The only Raft group so far; a part of every permit's id, so that ids stay unique when there are more.
 const GROUP: &str = "0";
 
-const HEADERS_MAX: usize = 32;
-const HEADERS_BYTES_MAX: usize = 4096;
-const ERROR_CODE_BYTES_MAX: usize = 200;
 const OUTCOMES: &str =
     "OUTCOME_OK, OUTCOME_THROTTLED, OUTCOME_CLIENT_ERROR, OUTCOME_SERVER_ERROR or OUTCOME_NOT_SENT";
 
@@ -24,7 +22,7 @@ pub fn permit_id(permit: PermitId) -> String {
 }
 
 /// Reads an id. One that this cluster never made is answered exactly as one that was never granted.
-fn parse_id(text: &str) -> Result<PermitId, Failure> {
+pub fn parse_id(text: &str) -> Result<PermitId, Failure> {
     if text.is_empty() {
         return Err(Invalid::field("permit_id", "is required").into());
     }
@@ -52,7 +50,7 @@ pub fn release(request: v1::ReleasePermitRequest) -> Result<Call, Failure> {
     let cost = request.cost.map(|cost| fields.within("cost", cost, 0..=MAX_AMOUNT));
     let amounts = amounts(&mut fields, request.amounts);
     if let Some(feedback) = &request.feedback {
-        check_feedback(&mut fields, feedback);
+        feedback::check(&mut fields, feedback);
     }
     let outcome = fields.finish(outcome)?;
     let permit = parse_id(&request.permit_id)?;
@@ -67,24 +65,5 @@ fn outcome(outcome: v1::Outcome) -> CallOutcome {
         v1::Outcome::ClientError => CallOutcome::ClientError,
         v1::Outcome::ServerError => CallOutcome::ServerError,
         v1::Outcome::NotSent => CallOutcome::NotSent,
-    }
-}
-
-fn check_feedback(fields: &mut Fields, feedback: &v1::VendorFeedback) {
-    fields.within("feedback.status", feedback.status.into(), 100..=599);
-    let bytes: usize = feedback.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if feedback.headers.len() > HEADERS_MAX || bytes > HEADERS_BYTES_MAX {
-        let problem = format_args!(
-            "has {} headers of {bytes} bytes, at most {HEADERS_MAX} of {HEADERS_BYTES_MAX} bytes in all are allowed",
-            feedback.headers.len(),
-        );
-        fields.reject("feedback.headers", problem);
-    }
-    if feedback.error_code.len() > ERROR_CODE_BYTES_MAX {
-        let problem = format_args!(
-            "is {} bytes long, at most {ERROR_CODE_BYTES_MAX} are allowed",
-            feedback.error_code.len()
-        );
-        fields.reject("feedback.error_code", problem);
     }
 }

@@ -16,7 +16,7 @@ fn about(status: &Status) -> (Code, String, String) {
     (status.code(), info.reason.clone(), field)
 }
 
-fn assert_invalid<T: std::fmt::Debug>(result: Result<T, Status>, field: &str) {
+pub(super) fn assert_invalid<T: std::fmt::Debug>(result: Result<T, Status>, field: &str) {
     let status = result.expect_err(field);
     assert_eq!(about(&status), (Code::InvalidArgument, "INVALID_FIELD".into(), field.into()), "{status:?}");
     assert!(status.message().contains(field), "{}", status.message());

@@ -3,6 +3,7 @@
 mod alternatives;
 mod answers;
 mod availability;
+mod feedback;
 mod health;
 mod input;
 mod limiter;

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_limiter::{Acquire, Answer, Command, Freed, Outcome, ResourceName, Span};
+use tollgate_limiter::{Acquire, Answer, Called, Command, Freed, HoldBack, Outcome, ResourceName, Span};
 use tollgate_waiting::{Bound, Full, MAX_WAITERS, Moment, Turn, Waiter};
 
 use crate::clock::Reading;
@@ -191,6 +191,9 @@ fn changed_by(command: &Command) -> Option<&ResourceName> {
         Command::PauseResource(order) => Some(&order.resource),
         Command::ResumeResource(order) => Some(&order.resource),
         Command::SetKeyState(order) => Some(&order.resource),
+        Command::HoldBack(HoldBack { called: Called::Of { resource, .. }, .. }) => Some(resource),
+        // Those who wait find out when it is their turn: it can only have become later.
+        Command::HoldBack(HoldBack { called: Called::With(_), .. }) => None,
         Command::Acquire(_)
         | Command::AcquireFrom { .. }
         | Command::Renew(_)

@@ -26,8 +26,8 @@ use std::{
 
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
 use tollgate_limiter::{
-    Acquire, Command as Change, DeleteResource, Limiter, Outcome, PermitId, Priority, Release, Resource,
-    ResourceName, ResumeResource, SetKeyState, Span, UpdateResource,
+    Acquire, Called, Command as Change, DeleteResource, Limiter, Outcome, PermitId, Priority, Release,
+    Resource, ResourceName, ResumeResource, SetKeyState, Span, UpdateResource,
 };
 use tollgate_waiting::{Moment, Turn, Waiter, WaiterId, WaitingQueue};
 
@@ -80,6 +80,16 @@ impl Runner for Script {
                 let order = parse::pause(&mut args)?;
                 let name = order.resource.clone();
                 self.change(Change::PauseResource(order), &name, &mut lines)?;
+            }
+            // The replica knows the resource of what is told of a resource, not of a permit's call.
+            "hold_back" => {
+                let report = parse::hold_back(&mut args)?;
+                let resource = match &report.called {
+                    Called::Of { resource, .. } => Some(resource.clone()),
+                    Called::With(_) => None,
+                };
+                self.apply(Change::HoldBack(report))?.map_err(|rejection| rejection.to_string())?;
+                resource.iter().for_each(|resource| self.queue.touched(resource));
             }
             "resume" => {
                 let resource = resource_name(&mut args)?;

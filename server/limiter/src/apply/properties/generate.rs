@@ -76,7 +76,11 @@ fn order() -> impl Strategy<Value = Command> + Clone {
     let state = select(vec![KeyState::Active, KeyState::Active, KeyState::Draining, KeyState::Disabled]);
     let key = (resource_name(), label(&["blue", "green"]), state)
         .prop_map(|(resource, key, state)| Command::SetKeyState(SetKeyState { resource, key, state }));
-    prop_oneof![3 => pause, 3 => resume, 2 => key]
+    let wait = select(vec![1, 7, 900, 90_000]).prop_map(Span::from_millis);
+    let hold_back = (of(), wait).prop_map(|((resource, key), wait)| {
+        Command::HoldBack(HoldBack { called: Called::Of { resource, key }, wait, reason: Label::default() })
+    });
+    prop_oneof![3 => pause, 4 => resume, 2 => key, 1 => hold_back]
 }
 
 pub(super) fn acquire() -> impl Strategy<Value = Acquire> + Clone {

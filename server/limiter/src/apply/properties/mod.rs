@@ -214,7 +214,7 @@ proptest! {
                 prop_assert!(orders.allow(&acquire.resource, &grant.key, stamp.cluster), "{grant:?} in spite of {orders:?}");
                 repeatable.extend(acquire.request_id.is_some().then(|| command.clone()));
             }
-            if let (Command::PauseResource(_) | Command::ResumeResource(_) | Command::SetKeyState(_), Ok(_)) = (command, answer) {
+            if let (Command::PauseResource(_) | Command::ResumeResource(_) | Command::SetKeyState(_) | Command::HoldBack(_), Ok(_)) = (command, answer) {
                 orders.given(command, stamp.cluster);
                 let (idle, _) = applied(before, stamp, &[]);
                 prop_assert!(idle.permits == after.permits && idle.request_ids == after.request_ids);

@@ -13,6 +13,8 @@ pub(super) struct Orders {
     /// Until when; none: until it is resumed.
     pauses: BTreeMap<Of, Option<ClusterTime>>,
     states: BTreeMap<Of, KeyState>,
+    /// Until when vendors want nothing.
+    held: BTreeMap<Of, ClusterTime>,
 }
 
 impl Orders {
@@ -22,10 +24,15 @@ impl Orders {
                 self.pauses.insert((resource, key), pause.left.map(|left| now + left));
             }
             Command::ResumeResource(ResumeResource { resource, key }) => {
-                self.pauses.remove(&(resource, key));
+                self.pauses.remove(&(resource.clone(), key.clone()));
+                self.held.remove(&(resource, key));
             }
             Command::SetKeyState(SetKeyState { resource, key, state }) => {
                 self.states.insert((resource, key), state);
+            }
+            Command::HoldBack(HoldBack { called: Called::Of { resource, key }, wait, .. }) => {
+                let until = self.held.entry((resource, key)).or_insert(now + wait);
+                *until = (*until).max(now + wait);
             }
             _ => {}
         }
@@ -33,8 +40,10 @@ impl Orders {
 
     pub(super) fn allow(&self, resource: &ResourceName, key: &Label, now: ClusterTime) -> bool {
         let paused = |key: &Label| {
-            let until = self.pauses.get(&(resource.clone(), key.clone()));
-            until.is_some_and(|until| until.is_none_or(|until| now < until))
+            let of = (resource.clone(), key.clone());
+            let until = self.pauses.get(&of);
+            self.held.get(&of).is_some_and(|until| now < *until)
+                || until.is_some_and(|until| until.is_none_or(|until| now < until))
         };
         let state = self.states.get(&(resource.clone(), key.clone())).copied().unwrap_or_default();
         !paused(&Label::default()) && !paused(key) && state == KeyState::Active

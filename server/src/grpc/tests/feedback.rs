@@ -1,0 +1,153 @@
+//! What vendors answer, before the real limiter.
+
+use std::collections::BTreeMap;
+
+use tonic::Code;
+
+use super::{input::assert_invalid, limiter::limiter, *};
+use crate::resource_file;
+
+const RESOURCES: &str = r#"
+[[resource]]
+name = "hubspot/acme"
+preset = "hubspot:professional"
+
+[[resource]]
+name = "vendor/keys"
+keys = ["blue", "green"]
+
+[[resource.limit]]
+name = "slots"
+kind = "concurrency"
+slots = 9
+"#;
+
+async fn rig() -> Rig {
+    let rig = Rig::leading(limiter()).await;
+    for resource in resource_file::read(RESOURCES).unwrap() {
+        let request = v1::CreateResourceRequest { resource: Some(resource) };
+        rig.resources().create_resource(request).await.unwrap();
+    }
+    rig
+}
+
+fn throttled(vendor: &str, retry_after: &str) -> v1::VendorFeedback {
+    let headers = BTreeMap::from([("Retry-After".to_owned(), retry_after.to_owned())]);
+    v1::VendorFeedback { status: 429, headers, vendor: vendor.into(), ..Default::default() }
+}
+
+fn report(resource: &str, key: &str, feedback: v1::VendorFeedback) -> v1::ReportFeedbackRequest {
+    v1::ReportFeedbackRequest { resource: resource.into(), key: key.into(), feedback: Some(feedback) }
+}
+
+async fn asked(rig: &Rig, resource: &str, key: &str) -> v1::acquire_permit_response::Decision {
+    let request =
+        v1::AcquirePermitRequest { resource: resource.into(), key: key.into(), ..Default::default() };
+    rig.permits().acquire_permit(request).await.unwrap().into_inner().decision.unwrap()
+}
+
+async fn granted(rig: &Rig, resource: &str, key: &str) -> v1::GrantedPermit {
+    match asked(rig, resource, key).await {
+        v1::acquire_permit_response::Decision::Granted(granted) => granted,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The seconds for which it is paused, rounded up.
+async fn paused(rig: &Rig, resource: &str, key: &str) -> i64 {
+    let v1::acquire_permit_response::Decision::Denied(denial) = asked(rig, resource, key).await else {
+        panic!("{resource} {key} is not paused")
+    };
+    assert_eq!(denial.reason(), v1::DenialReason::Paused);
+    assert_eq!(denial.pause.unwrap().reason, "hubspot answered 429");
+    denial.retry_after.unwrap().seconds + 1
+}
+
+#[tokio::test]
+async fn a_vendor_that_says_to_wait_pauses_the_resource_for_all() {
+    let rig = rig().await;
+    let feedback = report("hubspot/acme", "", throttled("hubspot", "100"));
+    let understood = rig.permits().report_feedback(feedback).await.unwrap().into_inner();
+    assert!(understood.limited && understood.ignored_headers.is_empty());
+    // As much as it said, and a tenth more at most.
+    let wait = understood.wait.unwrap().seconds;
+    assert!((100..=110).contains(&wait), "{wait}");
+    assert!((100..=110).contains(&paused(&rig, "hubspot/acme", "").await));
+
+    // One that comes late does not shorten it, however it is written.
+    for earlier in ["1", "Sun, 06 Nov 1994 08:49:37 GMT", "-5", "junk"] {
+        let feedback = report("hubspot/acme", "", throttled("hubspot", earlier));
+        rig.permits().report_feedback(feedback).await.unwrap();
+        assert!(paused(&rig, "hubspot/acme", "").await >= 100);
+    }
+    // One that lies costs an hour.
+    let feedback = report("hubspot/acme", "", throttled("hubspot", "30000000"));
+    let understood = rig.permits().report_feedback(feedback).await.unwrap().into_inner();
+    assert_eq!(understood.wait.unwrap().seconds, 3_600);
+
+    let resume = v1::ResumeResourceRequest { name: "hubspot/acme".into(), key: String::new() };
+    rig.resources().resume_resource(resume).await.unwrap();
+    granted(&rig, "hubspot/acme", "").await;
+    assert_eq!(
+        rig.node.metrics.feedback.get_or_create(&crate::metrics::FeedbackLabels { status: 429 }).get(),
+        6
+    );
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_or_says_nothing_pauses_nobody() {
+    let rig = rig().await;
+    for (feedback, limited, ignored) in [
+        (throttled("hubspot", "soon"), true, vec!["retry-after".to_owned()]),
+        (throttled("hubspot", ""), true, vec![]),
+        (throttled("hubspot", "0"), true, vec![]),
+        (v1::VendorFeedback { status: 200, ..throttled("hubspot", "60") }, false, vec![]),
+    ] {
+        let understood =
+            rig.permits().report_feedback(report("hubspot/acme", "", feedback)).await.unwrap().into_inner();
+        assert_eq!(understood, v1::ReportFeedbackResponse { limited, wait: None, ignored_headers: ignored });
+    }
+    granted(&rig, "hubspot/acme", "").await;
+}
+
+#[tokio::test]
+async fn a_release_tells_for_the_key_of_its_permit() {
+    let rig = rig().await;
+    let release = |permit: v1::GrantedPermit, feedback| v1::ReleasePermitRequest {
+        permit_id: permit.permit_id,
+        feedback: Some(feedback),
+        ..Default::default()
+    };
+    let permit = granted(&rig, "vendor/keys", "blue").await;
+    rig.permits().release_permit(release(permit, throttled("", "60"))).await.unwrap();
+    // Without a vendor nobody reads it.
+    let permit = granted(&rig, "vendor/keys", "blue").await;
+    let request = release(permit, throttled("hubspot", "60"));
+    rig.permits().release_permit(request.clone()).await.unwrap();
+    assert!((60..=67).contains(&paused(&rig, "vendor/keys", "blue").await));
+    assert_eq!(granted(&rig, "vendor/keys", "").await.key, "green");
+    // The permit has ended: a second release is refused, and holds nobody up.
+    let again = v1::ReleasePermitRequest { feedback: Some(throttled("hubspot", "3000")), ..request };
+    assert_eq!(rig.permits().release_permit(again).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert!(paused(&rig, "vendor/keys", "blue").await <= 67);
+}
+
+#[tokio::test]
+async fn a_wrong_report_names_its_field() {
+    let rig = rig().await;
+    let good = || report("hubspot/acme", "", throttled("hubspot", "1"));
+    let of = |feedback| report("hubspot/acme", "", feedback);
+    for (request, field) in [
+        (v1::ReportFeedbackRequest { resource: String::new(), ..good() }, "resource"),
+        (v1::ReportFeedbackRequest { feedback: None, ..good() }, "feedback"),
+        (v1::ReportFeedbackRequest { key: "blue".into(), ..good() }, "key"),
+        (of(throttled("", "1")), "feedback.vendor"),
+        (of(throttled("hubspt", "1")), "feedback.vendor"),
+        (of(v1::VendorFeedback { status: 99, ..throttled("hubspot", "1") }), "feedback.status"),
+    ] {
+        assert_invalid(rig.permits().report_feedback(request).await, field);
+    }
+    let absent = v1::ReportFeedbackRequest { resource: "no/such".into(), ..good() };
+    assert_eq!(rig.permits().report_feedback(absent).await.unwrap_err().code(), Code::NotFound);
+    granted(&rig, "hubspot/acme", "").await;
+}
