@@ -41,8 +41,9 @@ pub fn check(history: &History, verdict: &mut Verdict) {
     denied_retries_are_last(history, &operations, verdict);
 }
 
-/// A retry is decided behind the tries before it: once it is denied, none of those that had arrived takes effect any more.
-/// Tries that may wait are not judged: they have no place in the log before they are granted.
+/// A retry is decided behind the tries that are on their way into the log: once it is denied, none of those that had been
+/// proposed when it arrived takes effect any more. Tries that may wait are not judged: they have no place in the log before
+/// they are granted.
 fn denied_retries_are_last(history: &History, operations: &[Operation], verdict: &mut Verdict) {
     let mut tries = BTreeMap::<&RequestId, Vec<&Operation>>::new();
     for operation in operations {
@@ -59,7 +60,11 @@ fn denied_retries_are_last(history: &History, operations: &[Operation], verdict:
         let id = step.fresh_grant().and(step.acquire()).and_then(|acquire| acquire.request_id.as_ref());
         let Some((id, (denied_at, retry))) = id.and_then(|id| denied.get_key_value(id)) else { continue };
         let applied = history.applied.iter().find(|applied| applied.entry.index == step.place.0);
-        if applied.is_some_and(|applied| applied.at > *denied_at) {
+        let Some(applied) = applied else { continue };
+        let place = (applied.entry.index, applied.entry.term);
+        let arrived_at = retry.arrivals.first().map(|(at, _)| at);
+        let was_proposed = history.proposed.get(&place).is_some_and(|at| arrived_at > Some(at));
+        if was_proposed && applied.at > *denied_at {
             let what = format!("a retry of request {id} was denied, and then an earlier try was granted");
             verdict.accuse("S9", what, vec![format!("{retry:?}"), step.to_string()]);
         }
@@ -114,8 +119,9 @@ mod tests {
 
     #[test]
     fn a_denied_retry_is_the_last_word() {
-        for (granted_ms, is_good) in [(4, true), (9, false)] {
+        for (proposed_ms, granted_ms, is_good) in [(2, 4, true), (2, 9, false), (5, 9, true)] {
             let mut story = Story::of(slots(2));
+            story.history.propose(Span::from_millis(proposed_ms), 2, 1);
             for (at_ms, attempt) in [(1, 1), (3, 2)] {
                 let op = story.asked(at_ms, Call { attempt, ..Call::new(acquire("a")) });
                 story.history.arrive(Span::from_millis(at_ms + 1), op, 1);

@@ -10,7 +10,8 @@ use tollgate_limiter::{
 use super::{intervals::millionths, replay::steps};
 use crate::history::History;
 
-/// Within which a slot can be had again once its grace is over.
+/// Within which a slot can be had again once its grace is over, or once the first node has applied its release: the leader
+/// may be a little behind.
 const RECLAIM_SLACK: Span = Span::from_millis(250);
 
 /// From when to when each slot of a limit is taken, at most.
@@ -55,7 +56,7 @@ impl Occupancy {
                 hold.kept_until = hold.kept_until.max(now + *lease + kept_for);
             }
         }
-        let until = |hold: &Hold| hold.ended_at.unwrap_or_else(|| clock.by(hold.kept_until) + RECLAIM_SLACK);
+        let until = |hold: &Hold| hold.ended_at.unwrap_or_else(|| clock.by(hold.kept_until)) + RECLAIM_SLACK;
         let taken = holds.values().map(|hold| (hold.from, until(hold))).collect();
         Occupancy { slots: terms.slots, taken }
     }

@@ -180,8 +180,12 @@ impl World {
         let members = self.members();
         let are_well = members.by_id.keys().all(|id| self.nodes.get(id).is_some_and(is_well));
         let are_known = self.nodes.values().filter_map(|node| node.running.as_ref()).all(|running| {
-            let known = &running.replica.machine().members().by_id;
-            known.keys().eq(members.by_id.keys()) && known.values().all(|member| member.incarnation.is_some())
+            let machine = running.replica.machine();
+            let known = &machine.members().by_id;
+            // Who has no vote yet is no substitute for one who has.
+            machine.learners().is_empty()
+                && known.keys().eq(members.by_id.keys())
+                && known.values().all(|member| member.incarnation.is_some())
         });
         // Founders that lost their disks and do not know it yet could be a quorum of those that founded the cluster.
         let are_told = self.nodes.values().all(|node| !node.is_outcast || node.is_lost);

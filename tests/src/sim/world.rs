@@ -495,6 +495,12 @@ impl World {
 
     fn held(&self) -> Option<Vec<Held>> {
         let running = self.leader().and_then(|id| self.nodes.get(&id)?.running.as_ref())?;
+        // One that leads in a term that is over, and has not heard of it, does not know what is held.
+        let replicas = self.nodes.values().filter_map(|node| Some(&node.running.as_ref()?.replica));
+        let term = running.replica.status().term;
+        if replicas.into_iter().any(|other| other.status().term > term) {
+            return None;
+        }
         let limiter = running.replica.machine().limiter();
         let usages = (0..self.scenario.resource_count()).filter_map(|number| {
             limiter.usage(limiter.now(), &workload::resource_name(number), None, 0, 10_000)

@@ -8,7 +8,7 @@
 
 mod search;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_limiter::{Command, Grant, Outcome, PermitId, Rejection, RequestId, ResourceName, Span};
 
@@ -93,19 +93,25 @@ fn expirations(operations: &[&Operation], drift_ppm: u64) -> Vec<Interval> {
     ends.into_values().collect()
 }
 
-/// The permits that clients know by replays, for the tries of these requests whose grants were lost.
-fn by_replay<'a>(operations: &[&Operation<'a>]) -> BTreeMap<&'a RequestId, PermitId> {
-    let replays = operations.iter().filter_map(|operation| match &operation.call.command {
-        Command::Acquire(acquire) => {
-            Some((acquire.request_id.as_ref()?, grant(operation).filter(|grant| grant.replayed)?.permit))
+/// The permits that clients know by replays alone, for the tries of these requests whose grants were lost. A request whose
+/// call was not sent may be granted anew under its id: it has several.
+fn by_replay<'a>(operations: &[&Operation<'a>]) -> BTreeMap<&'a RequestId, BTreeSet<PermitId>> {
+    let received = operations.iter().filter_map(|operation| grant(operation)).filter(|grant| !grant.replayed);
+    let received: BTreeSet<_> = received.map(|grant| grant.permit).collect();
+    let mut replays = BTreeMap::<_, BTreeSet<_>>::new();
+    for operation in operations {
+        if let Command::Acquire(acquire) = &operation.call.command
+            && let Some(id) = &acquire.request_id
+            && let Some(grant) = grant(operation).filter(|grant| !received.contains(&grant.permit))
+        {
+            replays.entry(id).or_default().insert(grant.permit);
         }
-        _ => None,
-    });
-    replays.collect()
+    }
+    replays
 }
 
 /// What an operation may have done, and when. A lost grant that nobody ever hears of explains nothing, and is left out.
-fn intervals(operation: &Operation, replayed: &BTreeMap<&RequestId, PermitId>) -> Vec<Interval> {
+fn intervals(operation: &Operation, replayed: &BTreeMap<&RequestId, BTreeSet<PermitId>>) -> Vec<Interval> {
     let from = operation.invoked_at.0;
     let certain = |to: Span, effect| vec![Interval { op: operation.op, from, to: Some(to.0), effect }];
     let lost = |effect| Interval { op: operation.op, from, to: None, effect };
@@ -127,8 +133,9 @@ fn intervals(operation: &Operation, replayed: &BTreeMap<&RequestId, PermitId>) -
             _ => vec![],
         },
         (Command::Acquire(acquire), _) => {
-            let permit = acquire.request_id.as_ref().and_then(|id| replayed.get(id));
-            permit.map_or(vec![], |permit| vec![lost(Effect::Take(permit.0)), lost(Effect::Free(permit.0))])
+            let permits = acquire.request_id.as_ref().and_then(|id| replayed.get(id));
+            let effects = |permit: &PermitId| [lost(Effect::Take(permit.0)), lost(Effect::Free(permit.0))];
+            permits.into_iter().flatten().flat_map(effects).collect()
         }
         (Command::Release(release), _) => vec![lost(Effect::Free(release.permit.0))],
         _ => vec![],
@@ -165,6 +172,18 @@ mod tests {
             story.seen(again_ms - 1, again_ms, acquire("b"), held(2, 0));
             if is_good { story.passes(check) } else { story.violates("S7", check) }
         }
+    }
+
+    #[test]
+    fn a_request_that_was_not_sent_may_be_granted_anew() {
+        let mut story = Story::of(slots(1));
+        let op = story.asked(0, Call::new(acquire("a")));
+        story.answered(2, op, Reply::Unknown);
+        story.seen(3, 4, acquire("a"), replayed(held(1, 0)));
+        story.seen(5, 6, release(1), released());
+        story.seen(7, 8, acquire("a"), held(2, 0));
+        story.seen(9, 10, acquire("a"), replayed(held(2, 0)));
+        story.passes(check);
     }
 
     #[test]

@@ -126,7 +126,9 @@ impl<'a> Turns<'a> {
         for later in arrivals {
             let Some(place) = later.granted else { continue };
             let Some((replied_at, _)) = later.operation.answer() else { continue };
-            let is_aged = replied_at.0 - later.began.0 >= ageing.0;
+            // The node has counted by its own clock.
+            let waited = replied_at.0 - later.began.0;
+            let is_aged = waited + millionths(waited, self.history.drift_ppm) >= ageing.0;
             let passed = arrivals.iter().find(|other| {
                 !other.operation.call.max_wait.is_zero()
                     && self.is_before(other, later, is_aged)
