@@ -90,10 +90,13 @@ impl ClusterClock {
     }
 
     /// What the wall shows, or more: `elapsed` after it showed `last` or less.
+    ///
+    /// What is heard may have been on its way for long, through a link that was cut or to a process that was stopped, and
+    /// shows too little then, beside one clock that is wrong. This node's own is read, not heard.
     pub fn wall_at_most(&self, last: WallTime, elapsed: Span, voters: &[NodeId], now: Reading) -> WallTime {
         match self.median_walls(voters, now) {
             // Without an anchor the outage is still to be credited: its beginning must not be forgotten.
-            Some((_, upper)) if self.anchor.is_some() => upper,
+            Some((_, upper)) if self.anchor.is_some() => upper.max(now.wall),
             _ => WallTime(last.0.saturating_add_unsigned(elapsed.0)),
         }
     }
@@ -189,6 +192,17 @@ mod tests {
         after.hear(3, WallTime(12_000 * 1_000_000), at(5, 12_000));
         assert!(after.resume(last, wall_at_most, VOTERS, at(5, 12_000)));
         assert_eq!(after.stamp(last, VOTERS, at(5, 12_000)).cluster, state(2_500, 0).cluster);
+    }
+
+    #[test]
+    fn a_clock_that_was_heard_of_late_creates_no_time_beside_a_wrong_one() {
+        let mut clock = ClusterClock::new(1);
+        clock.follow(state(400, 9_900), at(0, 9_900));
+        clock.hear(2, WallTime((10_000 - DAY_MS) * 1_000_000), at(100, 10_000));
+        // It was right when it was told, four seconds ago.
+        clock.hear(3, WallTime(6_000 * 1_000_000), at(100, 10_000));
+        let wall_at_most = clock.wall_at_most(WallTime(0), Span::ZERO, VOTERS, at(100, 10_000));
+        assert_eq!(wall_at_most, state(0, 10_000).wall);
     }
 
     #[test]

@@ -182,8 +182,10 @@ impl World {
         let are_known = self.nodes.values().filter_map(|node| node.running.as_ref()).all(|running| {
             let machine = running.replica.machine();
             let known = &machine.members().by_id;
-            // Who has no vote yet is no substitute for one who has.
-            machine.learners().is_empty()
+            // Who has no vote yet is no substitute for one who has; and while votes change hands both sides are needed.
+            let votes = machine.conf_state();
+            votes.learners.is_empty()
+                && votes.voters_outgoing.is_empty()
                 && known.keys().eq(members.by_id.keys())
                 && known.values().all(|member| member.incarnation.is_some())
         });

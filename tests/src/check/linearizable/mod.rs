@@ -75,7 +75,10 @@ fn expirations(operations: &[&Operation], drift_ppm: u64) -> Vec<Interval> {
     let mut ends = BTreeMap::<PermitId, Interval>::new();
     for operation in operations {
         let told = match (&operation.call.command, operation.answer()) {
-            (_, Some((_, Ok(Outcome::Granted(grant))))) => grant.lease.map(|lease| (grant.permit, lease)),
+            // Of a permit that has ended a replay says that nothing is left.
+            (_, Some((_, Ok(Outcome::Granted(grant))))) => {
+                grant.lease.filter(|lease| !lease.is_zero()).map(|lease| (grant.permit, lease))
+            }
             (Command::Renew(renew), Some((_, Ok(Outcome::Renewed(lease))))) => Some((renew.permit, *lease)),
             _ => None,
         };
@@ -183,6 +186,17 @@ mod tests {
         story.seen(5, 6, release(1), released());
         story.seen(7, 8, acquire("a"), held(2, 0));
         story.seen(9, 10, acquire("a"), replayed(held(2, 0)));
+        story.passes(check);
+    }
+
+    #[test]
+    fn a_replay_of_what_has_ended_keeps_no_slot() {
+        let mut story = Story::of(slots(1));
+        story.seen(0, 1, acquire("a"), held(1, 0));
+        story.seen(11_000, 11_001, release(1), Err(Rejection::PermitEnded));
+        let Ok(Outcome::Granted(grant)) = replayed(held(1, 0)) else { unreachable!("it is one") };
+        let ended = Grant { lease: Some(Span::ZERO), ..grant };
+        story.seen(12_000, 12_001, acquire("a"), Ok(Outcome::Granted(ended)));
         story.passes(check);
     }
 
