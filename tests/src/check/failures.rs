@@ -121,7 +121,7 @@ mod tests {
     fn a_denied_retry_is_the_last_word() {
         for (proposed_ms, granted_ms, is_good) in [(2, 4, true), (2, 9, false), (5, 9, true)] {
             let mut story = Story::of(slots(2));
-            story.history.propose(Span::from_millis(proposed_ms), 2, 1);
+            story.history.propose(Span::from_millis(proposed_ms), 3, 1);
             for (at_ms, attempt) in [(1, 1), (3, 2)] {
                 let op = story.asked(at_ms, Call { attempt, ..Call::new(acquire("a")) });
                 story.history.arrive(Span::from_millis(at_ms + 1), op, 1);
