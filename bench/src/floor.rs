@@ -169,7 +169,7 @@ impl PermitService for Floor {
         &self,
         _: Request<v1::ReleasePermitRequest>,
     ) -> Result<Response<v1::ReleasePermitResponse>, Status> {
-        Ok(Response::new(self.answers.released))
+        Ok(Response::new(self.answers.released.clone()))
     }
 
     async fn report_feedback(
@@ -200,7 +200,7 @@ fn answer(given: &Answers, call: v1::StreamCall) -> StreamAnswer {
     let answer = match call.call {
         Some(Call::Acquire(_)) | None => Answer::Acquired(given.acquired.clone()),
         Some(Call::Renew(_)) => Answer::Renewed(given.renewed),
-        Some(Call::Release(_)) => Answer::Released(given.released),
+        Some(Call::Release(_)) => Answer::Released(given.released.clone()),
     };
     StreamAnswer { id: call.id, answer: Some(answer) }
 }
@@ -217,7 +217,7 @@ mod tests {
         let answers = Answers {
             acquired: v1::AcquirePermitResponse { decision },
             renewed: v1::RenewPermitResponse { lease: held_for },
-            released: v1::ReleasePermitResponse { held_for },
+            released: v1::ReleasePermitResponse { held_for, ..Default::default() },
         };
         assert_eq!(Answers::decode(&answers.clone().encode()).unwrap(), answers);
         assert!(Answers::decode(&[0xff]).is_err());

@@ -36,14 +36,22 @@ pub(super) async fn report(
 
 /// Takes what comes with a release, before the permit is forgotten. That nobody could be told does not keep it from being
 /// released: whoever calls next is told to wait as well.
-pub(super) async fn with_release(node: &Node, id: &str, feedback: &v1::VendorFeedback, timeout: Duration) {
-    let (Ok(permit), Some(report)) = (parse_id(id), read(feedback, clock::wall())) else { return };
-    let order = hold_back(Called::With(permit), feedback, &report, rand::random_range(0..=1_000));
-    if let Some(order) = order
-        && node.router.call(order.into(), timeout).await.is_ok()
-    {
-        info!(permit = id, feedback.status, "a vendor says to wait");
+pub(super) async fn with_release(
+    node: &Node,
+    id: &str,
+    feedback: &v1::VendorFeedback,
+    timeout: Duration,
+) -> Option<v1::ReportFeedbackResponse> {
+    let (permit, report) = (parse_id(id).ok()?, read(feedback, clock::wall())?);
+    let mut order = hold_back(Called::With(permit), feedback, &report, rand::random_range(0..=1_000));
+    if let Some(hold_back) = &order {
+        match decision::outcome(node.router.call(hold_back.clone().into(), timeout).await) {
+            Ok(_) => info!(permit = id, feedback.status, "a vendor says to wait"),
+            // Nobody is held back, so nobody is told that anybody is.
+            Err(_) => order = None,
+        }
     }
+    Some(understood(&report, order.as_ref()))
 }
 
 /// In metrics.

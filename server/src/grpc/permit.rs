@@ -190,15 +190,16 @@ pub(super) async fn release(
 ) -> Result<v1::ReleasePermitResponse, Failure> {
     let (id, feedback) = (request.permit_id.clone(), request.feedback.clone());
     let call = permit::release(request)?;
-    if let Some(feedback) = &feedback {
-        feedback::with_release(node, &id, feedback, timeout).await;
-    }
+    let understood = match &feedback {
+        Some(feedback) => feedback::with_release(node, &id, feedback, timeout).await,
+        None => None,
+    };
     let response =
         decision::released(node.router.call(call, timeout).await).map_err(|failure| failure.naming(&id))?;
     if let Some(feedback) = &feedback {
         feedback::count(node, feedback);
     }
-    Ok(response)
+    Ok(v1::ReleasePermitResponse { understood, ..response })
 }
 
 /// Refuses an empty or overlong list.

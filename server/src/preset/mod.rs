@@ -72,6 +72,20 @@ pub struct Preset {
     pub profile: Profile,
 }
 
+impl Preset {
+    /// The error code in the body of an answer; empty where there is none.
+    pub fn code_in(&self, body: &[u8]) -> String {
+        let found = self.code_at.as_deref().and_then(|at| {
+            let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+            Some(match body.pointer(at)? {
+                serde_json::Value::String(code) => code.clone(),
+                other => other.to_string(),
+            })
+        });
+        found.unwrap_or_default()
+    }
+}
+
 /// A plan, tier or product of a vendor.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -208,7 +208,10 @@ impl Default for Script {
             on_acquire: Box::new(|_, n| granted(plain(&format!("p0-{n:x}")))),
             on_renew: Box::new(|request, _| Ok(RenewPermitResponse { lease: request.lease })),
             on_release: Box::new(|_, _| {
-                Ok(ReleasePermitResponse { held_for: Some(wire(Duration::from_secs(1))) })
+                Ok(ReleasePermitResponse {
+                    held_for: Some(wire(Duration::from_secs(1))),
+                    ..Default::default()
+                })
             }),
             on_add: Box::new(|request, _| {
                 let member = Member { id: request.id, ..Default::default() };

@@ -76,7 +76,9 @@ pub fn renewed(reply: Result<Reply, Refusal>) -> Result<v1::RenewPermitResponse,
 /// The end of a permit.
 pub fn released(reply: Result<Reply, Refusal>) -> Result<v1::ReleasePermitResponse, Failure> {
     match outcome(reply)? {
-        Outcome::Released(held_for) => Ok(v1::ReleasePermitResponse { held_for: Some(duration(held_for)) }),
+        Outcome::Released(held_for) => {
+            Ok(v1::ReleasePermitResponse { held_for: Some(duration(held_for)), understood: None })
+        }
         other => Err(Failure::mismatch(&other)),
     }
 }

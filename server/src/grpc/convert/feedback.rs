@@ -11,6 +11,7 @@ use crate::preset::Presets;
 const HEADERS_MAX: usize = 32;
 const HEADERS_BYTES_MAX: usize = 4096;
 const ERROR_CODE_BYTES_MAX: usize = 200;
+const BODY_BYTES_MAX: usize = 8 << 10;
 
 /// Checks it, without reading the headers: what they say is the vendor's business.
 pub fn check(fields: &mut Fields, feedback: &v1::VendorFeedback) {
@@ -29,6 +30,11 @@ pub fn check(fields: &mut Fields, feedback: &v1::VendorFeedback) {
             feedback.error_code.len()
         );
         fields.reject("feedback.error_code", problem);
+    }
+    if feedback.body.len() > BODY_BYTES_MAX {
+        let problem =
+            format_args!("is {} bytes long, at most {BODY_BYTES_MAX} are allowed", feedback.body.len());
+        fields.reject("feedback.body", problem);
     }
     if !feedback.vendor.is_empty()
         && let Err(problem) = Presets::embedded().select(&feedback.vendor)
@@ -65,7 +71,11 @@ pub fn read(feedback: &v1::VendorFeedback, received_at: WallTime) -> Option<Repo
         feedback.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     // A status beyond any is refused before.
     let status = u16::try_from(feedback.status).unwrap_or_default();
-    let answer = Answer { status, headers: &headers, code: &feedback.error_code };
+    let code = match feedback.error_code.as_str() {
+        "" => preset.code_in(&feedback.body),
+        given => given.to_owned(),
+    };
+    let answer = Answer { status, headers: &headers, code: &code };
     let received_at = Timestamp::from_nanosecond(i128::from(received_at.0)).ok()?;
     Some(preset.profile.read(&answer, received_at))
 }

@@ -119,17 +119,44 @@ async fn a_release_tells_for_the_key_of_its_permit() {
         ..Default::default()
     };
     let permit = granted(&rig, "vendor/keys", "blue").await;
-    rig.permits().release_permit(release(permit, throttled("", "60"))).await.unwrap();
-    // Without a vendor nobody reads it.
+    let released = rig.permits().release_permit(release(permit, throttled("", "60"))).await.unwrap();
+    assert_eq!(released.into_inner().understood, None, "without a vendor nobody reads it");
     let permit = granted(&rig, "vendor/keys", "blue").await;
     let request = release(permit, throttled("hubspot", "60"));
-    rig.permits().release_permit(request.clone()).await.unwrap();
+    let released = rig.permits().release_permit(request.clone()).await.unwrap().into_inner();
+    let understood = released.understood.unwrap();
+    assert!(understood.limited && (60..=66).contains(&understood.wait.unwrap().seconds), "{understood:?}");
     assert!((60..=67).contains(&paused(&rig, "vendor/keys", "blue").await));
     assert_eq!(granted(&rig, "vendor/keys", "").await.key, "green");
     // The permit has ended: a second release is refused, and holds nobody up.
     let again = v1::ReleasePermitRequest { feedback: Some(throttled("hubspot", "3000")), ..request };
     assert_eq!(rig.permits().release_permit(again).await.unwrap_err().code(), Code::FailedPrecondition);
     assert!(paused(&rig, "vendor/keys", "blue").await <= 67);
+}
+
+#[tokio::test]
+async fn the_code_is_found_in_the_body_where_the_vendor_puts_it() {
+    let rig = rig().await;
+    let refused = r#"[{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}]"#;
+    for (error_code, body, limited) in [
+        ("", refused, true),
+        // What the client says itself goes before.
+        ("INSUFFICIENT_ACCESS", refused, false),
+        ("", r#"[{"errorCode": "INSUFFICIENT_ACCESS"}]"#, false),
+        ("", r#"{"errorCode": "REQUEST_LIMIT_EXCEEDED"}"#, false),
+        ("", "REQUEST_LIMIT_EXCEEDED", false),
+        ("", "", false),
+    ] {
+        let feedback = v1::VendorFeedback {
+            status: 403,
+            error_code: error_code.into(),
+            body: body.into(),
+            vendor: "salesforce".into(),
+            ..Default::default()
+        };
+        let told = rig.permits().report_feedback(report("hubspot/acme", "", feedback)).await.unwrap();
+        assert_eq!(told.into_inner().limited, limited, "{error_code} {body}");
+    }
 }
 
 #[tokio::test]

@@ -115,6 +115,7 @@ async fn a_wrong_renewal_or_release_names_its_field() {
         ),
         (feedback(|f| f.headers = [("h".into(), "v".repeat(4096))].into()), "feedback.headers"),
         (feedback(|f| f.error_code = "e".repeat(201)), "feedback.error_code"),
+        (feedback(|f| f.body = vec![b' '; 8_193]), "feedback.body"),
     ] {
         assert_invalid(rig.permits().release_permit(request).await, field);
     }
