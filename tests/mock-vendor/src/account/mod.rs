@@ -1,0 +1,51 @@
+//! How vendors decide on calls: one file a vendor, from its documentation.
+
+pub mod apollo;
+pub mod hubspot;
+pub mod salesforce;
+pub mod salesloft;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{call::Asked, traffic::Traffic};
+
+/// The state of one customer's account with a vendor.
+pub trait Account: Send {
+    /// Decides on a call that arrives now; one that is let through has spent what it costs.
+    fn arrive(&mut self, asked: &Asked, traffic: &Traffic, now: Instant) -> Result<(), Refusal>;
+
+    /// What the vendor tells with every answer.
+    fn headers(&mut self, asked: &Asked, now: Instant) -> Vec<(&'static str, String)>;
+
+    /// What the call weighs.
+    fn cost(&self, asked: &Asked) -> u64;
+
+    /// Allows so many percent of what is documented from now on; `told`: headers say so.
+    fn tighten(&mut self, percent: u32, told: bool);
+
+    /// The most that callers can have in so long a time.
+    fn capacity(&self, span: Duration) -> Capacity;
+}
+
+/// What callers can have of a vendor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Capacity {
+    /// So much cost of calls.
+    Cost(f64),
+    /// So many seconds of calls that run.
+    CallSeconds(f64),
+}
+
+/// Why a call is not let through, and how the vendor says so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// Which limit: a name for the ledger.
+    pub limit: &'static str,
+    pub status: StatusCode,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Value,
+}

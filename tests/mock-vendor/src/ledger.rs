@@ -1,0 +1,140 @@
+//! What the vendor saw: the evidence of a test.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+/// Every call since the vendor began, and how it went. All times are since then.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// In the order of their arrival.
+    pub calls: Vec<Call>,
+    /// The most calls that ran at the same time.
+    pub highest_concurrency: usize,
+    /// When outages began and ended, those that are ordered and not over yet included.
+    pub outages: Vec<Range<Duration>>,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// When it arrived.
+    pub at: Duration,
+    /// When it ended; none while it runs.
+    pub ended: Option<Duration>,
+    /// What its caller calls it.
+    pub label: String,
+    /// What it weighs.
+    pub cost: u64,
+    /// What became of it.
+    pub answer: Answer,
+}
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was let in.
+    Accepted,
+    /// This limit had no room.
+    Refused(&'static str),
+    /// The vendor was out of order.
+    Down,
+}
+
+impl Ledger {
+    /// The calls that were let in.
+    pub fn accepted(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|call| call.answer == Answer::Accepted)
+    }
+
+    /// The calls that a limit refused.
+    pub fn refused(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|call| matches!(call.answer, Answer::Refused(_)))
+    }
+
+    /// The calls that came while the vendor was out of order.
+    pub fn down(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|call| call.answer == Answer::Down)
+    }
+
+    /// How many calls each limit refused.
+    pub fn refused_by_limit(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for call in &self.calls {
+            if let Answer::Refused(limit) = call.answer {
+                *counts.entry(limit).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// How many calls arrived in each second.
+    pub fn by_second(&self) -> Vec<usize> {
+        let mut seconds = Vec::new();
+        for call in &self.calls {
+            let second = call.at.as_secs() as usize;
+            seconds.resize(seconds.len().max(second + 1), 0);
+            seconds[second] += 1;
+        }
+        seconds
+    }
+
+    /// For each outage that is over, how many calls arrived within so long after its end.
+    pub fn after_outages(&self, within: Duration) -> Vec<usize> {
+        let arrived =
+            |span: Range<Duration>| self.calls.iter().filter(|call| span.contains(&call.at)).count();
+        self.outages.iter().map(|outage| arrived(outage.end..outage.end + within)).collect()
+    }
+
+    /// The cost of what was let in within a span.
+    pub fn cost_in(&self, span: &Range<Duration>) -> u64 {
+        self.accepted().filter(|call| span.contains(&call.at)).map(|call| call.cost).sum()
+    }
+
+    /// How long all that was let in ran within a span, in seconds.
+    pub fn call_seconds_in(&self, span: &Range<Duration>) -> f64 {
+        let within = |call: &Call| {
+            let end = call.ended.unwrap_or(Duration::MAX).min(span.end);
+            end.saturating_sub(call.at.max(span.start)).as_secs_f64()
+        };
+        self.accepted().map(within).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(at: u64, ended: Option<u64>, answer: Answer) -> Call {
+        let seconds = Duration::from_secs;
+        Call { at: seconds(at), ended: ended.map(seconds), label: String::new(), cost: 3, answer }
+    }
+
+    fn ledger() -> Ledger {
+        let calls = vec![
+            call(0, Some(4), Answer::Accepted),
+            call(2, None, Answer::Accepted),
+            call(2, Some(2), Answer::Refused("daily")),
+            call(5, Some(5), Answer::Down),
+            call(7, Some(8), Answer::Accepted),
+        ];
+        let outages = vec![Duration::from_secs(5)..Duration::from_secs(7)];
+        Ledger { calls, highest_concurrency: 2, outages }
+    }
+
+    #[test]
+    fn what_was_let_in_is_summed_by_cost_and_by_time() {
+        let span = Duration::from_secs(1)..Duration::from_secs(6);
+        assert_eq!(ledger().cost_in(&span), 3);
+        // The first from 1 to 4, the second from 2 to the end of the span.
+        assert_eq!(ledger().call_seconds_in(&span), 3.0 + 4.0);
+    }
+
+    #[test]
+    fn calls_are_counted_by_what_became_of_them_and_by_second() {
+        let ledger = ledger();
+        assert_eq!(ledger.accepted().count(), 3);
+        assert_eq!(ledger.refused_by_limit(), BTreeMap::from([("daily", 1)]));
+        assert_eq!(ledger.down().count(), 1);
+        assert_eq!(ledger.by_second(), [1, 0, 2, 0, 0, 1, 0, 1]);
+        assert_eq!(ledger.after_outages(Duration::from_secs(1)), [1]);
+    }
+}
