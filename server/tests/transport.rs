@@ -9,7 +9,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tollgate_limiter::Span;
 use tollgate_server::{
+    clock,
     node::Versions,
     raft::{
         call::{Call, ClusterView, MemberChange, Query, Refusal, Reply},
@@ -76,6 +78,15 @@ impl Node {
         in_time(self.inside.peer_events.recv()).await.expect("the door is open")
     }
 
+    /// What bounds the age of the next beat; failures to connect before it do not matter.
+    async fn next_beat_since(&mut self) -> Option<Span> {
+        loop {
+            if let PeerEvent::Beat { since, .. } = self.next_event().await {
+                return since;
+            }
+        }
+    }
+
     /// The next message; failures to connect before it do not matter.
     async fn next_message(&mut self) -> Message {
         loop {
@@ -132,12 +143,26 @@ async fn messages_and_beats_reach_the_other_node() {
     assert_eq!((message.from, message.to, message.term), (1, 2, 3));
     one.transport.beat(7, 0xfeed, true);
     let event = two.next_event().await;
-    let PeerEvent::Beat { from, wall, digest_index, digest, disk_is_low } = event else {
+    let PeerEvent::Beat { from, wall, digest_index, digest, disk_is_low, .. } = event else {
         panic!("no beat: {event:?}")
     };
     assert_eq!((from, digest_index, digest, disk_is_low), (1, 7, 0xfeed, true));
     assert!(wall.0 > 0);
     assert_eq!(two.versions.of(1), one.versions.of(1));
+}
+
+#[tokio::test]
+async fn beats_repeat_what_was_heard_last() {
+    let (mut one, mut two) = pair().await;
+    one.transport.beat(7, 0xfeed, false);
+    assert_eq!(two.next_beat_since().await, None);
+    let before = clock::monotonic();
+    two.transport.beat(7, 0xfeed, false);
+    one.next_beat_since().await;
+    let heard = clock::monotonic();
+    one.transport.beat(7, 0xfeed, false);
+    let since = two.next_beat_since().await.expect("it was heard");
+    assert!(before <= since && since <= heard);
 }
 
 #[tokio::test]

@@ -49,6 +49,8 @@ pub enum PeerEvent {
         from: NodeId,
         /// Its wall clock.
         wall: WallTime,
+        /// What this node's monotonic clock showed at a moment before that; `None` if nothing shows it.
+        since: Option<Span>,
         /// An entry that it applied…
         digest_index: u64,
         /// …and its digest up to there.

@@ -7,6 +7,7 @@ pub mod cluster_time;
 pub mod digests;
 pub mod door;
 pub mod driver;
+pub mod echoes;
 pub mod entry;
 pub mod fatal;
 pub mod log;

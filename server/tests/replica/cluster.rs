@@ -432,7 +432,9 @@ impl Cluster {
             Effect::Beat { index, digest, disk_is_low } => {
                 let wall = self.reading(id).wall;
                 for to in self.nodes.keys().copied().filter(|to| *to != id).collect::<Vec<_>>() {
-                    let beat = PeerEvent::Beat { from: id, wall, digest_index: index, digest, disk_is_low };
+                    let since = Some(self.reading(to).monotonic);
+                    let beat =
+                        PeerEvent::Beat { from: id, wall, since, digest_index: index, digest, disk_is_low };
                     self.send(id, to, 1, beat);
                 }
             }

@@ -60,6 +60,20 @@ fn a_member_is_removed_and_its_id_is_never_used_again() {
 }
 
 #[test]
+fn a_removal_that_was_answered_holds_after_a_crash_of_all_nodes() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 4);
+        cluster.ask(create(10));
+        let gone = cluster.follower();
+        assert_eq!(cluster.ask(Call::RemoveMember(gone)), Reply::Changed(Ok(MemberChange::Removed)));
+        (1..=4).filter(|id| *id != gone).for_each(|id| cluster.crash(id, 0));
+        // Two of the three that are left are a quorum; of the four before they were none.
+        (1..=4).filter(|id| *id != gone).take(2).for_each(|id| cluster.restart(id));
+        granted(&cluster.ask(acquire("")));
+    });
+}
+
+#[test]
 fn a_leader_hands_over_before_it_is_removed() {
     with_seeds(|seed| {
         let mut cluster = Cluster::found(seed, 3);

@@ -53,13 +53,24 @@ impl World {
             }
             Effect::Reply { caller, result, .. } => self.answer(caller, result),
             Effect::Beat { index, digest, disk_is_low } => {
-                let Some(wall) = self.nodes.get(&id).map(|node| node.clock.read(self.now).wall) else {
+                let Some((reading, echoes)) = self.nodes.get(&id).and_then(|node| {
+                    let running = node.running.as_ref()?;
+                    Some((node.clock.read(self.now), running.echoes.clone()))
+                }) else {
                     return;
                 };
-                let beat = Parcel::Beat { from: id, wall, digest_index: index, digest, disk_is_low };
                 let others: Vec<_> = self.nodes.keys().copied().filter(|other| *other != id).collect();
                 for to in others {
-                    self.send(id, to, 0, beat.clone());
+                    let beat = Parcel::Beat {
+                        from: id,
+                        wall: reading.wall,
+                        digest_index: index,
+                        digest,
+                        disk_is_low,
+                        told_at: echoes.moment(reading.monotonic),
+                        heard: echoes.of(to),
+                    };
+                    self.send(id, to, 0, beat);
                 }
             }
             Effect::GaveUp { .. } => self.coverage.hit("waiter left before its turn"),
@@ -133,7 +144,9 @@ impl World {
         if matches!(parcel, Parcel::Beat { .. }) {
             self.register(to, from);
         }
-        self.handle(to, Event::Peer(parcel.open()));
+        let Some(running) = self.nodes.get_mut(&to).and_then(|node| node.running.as_mut()) else { return };
+        let event = parcel.open(&mut running.echoes);
+        self.handle(to, Event::Peer(event));
     }
 
     /// Whether a node has nothing against another: neither was that removed, nor does it come with another data directory.

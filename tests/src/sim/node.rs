@@ -9,6 +9,7 @@ use tollgate_limiter::Span;
 use tollgate_server::{
     raft::{
         call::CallNumber,
+        echoes::Echoes,
         fatal::Fatal,
         members::{Incarnation, Member, NodeId},
         replica::{Applied, Replica, ReplicaConfig},
@@ -55,6 +56,8 @@ pub struct Node {
 pub struct Running {
     /// The real thing.
     pub replica: Replica<CallNumber>,
+    /// What its transport has heard.
+    pub echoes: Echoes,
     /// Entries that it has applied.
     applied: Receiver<Arc<history::Entry>>,
     /// The last entry that its state contains, and was told of.
@@ -95,6 +98,7 @@ impl Node {
         let recovered = self.disk.load()?;
         let Mark { snapshot_index, .. } = recovered.mark;
         let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let id = config.id;
         let mut replica = Replica::new(config, recovered, &logger)?;
         let (tell, applied) = channel();
         let testimony = testimony.clone();
@@ -107,7 +111,9 @@ impl Node {
         self.clock.restart(now);
         self.frozen_until = now;
         let (will_act, wakes_at, was_serving) = (false, None, false);
-        self.running = Some(Running { replica, applied, known_index, will_act, wakes_at, was_serving });
+        let echoes = Echoes::new(id << 32 | self.life);
+        self.running =
+            Some(Running { replica, echoes, applied, known_index, will_act, wakes_at, was_serving });
         Ok(Found { snapshot: snapshot_index > 1 })
     }
 

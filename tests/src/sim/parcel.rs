@@ -2,7 +2,11 @@
 
 use raft::eraftpb::Message;
 use tollgate_limiter::WallTime;
-use tollgate_server::raft::{door::PeerEvent, members::NodeId};
+use tollgate_server::raft::{
+    door::PeerEvent,
+    echoes::{Echoes, Moment},
+    members::NodeId,
+};
 
 /// What one node sends another.
 #[derive(Clone, Debug)]
@@ -21,16 +25,21 @@ pub enum Parcel {
         digest: u64,
         /// Whether its disk has too little room.
         disk_is_low: bool,
+        /// What its monotonic clock shows.
+        told_at: Moment,
+        /// What it repeats to the receiver.
+        heard: Option<Moment>,
     },
 }
 
 impl Parcel {
-    /// What the receiver's transport makes of it.
-    pub fn open(self) -> PeerEvent {
+    /// What the transport of the receiver, which has heard so much, makes of it.
+    pub fn open(self, echoes: &mut Echoes) -> PeerEvent {
         match self {
             Parcel::Message(message) => PeerEvent::Message(message),
-            Parcel::Beat { from, wall, digest_index, digest, disk_is_low } => {
-                PeerEvent::Beat { from, wall, digest_index, digest, disk_is_low }
+            Parcel::Beat { from, wall, digest_index, digest, disk_is_low, told_at, heard } => {
+                let since = echoes.hear(from, Some(told_at), heard);
+                PeerEvent::Beat { from, wall, since, digest_index, digest, disk_is_low }
             }
         }
     }

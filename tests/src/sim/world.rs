@@ -366,6 +366,11 @@ impl World {
                 node.is_lost = true;
                 self.coverage.hit("removed node ended");
             }
+            // What its peers sent before they knew of the loss shows it to the node itself.
+            Err(Fatal::LostEntries { .. }) if node.is_outcast => {
+                node.is_lost = true;
+                self.coverage.hit("wiped node refused by its peers");
+            }
             Err(fatal) => self.fail("survival", format!("node {id} ended: {fatal}")),
         }
     }

@@ -11,6 +11,7 @@ use crate::clock::Reading;
 use super::{
     super::{
         call::{MemberChange, MemberRefusal, Reply},
+        cluster_time::Stamped,
         entry::{Change, Entry},
         fatal::Fatal,
         machine::Registered,
@@ -47,7 +48,6 @@ impl<C> Replica<C> {
 
     fn apply_entry(&mut self, position: (u64, u64), data: &[u8], now: Reading) -> Result<(), Fatal> {
         let entry = Entry::decode(data).map_err(|reason| unknown(position.0, reason))?;
-        let before = self.machine.limiter().now();
         let members = self.machine.members().clone();
         let mut answers = std::mem::take(&mut self.answers);
         let mut registered = Vec::new();
@@ -56,11 +56,15 @@ impl<C> Replica<C> {
         self.wake(&entry, &freed);
         self.testify(position, Some(&entry), &answers);
         let (index, term) = position;
-        // A leader that lives has stamped it, and its clock runs: tell time from here.
-        let is_present = index > self.last_of_the_past && term == self.node.raft.term;
-        let state = self.machine.limiter().now();
-        if self.leadership.is_none() && is_present && state.cluster > before.cluster {
-            self.clock.follow(state, now);
+        let is_of_this_term = term == self.node.raft.term;
+        let was_stamped_here = is_of_this_term && self.node.raft.state == StateRole::Leader;
+        if !was_stamped_here {
+            self.clock.follow(Stamped {
+                state: self.machine.limiter().now(),
+                term: Some(term),
+                before: self.arrivals.take(index).unwrap_or(now.monotonic),
+                is_present: is_of_this_term && index > self.last_of_the_past,
+            });
         }
         if let Some(proposal) = self.leadership.as_mut().and_then(|l| l.take_proposal(index)) {
             self.answer(proposal, &mut answers, registered, now);

@@ -23,6 +23,8 @@ pub(super) struct PendingChange<C> {
     pub caller: Option<C>,
     change: Change,
     index: u64,
+    /// It is in force: what became of it is known to a quorum for good once an entry after this one is committed.
+    in_force_at: Option<u64>,
 }
 
 impl<C> Replica<C> {
@@ -90,7 +92,7 @@ impl<C> Replica<C> {
         match (proposed, &mut self.leadership) {
             (Some(Ok(())), Some(leadership)) => {
                 let index = self.node.raft.raft_log.last_index();
-                leadership.change = Some(PendingChange { caller, change, index });
+                leadership.change = Some(PendingChange { caller, change, index, in_force_at: None });
             }
             _ => self.refuse_change(caller),
         }
@@ -119,11 +121,16 @@ impl<C> Replica<C> {
     }
 
     /// The entry was applied: the change that it brings to its end is answered.
+    ///
+    /// A node that starts goes by the configuration as of the last entry that it knows to be committed, which it need not
+    /// have written down: a removed member could be missed in a quorum again. So the answer waits for one more entry. With it
+    /// a quorum makes durable that the change is committed.
     pub(super) fn finish_change(&mut self, index: u64) {
-        if self.machine.is_joint() {
-            return;
-        }
-        let Some(done) = self.take_change(|pending| pending.index <= index) else { return };
+        self.note_change_in_force(index);
+        let is_known = |pending: &PendingChange<C>| {
+            pending.in_force_at.is_some_and(|at| at < index || pending.caller.is_none())
+        };
+        let Some(done) = self.take_change(is_known) else { return };
         if let Change::Promote(id) = done.change {
             info!("node {id} has caught up: it votes from now on");
         }
@@ -135,6 +142,28 @@ impl<C> Replica<C> {
         };
         let result = changed.map(|changed| Reply::Changed(Ok(changed)));
         self.reply(caller, result.ok_or(Refusal::OutcomeUnknown));
+    }
+
+    fn note_change_in_force(&mut self, index: u64) {
+        let is_joint = self.machine.is_joint();
+        let change = self.leadership.as_mut().and_then(|leadership| leadership.change.as_mut());
+        let Some(change) = change.filter(|c| c.in_force_at.is_none() && c.index <= index && !is_joint) else {
+            return;
+        };
+        change.in_force_at = Some(self.node.raft.raft_log.last_index());
+        self.settle_change();
+    }
+
+    /// Sees to it that an entry follows a change that is in force. A leader that is handing over cannot propose it; should
+    /// that fail, it tries again.
+    pub(super) fn settle_change(&mut self) {
+        let change = self.leadership.as_ref().and_then(|leadership| leadership.change.as_ref());
+        let last = self.node.raft.raft_log.last_index();
+        if change.is_some_and(|change| change.in_force_at == Some(last))
+            && let Err(error) = self.node.propose(Vec::new(), Vec::new())
+        {
+            tracing::debug!("proposal dropped: {error}");
+        }
     }
 
     /// Raft put an empty entry in the place of the change: another was still under way.

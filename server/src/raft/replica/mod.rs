@@ -23,6 +23,7 @@
 
 mod admit;
 mod apply;
+mod arrivals;
 mod census;
 mod event;
 mod handover;
@@ -48,12 +49,14 @@ use crate::{
     storage::{Recovered, WriteBatch, snapshot_file},
 };
 
+use self::{
+    arrivals::Arrivals, handover::Handover, leadership::Leadership, ready::Writes, snapshots::Snapshots,
+};
 pub use self::{
     event::{About, Effect, Event},
     planning::Planning,
     witness::{Applied, Witness},
 };
-use self::{handover::Handover, leadership::Leadership, ready::Writes, snapshots::Snapshots};
 use super::{
     call::{Refusal, Reply},
     cluster_time::ClusterClock,
@@ -130,6 +133,7 @@ pub struct Replica<C> {
     // Up to here, entries were in the log before this process began, or were committed before they came here: applying
     // them says nothing about the present.
     last_of_the_past: u64,
+    arrivals: Arrivals,
     disk_is_low: bool,
     // The tick before which leadership is not handed over once more because the disk is low.
     next_relief: u64,
@@ -172,6 +176,7 @@ impl<C> Replica<C> {
             ticks: 0,
             heard: BTreeMap::new(),
             last_of_the_past,
+            arrivals: Arrivals::default(),
             disk_is_low: false,
             next_relief: 0,
             is_shutting_down: false,
@@ -240,6 +245,7 @@ impl<C> Replica<C> {
         }
         self.expire_if_due(now);
         self.promote_learners();
+        self.settle_change();
         self.give_up_lost_snapshots();
         self.hand_over_if_disk_is_low();
         if self.ticks.is_multiple_of(BEAT_TICKS) {
@@ -267,9 +273,9 @@ impl<C> Replica<C> {
                 self.heard.entry(message.from).or_default().tick = self.ticks;
                 self.step(*message)?;
             }
-            PeerEvent::Beat { from, wall, digest_index, digest, disk_is_low } => {
+            PeerEvent::Beat { from, wall, since, digest_index, digest, disk_is_low } => {
                 self.heard.insert(from, Heard { tick: self.ticks, has_room: !disk_is_low });
-                self.clock.hear(from, wall, now);
+                self.clock.hear(from, wall, since, now);
                 if from == self.node.raft.leader_id && digest_index > 0 {
                     self.digests.expect(from, digest_index, digest)?;
                 }

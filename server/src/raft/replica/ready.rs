@@ -66,7 +66,7 @@ impl<C> Replica<C> {
         let read_states = ready.take_read_states();
         let committed = ready.take_committed_entries();
         let messages = ready.take_persisted_messages();
-        let batch = self.write_batch(&mut ready)?;
+        let batch = self.write_batch(&mut ready, now)?;
         // From here on Raft reads the entries from the log: they are there, if not yet on the disk.
         self.node.advance_append_async(ready);
         self.apply(committed, now)?;
@@ -76,13 +76,14 @@ impl<C> Replica<C> {
     }
 
     /// What of the step must become durable. A commit index alone need not: it is found again.
-    fn write_batch(&mut self, ready: &mut Ready) -> Result<WriteBatch, Fatal> {
+    fn write_batch(&mut self, ready: &mut Ready, now: Reading) -> Result<WriteBatch, Fatal> {
         let mut batch = WriteBatch { number: ready.number(), ..WriteBatch::default() };
         if !ready.snapshot().is_empty() {
-            batch.install = Some(self.install_snapshot(ready.number())?);
+            batch.install = Some(self.install_snapshot(ready.number(), now)?);
         }
         batch.entries = ready.take_entries();
         self.node.mut_store().append(batch.entries.clone());
+        self.arrivals.note(&batch.entries, now.monotonic);
         if ready.must_sync() {
             batch.hard_state = Some(ready.hs().cloned().unwrap_or_else(|| self.node.raft.hard_state()));
             batch.compact = self.writes.compact.take();

@@ -8,10 +8,13 @@ use raft::{
     eraftpb::{ConfState, Message},
 };
 
-use crate::storage::{Mark, snapshot_file};
+use crate::{
+    clock::Reading,
+    storage::{Mark, snapshot_file},
+};
 
 use super::{
-    super::{fatal::Fatal, machine::Machine, members::NodeId},
+    super::{cluster_time::Stamped, fatal::Fatal, machine::Machine, members::NodeId},
     Effect, Replica,
 };
 
@@ -129,13 +132,19 @@ impl<C> Replica<C> {
     }
 
     /// Replaces the state by the snapshot that Raft has accepted. Returns what the write of that number makes durable.
-    pub(super) fn install_snapshot(&mut self, write: u64) -> Result<(Mark, Bytes), Fatal> {
+    pub(super) fn install_snapshot(&mut self, write: u64, now: Reading) -> Result<(Mark, Bytes), Fatal> {
         let Incoming { machine, sealed } =
             self.snapshots.incoming.take().expect("Raft accepts only a snapshot that was admitted");
         let (index, mark) = (machine.index(), Mark::at(machine.index(), machine.term()));
         self.node.mut_store().install(mark, machine.conf_state());
         self.digests.restart(index, machine.digest())?;
         self.effects.push(Effect::Members(machine.members().clone()));
+        self.clock.follow(Stamped {
+            state: machine.limiter().now(),
+            term: None,
+            before: now.monotonic,
+            is_present: false,
+        });
         self.machine = machine;
         self.writes.compact = None;
         self.snapshots.taking = None;

@@ -1,10 +1,11 @@
 //! Raft's messages and the beats, one way. What cannot be sent is dropped: Raft repeats itself.
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
-use tollgate_limiter::WallTime;
-use tollgate_proto::peer::v1::{Beat, PeerBatch};
+use tollgate_limiter::{Span, WallTime};
+use tollgate_proto::peer::v1::{self, Beat, PeerBatch};
 use tonic::Streaming;
 use tracing::warn;
 
@@ -12,6 +13,7 @@ use crate::{
     clock,
     raft::{
         door::{Door, PeerEvent},
+        echoes::{Echoes, Moment},
         members::NodeId,
     },
 };
@@ -23,7 +25,7 @@ pub const GROUP: u64 = 0;
 pub enum Outgoing {
     /// A Raft message.
     Message(Message),
-    /// What this node says of itself. Its wall clock is read when the batch is made, so that the time spent in the queue
+    /// What this node says of itself. Its clocks are read when the batch is made, so that the time spent in the queue
     /// does not count.
     Beat {
         /// An entry that it applied…
@@ -32,6 +34,10 @@ pub enum Outgoing {
         digest: u64,
         /// Whether its disk has less room than its reserve.
         disk_is_low: bool,
+        /// This process.
+        process: u64,
+        /// What is repeated to the peer.
+        heard: Option<Moment>,
     },
 }
 
@@ -50,8 +56,16 @@ pub fn add(batch: &mut PeerBatch, outgoing: Outgoing) -> usize {
                 0
             }
         },
-        Outgoing::Beat { digest_index, digest, disk_is_low } => {
-            batch.beat = Some(Beat { wall_unix_ns: clock::wall().0, digest_index, digest, disk_is_low });
+        Outgoing::Beat { digest_index, digest, disk_is_low, process, heard } => {
+            let now = clock::read();
+            batch.beat = Some(Beat {
+                wall_unix_ns: now.wall.0,
+                digest_index,
+                digest,
+                disk_is_low,
+                told_at: Some(to_wire(Moment { process, monotonic: now.monotonic })),
+                heard: heard.map(to_wire),
+            });
             size_of::<Beat>()
         }
     }
@@ -63,6 +77,7 @@ pub async fn receive(
     from: NodeId,
     this: NodeId,
     door: &Door,
+    echoes: &Mutex<Echoes>,
     may_speak: impl Fn() -> bool,
 ) {
     // An error is the end of the stream too; the peer calls again.
@@ -74,11 +89,11 @@ pub async fn receive(
             warn!(from, group = batch.group_id, "messages of an unknown Raft group are dropped");
             continue;
         }
-        deliver(batch, from, this, door);
+        deliver(batch, from, this, door, echoes);
     }
 }
 
-fn deliver(batch: PeerBatch, from: NodeId, this: NodeId, door: &Door) {
+fn deliver(batch: PeerBatch, from: NodeId, this: NodeId, door: &Door, echoes: &Mutex<Echoes>) {
     for bytes in &batch.messages {
         match decode(bytes, from, this).and_then(streamed) {
             // If the replica's queue is full the message is lost, as on any network.
@@ -86,10 +101,19 @@ fn deliver(batch: PeerBatch, from: NodeId, this: NodeId, door: &Door) {
             Err(malformed) => warn!(from, %malformed, "a Raft message is dropped"),
         }
     }
-    if let Some(Beat { wall_unix_ns, digest_index, digest, disk_is_low }) = batch.beat {
+    if let Some(Beat { wall_unix_ns, digest_index, digest, disk_is_low, told_at, heard }) = batch.beat {
         let wall = WallTime(wall_unix_ns);
-        door.deliver(PeerEvent::Beat { from, wall, digest_index, digest, disk_is_low });
+        let since = echoes.lock().hear(from, told_at.map(from_wire), heard.map(from_wire));
+        door.deliver(PeerEvent::Beat { from, wall, since, digest_index, digest, disk_is_low });
     }
+}
+
+fn to_wire(Moment { process, monotonic }: Moment) -> v1::Moment {
+    v1::Moment { process, monotonic_ns: monotonic.0 }
+}
+
+fn from_wire(v1::Moment { process, monotonic_ns }: v1::Moment) -> Moment {
+    Moment { process, monotonic: Span(monotonic_ns) }
 }
 
 /// Why a message never reaches the replica. The raft crate panics on some of these.

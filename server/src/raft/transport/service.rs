@@ -65,7 +65,8 @@ impl PeerService for Peer {
         tokio::spawn(async move {
             let may_speak = || shared.may_speak(from);
             let this = shared.identity.node;
-            let conversation = converse::receive(inbound, from, this, &shared.door, may_speak);
+            let conversation =
+                converse::receive(inbound, from, this, &shared.door, &shared.echoes, may_speak);
             shared.closed.run_until_cancelled(conversation).await;
             // The peer sees the end of this stream, and calls again if it still may.
             drop(acks);

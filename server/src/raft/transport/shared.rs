@@ -20,6 +20,7 @@ use crate::{
     node::Versions,
     raft::{
         door::Door,
+        echoes::Echoes,
         members::{Incarnation, Members, NodeId},
     },
     storage::data_dir::Identity,
@@ -33,6 +34,7 @@ pub struct Shared {
     pub(super) identity: Identity,
     pub(super) introduction: Introduction,
     pub(super) door: Door,
+    pub(super) echoes: Mutex<Echoes>,
     versions: Versions,
     pub(super) closed: CancellationToken,
     expelled: mpsc::Sender<Expelled>,
@@ -74,6 +76,7 @@ impl Shared {
             identity,
             introduction,
             door,
+            echoes: Mutex::new(Echoes::new(rand::random())),
             versions,
             closed: CancellationToken::new(),
             expelled,
@@ -95,8 +98,11 @@ impl Shared {
 
     /// Tells all that are connected.
     pub(super) fn beat(&self, digest_index: u64, digest: u64, disk_is_low: bool) {
-        for linked in self.topology.lock().links.values() {
-            linked.link.send(Outgoing::Beat { digest_index, digest, disk_is_low });
+        let echoes = self.echoes.lock();
+        let process = echoes.process();
+        for (&peer, Linked { link, .. }) in &self.topology.lock().links {
+            let heard = echoes.of(peer);
+            link.send(Outgoing::Beat { digest_index, digest, disk_is_low, process, heard });
         }
     }
 
