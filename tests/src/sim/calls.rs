@@ -14,7 +14,8 @@ use crate::history::{self, OpId};
 
 use super::{
     client::{Ask, Token},
-    world::{Planned, World, brief},
+    words::brief,
+    world::{Planned, World},
 };
 
 /// The operator in the history; clients are counted from 1.

@@ -19,7 +19,8 @@ use super::{
     network::Delivery,
     node::{Process, Running},
     parcel::Parcel,
-    world::{Planned, World, brief_command},
+    words::brief_command,
+    world::{Planned, World},
 };
 
 /// What the size of a snapshot adds to its way, in milliseconds.

@@ -3,8 +3,8 @@
 //!
 //! * [`scenario`]: everything about a run that is drawn, as a value that can be written down and shortened. [`faults`] go
 //!   wrong, [`workload`] is asked for, [`temper`] says how badly clients behave.
-//! * [`world`]: the scheduler. It takes one thing after another from its [`agenda`]; [`calls`], [`effects`] and [`injuries`]
-//!   say what becomes of it. Beneath it are [`network`], [`disk`] and [`clock`]; a [`node`] puts them around a replica,
+//! * [`world`]: the scheduler. It takes one thing after another from its [`agenda`]; [`calls`], [`effects`], [`injuries`] and
+//!   [`lives`] say what becomes of it. Beneath it are [`network`], [`disk`] and [`clock`]; a [`node`] puts them around a replica,
 //!   whose [`testimony`] is recorded.
 //! * [`client`] and [`operator`]: who asks.
 //! * [`run`]: a scenario run and judged by the checkers of [`crate::check`]; [`minimise`] shortens those that fail, and
@@ -22,8 +22,10 @@ pub mod clock;
 pub mod coverage;
 pub mod disk;
 mod effects;
+mod ending;
 pub mod faults;
 mod injuries;
+mod lives;
 pub mod minimise;
 pub mod network;
 pub mod node;
@@ -36,5 +38,6 @@ pub mod scenario;
 pub mod temper;
 pub mod testimony;
 pub mod trace;
+mod words;
 pub mod workload;
 pub mod world;

@@ -5,20 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_limiter::Span;
 use tollgate_server::raft::{
-    call::{Call, CallNumber, Query, Refusal, Reply},
+    call::{CallNumber, Refusal, Reply},
     door::PeerEvent,
-    fatal::Fatal,
     members::{Members, NodeId},
-    replica::{Event, ReplicaConfig, TICK, founding},
+    replica::{Event, TICK, founding},
 };
 
-use crate::history::{Ending, Held, History, Standing};
+use crate::history::History;
 
 use super::{
     agenda::Agenda,
     calls::{Asker, Calls},
     client::{Client, Ground},
-    clock::{Clock, DRIFT_PPM_MAX},
+    clock::DRIFT_PPM_MAX,
     coverage::Coverage,
     disk::Disk,
     faults::Fault,
@@ -30,7 +29,7 @@ use super::{
     scenario::Scenario,
     testimony::Testimony,
     trace::Trace,
-    workload,
+    words::brief,
 };
 
 /// How long a healed cluster has to converge once nobody asks it for anything any more, in steps.
@@ -96,7 +95,7 @@ pub struct World {
     pub(super) is_healed: bool,
     /// The leader that [`Fault::Usurp`] cut off last, and until when.
     pub(super) usurped: Option<(NodeId, Span)>,
-    testimony: Testimony,
+    pub(super) testimony: Testimony,
     /// What clients saw, and what nodes applied.
     pub history: History,
     /// What happened at least once.
@@ -164,14 +163,6 @@ impl World {
         self.now = end;
     }
 
-    /// Whether somebody leads, and all members have applied the same.
-    pub(super) fn has_converged(&self) -> bool {
-        let standings = self.standings();
-        let are_alike =
-            standings.windows(2).all(|two| (two[0].index, two[0].digest) == (two[1].index, two[1].digest));
-        are_alike && standings.len() == self.members().by_id.len() && self.leader().is_some()
-    }
-
     fn begin(&mut self) {
         for id in 1..=self.scenario.voters {
             let mut disk = Disk::new();
@@ -194,18 +185,6 @@ impl World {
         if let Some(at_ms) = self.scenario.healed_at_ms {
             self.agenda.plan(Span::from_millis(at_ms), Planned::Heal);
         }
-    }
-
-    /// Puts a machine into the world, and starts its process.
-    pub(super) fn add_machine(&mut self, id: NodeId, disk: Disk) {
-        let mut clock = Clock::default();
-        let rates = &self.scenario.drift_ppm;
-        if !rates.is_empty() {
-            clock.drift(self.now, rates[id as usize % rates.len()]);
-        }
-        let incarnation = self.random.seed();
-        self.nodes.insert(id, Node::new(disk, clock, incarnation));
-        self.agenda.plan(self.now, Planned::Start(id));
     }
 
     fn happen(&mut self, planned: Planned) {
@@ -264,7 +243,7 @@ impl World {
         }
     }
 
-    fn act_soon(&mut self, id: NodeId) {
+    pub(super) fn act_soon(&mut self, id: NodeId) {
         let delay = Span(self.random.between(0, self.scenario.loop_us_max) * 1_000);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let life = node.life;
@@ -292,101 +271,6 @@ impl World {
             Err(fatal) => self.end(id, Err(fatal)),
         }
         self.plan_wake(id);
-    }
-
-    /// When something can happen to the node that it happens to, if that is frozen.
-    fn thaws_at(&self, planned: &Planned) -> Option<Span> {
-        let id = match planned {
-            Planned::Tick(process)
-            | Planned::Act(process)
-            | Planned::Wake(process)
-            | Planned::Synced(process)
-            | Planned::SnapshotSaved(process, _)
-            | Planned::Report(process, _) => process.id,
-            Planned::Arrival { to, .. } => *to,
-            Planned::Stop(id) | Planned::DiskHasRoom(id) => *id,
-            Planned::Ask(number) | Planned::Cancelled(number) => self.destination(*number)?,
-            _ => return None,
-        };
-        let node = self.nodes.get(&id).filter(|node| node.running.is_some())?;
-        Some(node.frozen_until).filter(|thaws_at| *thaws_at > self.now)
-    }
-
-    /// Whether a process still runs.
-    fn lives(&mut self, process: Process) -> bool {
-        let node = self.nodes.get_mut(&process.id);
-        node.is_some_and(|node| node.process(process.life).is_some())
-    }
-
-    fn start(&mut self, id: NodeId) {
-        let Scenario { seed, snapshot_log_bytes, .. } = self.scenario;
-        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.running.is_none() && !node.is_lost)
-        else {
-            return;
-        };
-        let config =
-            ReplicaConfig { id, incarnation: node.incarnation, snapshot_log_bytes, seed: Some(seed) };
-        match node.start(self.now, config, &self.testimony) {
-            Ok(found) => {
-                let process = Process { id, life: node.life };
-                if found.snapshot {
-                    self.coverage.hit("node restarted from a snapshot");
-                }
-                self.trace.tell(self.now, || format!("node {id} starts"));
-                let first_tick = Span(self.random.below(TICK.0));
-                self.agenda.plan(self.now + first_tick, Planned::Tick(process));
-                self.act_soon(id);
-            }
-            Err(fatal) => {
-                node.is_lost = true;
-                self.trace.tell(self.now, || format!("node {id} cannot start: {fatal}"));
-                if !node.disk.is_rotten() {
-                    self.fail("start", format!("node {id} cannot start: {fatal}"));
-                }
-            }
-        }
-    }
-
-    /// A process has ended by itself.
-    pub(super) fn end(&mut self, id: NodeId, how: Result<(), Fatal>) {
-        self.trace.tell(self.now, || match &how {
-            Ok(()) => format!("node {id} has stopped"),
-            Err(fatal) => format!("node {id} ends: {fatal}"),
-        });
-        self.kill(id, 0);
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        match how {
-            Ok(()) => {
-                self.coverage.hit("graceful stop");
-                let down = Span::from_millis(self.random.between(30, 400));
-                self.agenda.plan(self.now + down, Planned::Start(id));
-            }
-            Err(Fatal::LogWrite(_)) => self.coverage.hit("failed sync"),
-            Err(Fatal::Removed(_)) => {
-                node.is_lost = true;
-                self.coverage.hit("removed node ended");
-            }
-            // What its peers sent before they knew of the loss shows it to the node itself.
-            Err(Fatal::LostEntries { .. }) if node.is_outcast => {
-                node.is_lost = true;
-                self.coverage.hit("wiped node refused by its peers");
-            }
-            Err(fatal) => self.fail("survival", format!("node {id} ended: {fatal}")),
-        }
-    }
-
-    /// Ends a process at once; its disk keeps the first `kept` writes that were not synced.
-    pub(super) fn kill(&mut self, id: NodeId, kept: usize) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let Some(running) = node.running.take() else { return };
-        drop(running);
-        if kept < node.disk.unsynced() {
-            self.coverage.hit("crash lost unsynced writes");
-        }
-        if let Err(fatal) = node.disk.crash(kept) {
-            self.fail("harness", format!("a disk in memory cannot be written: {fatal}"));
-        }
-        self.break_calls(id);
     }
 
     /// Who serves as the leader in the highest term.
@@ -479,71 +363,5 @@ impl World {
     pub(super) fn fail(&mut self, check: &str, what: String) {
         self.trace.tell(self.now, || format!("FAILS {check}: {what}"));
         self.failures.push(Failure { check: check.to_owned(), what });
-    }
-
-    /// Where the members stand that run.
-    pub(super) fn standings(&self) -> Vec<Standing> {
-        let members = self.members();
-        let running = self.nodes.iter().filter(|(id, _)| members.by_id.contains_key(id));
-        let standings = running.filter_map(|(id, node)| {
-            let machine = node.running.as_ref()?.replica.machine();
-            Some(Standing { at: self.now, node: *id, index: machine.index(), digest: machine.digest() })
-        });
-        standings.collect()
-    }
-
-    fn ending(&self) -> Ending {
-        let healed_at =
-            self.is_healed.then(|| Span::from_millis(self.scenario.healed_at_ms.unwrap_or_default()));
-        Ending { at: self.now, healed_at, held: self.held(), nodes: self.standings() }
-    }
-
-    fn held(&self) -> Option<Vec<Held>> {
-        let running = self.leader().and_then(|id| self.nodes.get(&id)?.running.as_ref())?;
-        // One that leads in a term that is over, and has not heard of it, does not know what is held.
-        let replicas = self.nodes.values().filter_map(|node| Some(&node.running.as_ref()?.replica));
-        let term = running.replica.status().term;
-        if replicas.into_iter().any(|other| other.status().term > term) {
-            return None;
-        }
-        let limiter = running.replica.machine().limiter();
-        let usages = (0..self.scenario.resource_count()).filter_map(|number| {
-            limiter.usage(limiter.now(), &workload::resource_name(number), None, 0, 10_000)
-        });
-        let held = usages.flat_map(|usage| {
-            let resource = usage.stored.resource.name.clone();
-            usage.held.into_iter().map(move |slot| Held {
-                resource: resource.clone(),
-                limit: slot.limit,
-                scope_value: slot.scope_value,
-                index: slot.index,
-                permit: slot.permit,
-            })
-        });
-        Some(held.collect())
-    }
-}
-
-/// A call in a few words.
-pub(super) fn brief(call: &Call) -> String {
-    match call {
-        Call::Command { command, attempt, .. } => format!("{} (try {attempt})", brief_command(command)),
-        Call::Query(Query::Cluster) => "cluster".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
-pub(super) fn brief_command(command: &tollgate_limiter::Command) -> String {
-    use tollgate_limiter::Command;
-    match command {
-        Command::Acquire(a) => {
-            let id = a.request_id.as_ref().map_or("-", |id| id.as_str());
-            format!("acquire {} cost {} for {} id {id}", a.resource, a.cost, a.consumer)
-        }
-        Command::Renew(renew) => format!("renew {}", renew.permit.0),
-        Command::Release(end) => format!("release {} {:?} cost {:?}", end.permit.0, end.outcome, end.cost),
-        Command::CreateResource(resource) => format!("create {}", resource.name),
-        Command::UpdateResource(update) => format!("update {}", update.resource.name),
-        other => format!("{other:?}"),
     }
 }
