@@ -2,7 +2,7 @@
 
 use std::{env, pin::Pin, sync::Arc, time::Duration};
 
-use tonic::{Response, Status};
+use tonic::{Response, Status, transport::Channel};
 
 use crate::{
     Acquire, Cluster, Permit, PermitStream, Release, Renew, Resources,
@@ -63,6 +63,12 @@ impl Client {
             Ok(nodes) => Client::connect(nodes.split(',').map(str::trim)),
             Err(_) => Client::connect(NODES_DEFAULT),
         }
+    }
+
+    /// A client over a connection that was made elsewhere: through TLS, a Unix socket, or inside of this process. It asks whoever
+    /// is at its other end, and never turns to another node.
+    pub fn over(channel: Channel) -> Client {
+        Client { nodes: Arc::new(Nodes::over(channel)), deadline: DEADLINE_DEFAULT }
     }
 
     /// The same client, with another default for how long a call may take with all its tries; at most

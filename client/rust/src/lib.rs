@@ -37,7 +37,9 @@
 mod acquire;
 mod administration;
 mod alternative;
+mod answer;
 mod attempt;
+mod call;
 mod client;
 mod decide;
 mod denial;
@@ -45,6 +47,7 @@ mod duration;
 mod each;
 mod error;
 mod fault;
+mod feedback;
 mod lease;
 mod nodes;
 mod permit;
@@ -57,14 +60,19 @@ mod stream;
 pub use acquire::Acquire;
 pub use administration::{Cluster, Resources};
 pub use alternative::Alternative;
+pub use answer::Answer;
+pub use call::{
+    CALL_TIMEOUT_DEFAULT, CALL_WAIT_DEFAULT, CallError, IntoAcquire, Limiter, Observation, Observe, Retries,
+};
 pub use client::{Client, DEADLINE_DEFAULT, DEADLINE_MAX, NODES_DEFAULT, NODES_VARIABLE};
 pub use denial::{BudgetCause, Denial, DenialReason, Exhausted, Pause};
 pub use each::BATCH_MAX;
 pub use error::{Error, Violation};
+pub use feedback::{Report, Understood};
 pub use lease::CLOCK_RATE_TOLERANCE;
 pub use permit::{Permit, Unusable};
 pub use prefetch::{Prefetch, PrefetchBounds, Prefetched};
-pub use release::Release;
+pub use release::{Release, Released};
 pub use renew::Renew;
 pub use stream::PermitStream;
 

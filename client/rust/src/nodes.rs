@@ -35,6 +35,8 @@ pub(crate) struct Node {
 /// All nodes that this client was given, and where it aims.
 pub(crate) struct Nodes {
     given: Vec<Node>,
+    /// Addresses in answers are believed.
+    follows: bool,
     aim: Mutex<Aim>,
 }
 
@@ -54,7 +56,13 @@ impl Nodes {
         if given.is_empty() {
             return Err(Error::invalid("nodes", "give at least one node, as host:port"));
         }
-        Ok(Nodes { given, aim: Mutex::default() })
+        Ok(Nodes { given, follows: true, aim: Mutex::default() })
+    }
+
+    /// One connection, whatever is at its other end.
+    pub(crate) fn over(channel: Channel) -> Nodes {
+        let node = Node { address: "the given channel".into(), prompt: channel.clone(), waiting: channel };
+        Nodes { given: vec![node], follows: false, aim: Mutex::default() }
     }
 
     /// Whom to ask now.
@@ -66,6 +74,9 @@ impl Nodes {
     /// Reads the leader's address off an answer.
     pub(crate) fn learn(&self, metadata: &MetadataMap) {
         let Some(hint) = metadata.get("tollgate-leader").and_then(|hint| hint.to_str().ok()) else { return };
+        if !self.follows {
+            return;
+        }
         let mut aim = self.aim.lock();
         let known = aim.leader.as_ref().is_some_and(|leader| *leader.address == *hint);
         if known || aim.shuns(hint) {

@@ -188,7 +188,7 @@ impl Permit {
         self.open = false;
     }
 
-    fn stop_renewing(&self) {
+    pub(crate) fn stop_renewing(&self) {
         if let Some(lease) = &self.lease {
             lease.stop_renewing();
         }

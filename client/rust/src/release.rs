@@ -5,12 +5,24 @@ use std::time::Duration;
 use tollgate_proto::v1::{self, Outcome, permit_service_client::PermitServiceClient};
 
 use crate::{
+    answer::Answer,
     attempt::{Failed, Repeat, Terms},
-    client::{Answer, Client},
+    client::{self, Client},
     duration::from_wire,
     error::Error,
+    feedback::Understood,
     permit::Permit,
 };
+
+/// What became of a release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Released {
+    /// How long the permit was held, from grant to release, by the server's clock; 0 when an earlier try had ended it.
+    pub held_for: Duration,
+    /// What was understood of the vendor's answer. None: none was given, or nobody could tell whose preset reads it.
+    pub understood: Option<Understood>,
+}
 
 /// Ends a permit; await it for how long the permit was held. Repeating it is safe: when an earlier try may have ended the
 /// permit, its being ended is a success.
@@ -53,7 +65,12 @@ impl Release {
         self
     }
 
-    /// What the vendor answered, as far as it speaks of limits.
+    /// What the vendor answered, and whose preset reads it, such as `hubspot`. If it says to wait, that holds for the whole fleet.
+    pub fn answer(self, vendor: &str, answer: Answer) -> Release {
+        self.feedback(answer.into_feedback(vendor))
+    }
+
+    /// What the vendor answered, in the words of the wire.
     pub fn feedback(mut self, feedback: v1::VendorFeedback) -> Release {
         self.request.feedback = Some(feedback);
         self
@@ -65,7 +82,11 @@ impl Release {
         self
     }
 
-    async fn ask(self) -> Result<Duration, Error> {
+    /// Ends the permit, and tells what was understood of the vendor's answer.
+    ///
+    /// # Errors
+    /// As awaiting it.
+    pub async fn send(self) -> Result<Released, Error> {
         let Release { client, request, deadline, mut permit } = self;
         let answer = client
             .call(Terms::at_once(deadline, Repeat::Freely), |attempt| {
@@ -74,8 +95,8 @@ impl Release {
             })
             .await;
         let answer = match answer {
-            Ok(answered) => Ok(answered.message.held_for.map(from_wire).unwrap_or_default()),
-            Err(Failed { error: Error::PermitEnded { .. }, repeated: true }) => Ok(Duration::ZERO),
+            Ok(answered) => Ok(answered.message.into()),
+            Err(Failed { error: Error::PermitEnded { .. }, repeated: true }) => Ok(Released::default()),
             Err(Failed { error, .. }) => Err(error),
         };
         if let (Some(permit), Ok(_) | Err(Error::PermitEnded { .. })) = (&mut permit, &answer) {
@@ -87,9 +108,18 @@ impl Release {
 
 impl IntoFuture for Release {
     type Output = Result<Duration, Error>;
-    type IntoFuture = Answer<Duration>;
+    type IntoFuture = client::Answer<Duration>;
 
-    fn into_future(self) -> Answer<Duration> {
-        Box::pin(self.ask())
+    fn into_future(self) -> client::Answer<Duration> {
+        Box::pin(async move { Ok(self.send().await?.held_for) })
+    }
+}
+
+impl From<v1::ReleasePermitResponse> for Released {
+    fn from(response: v1::ReleasePermitResponse) -> Released {
+        Released {
+            held_for: response.held_for.map(from_wire).unwrap_or_default(),
+            understood: response.understood.map(Understood::from),
+        }
     }
 }

@@ -2,14 +2,23 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::mpsc, task::AbortHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::mpsc,
+    task::AbortHandle,
+};
 use tokio_stream::{
-    Stream,
+    Stream, StreamExt,
     wrappers::{ReceiverStream, TcpListenerStream},
 };
 use tollgate_client::{Client, v1::*};
-use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
+use tonic::{
+    Code, Request, Response, Status, Streaming,
+    transport::{Channel, Endpoint, Server, server::Connected},
+};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use acquire_permit_response::Decision;
@@ -19,6 +28,8 @@ use permit_service_server::{PermitService, PermitServiceServer};
 /// One fake node; its service ends with it.
 pub struct Node {
     pub address: String,
+    /// To a node without an address.
+    channel: Option<Channel>,
     behaviour: Behaviour,
     task: AbortHandle,
 }
@@ -33,6 +44,7 @@ pub struct Script {
     pub acquires: Vec<AcquirePermitRequest>,
     pub renewals: Vec<RenewPermitRequest>,
     pub releases: Vec<ReleasePermitRequest>,
+    pub reports: Vec<ReportFeedbackRequest>,
     pub additions: Vec<AddMemberRequest>,
     pub leader: Option<String>,
     /// Requests that may wait are held, for ever; those that are.
@@ -57,18 +69,45 @@ impl Node {
     pub async fn with_streams(max: impl Into<Option<u32>>) -> Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let (behaviour, task) = Node::serve(TcpListenerStream::new(listener), max.into());
+        Node { address, channel: None, behaviour, task }
+    }
+
+    /// A node behind a pipe in memory. Nothing waits for a network then, so that time can be paused.
+    pub async fn in_memory() -> Node {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let mut near = Some(TokioIo::new(near));
+        let connector = tower::service_fn(move |_| {
+            let near = near.take().ok_or(std::io::ErrorKind::ConnectionRefused);
+            async move { near.map_err(std::io::Error::from) }
+        });
+        let channel = Endpoint::from_static("http://memory").connect_with_connector_lazy(connector);
+        let incoming = tokio_stream::once(Ok::<_, std::io::Error>(far)).chain(tokio_stream::pending());
+        let (behaviour, task) = Node::serve(incoming, None);
+        Node { address: String::new(), channel: Some(channel), behaviour, task }
+    }
+
+    fn serve<I>(
+        incoming: impl Stream<Item = Result<I, std::io::Error>> + Send + 'static,
+        streams_max: Option<u32>,
+    ) -> (Behaviour, AbortHandle)
+    where
+        I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let behaviour = Behaviour(Arc::new(Mutex::new(Script::default())));
         let serving = Server::builder()
-            .max_concurrent_streams(max)
+            .max_concurrent_streams(streams_max)
             .add_service(PermitServiceServer::new(behaviour.clone()))
             .add_service(ClusterServiceServer::new(behaviour.clone()))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let task = tokio::spawn(serving).abort_handle();
-        Node { address, behaviour, task }
+            .serve_with_incoming(incoming);
+        (behaviour, tokio::spawn(serving).abort_handle())
     }
 
     pub fn client(&self) -> Client {
-        Client::connect([&self.address]).unwrap()
+        match &self.channel {
+            Some(channel) => Client::over(channel.clone()),
+            None => Client::connect([&self.address]).unwrap(),
+        }
     }
 
     pub fn script(&self) -> parking_lot::MutexGuard<'_, Script> {
@@ -189,6 +228,11 @@ pub fn denied(retry_after: Duration) -> Result<AcquirePermitResponse, Status> {
     Ok(AcquirePermitResponse { decision: Some(Decision::Denied(denied)) })
 }
 
+/// What is understood of an answer for which the fleet is held back.
+pub fn limited(wait: Duration) -> ReportFeedbackResponse {
+    ReportFeedbackResponse { limited: true, wait: Some(wire(wait)), ..Default::default() }
+}
+
 pub fn wire(duration: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(duration).unwrap()
 }
@@ -199,6 +243,7 @@ impl Default for Script {
             acquires: Vec::new(),
             renewals: Vec::new(),
             releases: Vec::new(),
+            reports: Vec::new(),
             additions: Vec::new(),
             leader: None,
             holds: false,
@@ -308,9 +353,11 @@ impl PermitService for Behaviour {
 
     async fn report_feedback(
         &self,
-        _: Request<ReportFeedbackRequest>,
+        request: Request<ReportFeedbackRequest>,
     ) -> Result<Response<ReportFeedbackResponse>, Status> {
-        Err(Status::unimplemented("the client reports with releases"))
+        let mut script = self.0.lock();
+        script.reports.push(request.into_inner());
+        script.answer(Ok(limited(Duration::from_secs(60))))
     }
 
     async fn stream_permits(

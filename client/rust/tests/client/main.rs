@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acquiring;
+mod calling;
 mod failover;
 mod fake;
 mod leases;

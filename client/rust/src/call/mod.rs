@@ -1,0 +1,157 @@
+//! Calls to vendors, done right: with a permit each, tried again only when and where it makes sense, and reported to the whole fleet.
+
+mod error;
+mod observe;
+mod retries;
+mod settle;
+mod tries;
+
+use std::{sync::Arc, time::Duration};
+
+pub use self::{
+    error::CallError,
+    observe::{Observation, Observe},
+    retries::Retries,
+};
+use crate::{acquire::Acquire, client::Client, permit::Permit};
+
+/// How long a request may wait for its turn if nobody says otherwise.
+pub const CALL_WAIT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// How long one try at the vendor may take if nobody says otherwise. A call that hangs holds its slot for as long.
+pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
+
+/// Makes calls to vendors under permits. Cheap to clone.
+///
+/// [`call`](Limiter::call) asks for a permit, runs the call, looks at what came back, tells the cluster, releases the permit, and
+/// tries again where that makes sense: see [`Retries`]. What the vendor says about its limits holds for the whole fleet, so nobody
+/// sleeps and polls: the next try waits at the server with all others. The permit is released whatever happens: when the call
+/// panics, when its future is dropped, when it takes too long; and when its lease is lost, the call is stopped.
+///
+/// Whether a call may be made twice is for the caller to say: [`idempotent`](Limiter::idempotent).
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use tollgate_client::{Answer, CallError, Client, Limiter};
+/// # async fn get(url: &str, token: &str) -> Result<http::Response<String>, Answer> { Err(Answer::new(503)) }
+/// # async fn example(client: Client) -> Result<(), CallError<Answer>> {
+/// let hubspot = Limiter::new(client.clone()).vendor("hubspot").idempotent(true);
+///
+/// let contact = hubspot.call("hubspot/acme", |permit| async move { get("…/contacts/1", permit.key()).await }).await?;
+///
+/// let search = client.acquire("hubspot/acme").operation("search").consumer("crm-sync");
+/// let found = hubspot.call(search, |permit| async move { get("…/search?q=jane", permit.key()).await }).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Limiter {
+    client: Client,
+    vendor: String,
+    idempotent: bool,
+    wait: Duration,
+    timeout: Duration,
+    retries: Retries,
+}
+
+impl Limiter {
+    /// Calls that wait for a permit for up to [`CALL_WAIT_DEFAULT`], take up to [`CALL_TIMEOUT_DEFAULT`], and are tried again as
+    /// [`Retries::default`] says.
+    pub fn new(client: Client) -> Limiter {
+        Limiter {
+            client,
+            vendor: String::new(),
+            idempotent: false,
+            wait: CALL_WAIT_DEFAULT,
+            timeout: CALL_TIMEOUT_DEFAULT,
+            retries: Retries::default(),
+        }
+    }
+
+    /// Whose preset reads the answers, such as `hubspot`; `tollgate preset list` shows those that there are. Without it the cluster
+    /// cannot know what the vendor's answers mean, unless the resource itself says so.
+    #[must_use]
+    pub fn vendor(mut self, vendor: impl Into<String>) -> Limiter {
+        self.vendor = vendor.into();
+        self
+    }
+
+    /// States whether making a call twice does no more than making it once. Default: not so. Then a call is made again only if it
+    /// certainly was not carried out.
+    #[must_use]
+    pub fn idempotent(mut self, idempotent: bool) -> Limiter {
+        self.idempotent = idempotent;
+        self
+    }
+
+    /// How long each try may wait for its permit, at most 1 h. A request that says so itself ([`Acquire::wait_up_to`]) keeps to
+    /// that.
+    #[must_use]
+    pub fn wait_up_to(mut self, wait: Duration) -> Limiter {
+        self.wait = wait;
+        self
+    }
+
+    /// How long each try at the vendor may take; then it is stopped.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Limiter {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often, and when, a call is made again.
+    #[must_use]
+    pub fn retries(mut self, retries: Retries) -> Limiter {
+        self.retries = retries;
+        self
+    }
+
+    /// Makes a call to a resource, which is named, or asked for in detail by [`Client::acquire`]. `work` makes it, once for each
+    /// try, with the permit that it is given: use the credential [`Permit::key`], and keep the permit no longer than the call takes.
+    ///
+    /// What `work` returned last is the result, also if that is an answer like 404, or 429 after all tries.
+    ///
+    /// # Errors
+    /// [`CallError`]. [`Error::Invalid`](crate::Error::Invalid) in it for a request with an id of its own: each try is a request.
+    pub async fn call<T, E, F>(
+        &self,
+        request: impl IntoAcquire,
+        work: impl FnMut(Arc<Permit>) -> F,
+    ) -> Result<T, CallError<E>>
+    where
+        T: Observe,
+        E: Observe,
+        F: Future<Output = Result<T, E>>,
+    {
+        self.run(request.into_acquire(&self.client), work).await
+    }
+
+    /// The client that asks for the permits.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// What a permit can be asked with: the name of a resource, or a request.
+pub trait IntoAcquire {
+    /// The request.
+    fn into_acquire(self, client: &Client) -> Acquire;
+}
+
+impl IntoAcquire for Acquire {
+    fn into_acquire(self, _: &Client) -> Acquire {
+        self
+    }
+}
+
+impl IntoAcquire for &str {
+    fn into_acquire(self, client: &Client) -> Acquire {
+        client.acquire(self)
+    }
+}
+
+impl IntoAcquire for String {
+    fn into_acquire(self, client: &Client) -> Acquire {
+        client.acquire(self)
+    }
+}

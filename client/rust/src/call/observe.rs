@@ -1,0 +1,114 @@
+//! What came of a call, as far as it matters for limits and for whether to try again.
+
+use std::convert::Infallible;
+
+use tollgate_proto::v1::Outcome;
+
+use crate::answer::Answer;
+
+/// What came of one call to a vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// The vendor answered, whatever it said.
+    Answered(Answer),
+    /// The vendor did not answer, or not in time, or the connection broke: it may have carried the call out.
+    Unanswered,
+    /// The call certainly never left, as when no connection could be made. Its permit goes back, and it may be made again
+    /// whether or not it is idempotent.
+    Unsent,
+    /// The call was not needed any more when it was its turn: its permit goes back, and nothing is tried again.
+    Unneeded,
+    /// Something else than the vendor failed, such as this program in reading the answer: nothing is tried again.
+    Failed,
+}
+
+/// Something that tells what came of a call: the answer of an HTTP client, or its error. Implemented for `http::Response`; with the
+/// feature `reqwest` for its responses and errors; for [`Answer`], with any value beside it; and for `Result`s of those.
+///
+/// ```
+/// use tollgate_client::{Answer, Observation, Observe};
+///
+/// enum CrmError {
+///     Http(Answer),
+///     Timeout,
+///     Parse(String),
+/// }
+///
+/// impl Observe for CrmError {
+///     fn observe(&self) -> Observation {
+///         match self {
+///             CrmError::Http(answer) => Observation::Answered(answer.clone()),
+///             CrmError::Timeout => Observation::Unanswered,
+///             CrmError::Parse(_) => Observation::Failed,
+///         }
+///     }
+/// }
+/// ```
+pub trait Observe {
+    /// What came of it.
+    fn observe(&self) -> Observation;
+}
+
+impl Observation {
+    /// In the words of the server.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Observation::Answered(answer) => match answer.status() {
+                429 => Outcome::Throttled,
+                400..=499 => Outcome::ClientError,
+                500.. => Outcome::ServerError,
+                _ => Outcome::Ok,
+            },
+            Observation::Unanswered => Outcome::ServerError,
+            Observation::Unsent | Observation::Unneeded => Outcome::NotSent,
+            // It is no fault of the vendor's.
+            Observation::Failed => Outcome::ClientError,
+        }
+    }
+}
+
+impl Observe for Observation {
+    fn observe(&self) -> Observation {
+        self.clone()
+    }
+}
+
+impl Observe for Answer {
+    fn observe(&self) -> Observation {
+        Observation::Answered(self.clone())
+    }
+}
+
+impl<T> Observe for (Answer, T) {
+    fn observe(&self) -> Observation {
+        self.0.observe()
+    }
+}
+
+impl<T> Observe for http::Response<T> {
+    fn observe(&self) -> Observation {
+        Observation::Answered(Answer::of(self.status(), self.headers()))
+    }
+}
+
+impl<T: Observe, E: Observe> Observe for Result<T, E> {
+    fn observe(&self) -> Observation {
+        match self {
+            Ok(value) => value.observe(),
+            Err(error) => error.observe(),
+        }
+    }
+}
+
+/// Of an error that nobody knows anything about it is not known whether the vendor carried the call out.
+impl Observe for Box<dyn std::error::Error + Send + Sync> {
+    fn observe(&self) -> Observation {
+        Observation::Unanswered
+    }
+}
+
+impl Observe for Infallible {
+    fn observe(&self) -> Observation {
+        match *self {}
+    }
+}
