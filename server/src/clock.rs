@@ -53,6 +53,12 @@ impl Deadline {
         Deadline(tokio::time::Instant::now() + timeout.min(DEADLINE_MAX))
     }
 
+    /// So far from now, for each of these, with one look at the clock.
+    pub fn after_each(timeouts: impl Iterator<Item = Duration>) -> impl Iterator<Item = Deadline> {
+        let now = tokio::time::Instant::now();
+        timeouts.map(move |timeout| Deadline(now + timeout.min(DEADLINE_MAX)))
+    }
+
     /// What is left; zero once it has passed.
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(tokio::time::Instant::now())
@@ -61,6 +67,11 @@ impl Deadline {
     /// Whether nothing is left.
     pub fn has_passed(self) -> bool {
         self.left().is_zero()
+    }
+
+    /// Waits until it passes.
+    pub fn passing(self) -> tokio::time::Sleep {
+        tokio::time::sleep_until(self.0)
     }
 
     /// The future's output, or `None` if the deadline passes first; the future is dropped then.

@@ -18,6 +18,7 @@ use tollgate_server::{
         door::{Door, Inside, PeerEvent, Status, door},
         members::{Incarnation, Member, Members, NodeId},
         peers::Peers,
+        replies::Answered,
         transport::{Transport, handshake::Expelled},
     },
     router::Forward,
@@ -124,7 +125,7 @@ async fn pair() -> (Node, Node) {
 async fn connected(from: &Node, to: &Node) {
     in_time(async {
         // Without a connection the refusal is there at once; with one, this waits for a reply that nobody gives.
-        while timeout(Duration::from_millis(10), from.transport.forward(to.id, query())).await.is_ok() {
+        while timeout(Duration::from_millis(10), forward(from, to.id, query())).await.is_ok() {
             sleep(Duration::from_millis(5)).await;
         }
     })
@@ -133,6 +134,11 @@ async fn connected(from: &Node, to: &Node) {
 
 fn query() -> Call {
     Call::Query(Query::Cluster)
+}
+
+/// Hands one call over.
+fn forward(from: &Node, to: NodeId, call: Call) -> impl Future<Output = Answered> + use<> {
+    from.transport.forward(to, vec![call]).only()
 }
 
 #[tokio::test]
@@ -188,16 +194,16 @@ async fn calls_are_answered_by_the_other_node() {
             let _ = ticket.reply.send(answer);
         }
     });
-    let calls = (0..100).map(|_| one.transport.forward(2, query()));
+    let calls = (0..100).map(|_| forward(&one, 2, query()));
     for call in calls.collect::<Vec<_>>() {
         let Ok(Reply::Cluster(view)) = in_time(call).await else { panic!("no view") };
         assert_eq!(view.term, 9);
     }
-    let refused = in_time(one.transport.forward(2, Call::RemoveMember(3))).await;
+    let refused = in_time(forward(&one, 2, Call::RemoveMember(3))).await;
     assert_eq!(refused, Err(Refusal::StorageFull));
     // In the name of a client nobody may say what a data directory was born with.
     let forged = Call::RegisterIncarnation { id: 1, incarnation: 0 };
-    let refused = in_time(one.transport.forward(2, forged)).await;
+    let refused = in_time(forward(&one, 2, forged)).await;
     assert_eq!(refused, Err(Refusal::NotLeader { leader: None }));
     answer.abort();
 }
@@ -205,7 +211,7 @@ async fn calls_are_answered_by_the_other_node() {
 #[tokio::test]
 async fn a_call_that_nobody_waits_for_is_cancelled_at_the_other_node() {
     let (one, mut two) = pair().await;
-    let call = one.transport.forward(2, Call::RemoveMember(3));
+    let call = forward(&one, 2, Call::RemoveMember(3));
     let ticket = in_time(async {
         loop {
             let ticket = two.inside.calls.recv().await.unwrap();
@@ -217,25 +223,29 @@ async fn a_call_that_nobody_waits_for_is_cancelled_at_the_other_node() {
     .await;
     assert!(!ticket.reply.is_closed());
     drop(call);
-    let mut reply = ticket.reply;
-    in_time(reply.closed()).await;
+    in_time(async {
+        while !ticket.reply.is_closed() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn open_calls_are_lost_with_the_connection_and_with_the_leader() {
     let (one, two) = pair().await;
     one.inside.status.send_modify(|status| status.leader = Some(2));
-    let deposed = one.transport.forward(2, query());
+    let deposed = forward(&one, 2, query());
     sleep(Duration::from_millis(50)).await;
     one.inside.status.send_modify(|status| status.leader = None);
     assert_eq!(in_time(deposed).await, Err(Refusal::OutcomeUnknown));
 
-    let lost = one.transport.forward(2, query());
+    let lost = forward(&one, 2, query());
     two.stop.cancel();
     two.transport.close();
     assert_eq!(in_time(lost).await, Err(Refusal::OutcomeUnknown));
     in_time(async {
-        while one.transport.forward(2, query()).await != Err(Refusal::NotLeader { leader: None }) {
+        while forward(&one, 2, query()).await != Err(Refusal::NotLeader { leader: None }) {
             sleep(Duration::from_millis(5)).await;
         }
     })
@@ -275,7 +285,8 @@ async fn the_leader_records_the_data_directories_it_meets() {
         if let Call::RegisterIncarnation { id, incarnation } = ticket.call {
             recorded.push((id, incarnation));
         }
-        ticket.reply.send(Ok(Reply::Changed(Ok(MemberChange::Registered)))).unwrap();
+        let undelivered = ticket.reply.send(Ok(Reply::Changed(Ok(MemberChange::Registered))));
+        assert_eq!(undelivered, None);
     }
 }
 

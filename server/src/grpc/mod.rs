@@ -2,6 +2,7 @@
 //! answers; what goes wrong becomes a status in one table ([`status`]).
 
 mod answer;
+mod batch;
 mod cluster;
 pub mod convert;
 mod feedback;

@@ -1,15 +1,26 @@
 //! The calls of a stream that are not answered yet, in bounded numbers. Each can be given up by its id.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use futures_util::{
-    FutureExt, StreamExt,
-    future::{AbortHandle, Abortable},
-    stream::FuturesUnordered,
+    StreamExt,
+    future::{AbortHandle, Abortable, BoxFuture},
+    stream::{FuturesUnordered, SelectAll},
 };
-use tollgate_proto::v1;
+use tollgate_proto::v1::{self, stream_answer::Answer};
 
-use super::permit::CALLS_MAX;
+use super::{
+    batch::{Batch, BatchAnswer, Read},
+    permit::CALLS_MAX,
+    status::Failure,
+};
+use crate::{node::Node, raft::replies::Canceller};
 
 /// Calls that one stream can have open, besides those that may wait; no more are read until some are answered.
 const OPEN_MAX: usize = 10_000;
@@ -18,80 +29,123 @@ const OPEN_MAX: usize = 10_000;
 /// releases that they wait for.
 pub const WAITING_MAX: usize = 10_000;
 
-/// What becomes of a call's wish to wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// It has none.
-    None,
-    /// It may wait for its turn.
-    Waits,
-    /// Too many wait already.
-    Refused,
-}
-
-/// Calls that are being decided, each a future of its answer.
-pub struct OpenCalls<F> {
-    calls: FuturesUnordered<Abortable<F>>,
+/// Calls that are being decided.
+#[derive(Default)]
+pub struct OpenCalls {
+    batches: SelectAll<Batch>,
+    alone: FuturesUnordered<Abortable<BoxFuture<'static, BatchAnswer>>>,
     /// If a client uses an id twice at a time, the later one.
-    by_id: HashMap<u64, (AbortHandle, Patience)>,
+    by_id: HashMap<u64, OpenCall>,
+    count: usize,
     /// How many of them may wait.
     waiting: usize,
+    /// Not sent yet.
+    answers: Vec<v1::StreamAnswer>,
 }
 
-impl<F: Future<Output = (v1::StreamAnswer, Patience)>> OpenCalls<F> {
-    pub fn new() -> OpenCalls<F> {
-        OpenCalls { calls: FuturesUnordered::new(), by_id: HashMap::new(), waiting: 0 }
-    }
+struct OpenCall {
+    cancel: Cancel,
+    may_wait: bool,
+}
 
+enum Cancel {
+    Call(Canceller),
+    Future(AbortHandle),
+}
+
+impl OpenCalls {
     /// Whether another message may be read.
     pub fn have_room(&self) -> bool {
-        self.calls.len().saturating_sub(self.waiting) <= OPEN_MAX - CALLS_MAX
+        self.count - self.waiting <= OPEN_MAX - CALLS_MAX
     }
 
-    /// What becomes of the wish to wait for so long.
-    pub fn patience(&self, max_wait: Duration) -> Patience {
-        match max_wait.is_zero() {
-            true => Patience::None,
-            false if self.waiting < WAITING_MAX => Patience::Waits,
-            false => Patience::Refused,
+    /// Whether nobody waits for an answer.
+    pub fn are_none(&self) -> bool {
+        self.count == 0 && self.answers.is_empty()
+    }
+
+    /// Takes a call in that will be opened.
+    ///
+    /// # Errors
+    ///
+    /// `OVERLOADED` when it may wait and as many do as may.
+    pub fn admit(&mut self, may_wait: bool) -> Result<(), Failure> {
+        if may_wait && self.waiting >= WAITING_MAX {
+            return Err(Failure::too_many_wait("stream", WAITING_MAX));
         }
+        self.count += 1;
+        self.waiting += usize::from(may_wait);
+        Ok(())
     }
 
-    pub fn open(&mut self, id: u64, patience: Patience, call: F) {
+    /// Asks for calls that were admitted.
+    pub fn open(&mut self, node: &Arc<Node>, calls: Vec<(u64, Read)>) {
+        let named: Vec<_> = calls.iter().map(|(id, read)| (*id, read.may_wait())).collect();
+        let batch = Batch::ask(node, calls);
+        for (index, (id, may_wait)) in named.into_iter().enumerate() {
+            let cancel = Cancel::Call(batch.canceller(index));
+            self.by_id.insert(id, OpenCall { cancel, may_wait });
+        }
+        self.batches.push(batch);
+    }
+
+    /// Carries out a call that was admitted, is more than one question, and does not wait.
+    pub fn open_alone(&mut self, id: u64, call: BoxFuture<'static, BatchAnswer>) {
         let (handle, registration) = AbortHandle::new_pair();
-        self.waiting += usize::from(patience == Patience::Waits);
-        self.calls.push(Abortable::new(call, registration));
-        self.by_id.insert(id, (handle, patience));
+        self.alone.push(Abortable::new(call, registration));
+        self.by_id.insert(id, OpenCall { cancel: Cancel::Future(handle), may_wait: false });
     }
 
-    /// Drops the call, if it is open; it is not answered.
+    /// Answers a call that was not admitted.
+    pub fn refuse(&mut self, id: u64, failure: Failure) {
+        self.answers.push(to_wire(id, Err(failure)));
+    }
+
+    /// Gives the call up, if it is open; it is not answered.
     pub fn cancel(&mut self, id: u64) {
-        if let Some((handle, patience)) = self.by_id.remove(&id) {
-            handle.abort();
-            self.waiting -= usize::from(patience == Patience::Waits);
+        let Some(OpenCall { cancel, may_wait }) = self.by_id.remove(&id) else { return };
+        match cancel {
+            Cancel::Call(canceller) => canceller.cancel(),
+            Cancel::Future(handle) => handle.abort(),
         }
+        self.end(may_wait);
     }
 
-    /// The next answer; none when nothing is open.
-    pub async fn next(&mut self) -> Option<v1::StreamAnswer> {
-        loop {
-            // A call that was given up is aborted when it is polled the next time.
-            if let Ok((answer, patience)) = self.calls.next().await? {
-                self.by_id.remove(&answer.id);
-                self.waiting -= usize::from(patience == Patience::Waits);
-                return Some(answer);
-            }
-        }
+    /// The next answers, as many as are there and a message holds. None are lost when the future is dropped.
+    pub async fn next(&mut self) -> Vec<v1::StreamAnswer> {
+        poll_fn(|context| self.poll_answers(context)).await;
+        let later = self.answers.split_off(self.answers.len().min(CALLS_MAX));
+        mem::replace(&mut self.answers, later)
     }
 
-    /// This answer and all others that are there already, as many as a message holds.
-    pub fn with_others(&mut self, first: v1::StreamAnswer) -> Vec<v1::StreamAnswer> {
-        let mut answers = vec![first];
-        while answers.len() < CALLS_MAX
-            && let Some(Some(answer)) = self.next().now_or_never()
+    fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.answers.len() < CALLS_MAX
+            && let Poll::Ready(Some(answers)) = self.batches.poll_next_unpin(context)
         {
-            answers.push(answer);
+            answers.into_iter().for_each(|answer| self.take(answer));
         }
-        answers
+        while self.answers.len() < CALLS_MAX
+            && let Poll::Ready(Some(answered)) = self.alone.poll_next_unpin(context)
+        {
+            // One that was given up is aborted when it is polled the next time.
+            answered.into_iter().for_each(|answer| self.take(answer));
+        }
+        if self.answers.is_empty() { Poll::Pending } else { Poll::Ready(()) }
     }
+
+    fn take(&mut self, BatchAnswer { id, may_wait, answer }: BatchAnswer) {
+        self.by_id.remove(&id);
+        self.end(may_wait);
+        self.answers.push(to_wire(id, answer));
+    }
+
+    fn end(&mut self, may_wait: bool) {
+        self.count -= 1;
+        self.waiting -= usize::from(may_wait);
+    }
+}
+
+fn to_wire(id: u64, answer: Result<Answer, Failure>) -> v1::StreamAnswer {
+    let answer = answer.unwrap_or_else(|failure| Answer::Error(failure.into_call_error()));
+    v1::StreamAnswer { id, answer: Some(answer) }
 }

@@ -1,14 +1,16 @@
 //! PermitService: acquire, renew and release, one by one, in batches, and over streams.
 
-use std::time::Duration;
+use std::{iter, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
 use prost::Message;
-use tollgate_proto::v1::{self, permit_service_server::PermitService};
+use tollgate_limiter::Span;
+use tollgate_proto::v1::{self, permit_service_server::PermitService, stream_answer::Answer};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     answer::{answer, patience, timeout, timeout_waiting},
+    batch::{Batch, BatchAnswer, Read},
     convert::{
         Invalid, acquire,
         decision::{self, Asked},
@@ -22,7 +24,7 @@ use super::{
 use crate::{
     clock,
     node::Node,
-    raft::call::{Call, Refusal, Reply},
+    raft::{call::Refusal, replies::Answered},
 };
 
 /// Requests in a batch, and calls in a message of a stream.
@@ -33,14 +35,14 @@ pub const UNARY_BYTES_MAX: usize = 64 << 10;
 
 /// The service.
 pub struct Permits {
-    node: Node,
+    node: Arc<Node>,
     waiting_room: WaitingRoom,
 }
 
 impl Permits {
     /// The service of a node.
     pub fn new(node: Node) -> Permits {
-        Permits { node, waiting_room: WaitingRoom::default() }
+        Permits { node: Arc::new(node), waiting_room: WaitingRoom::default() }
     }
 }
 
@@ -116,12 +118,12 @@ impl PermitService for Permits {
         &self,
         request: Request<Streaming<v1::StreamPermitsRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        answer(&self.node, "StreamPermits", Ok(stream::answers(self.node.clone(), request.into_inner())))
+        answer(&self.node, "StreamPermits", Ok(stream::answers(&self.node, request.into_inner())))
     }
 }
 
 /// Decides one request.
-pub(super) async fn acquire(
+async fn acquire(
     node: &Node,
     request: v1::AcquirePermitRequest,
     timeout: Duration,
@@ -129,32 +131,50 @@ pub(super) async fn acquire(
     let arrived = clock::monotonic();
     let asked = Asked::of(&request);
     let call = acquire::call(request, patience(timeout))?;
-    let response = decision::acquired(&asked, decide(node, &asked, call, timeout).await);
-    let nanos = clock::monotonic().0.saturating_sub(arrived.0);
-    node.metrics.acquire_seconds.observe(Duration::from_nanos(nanos).as_secs_f64());
-    response.map_err(|failure| failure.naming(asked.resource()))
-}
-
-/// Asks whoever leads. A request that waits does not keep a node from shutting down.
-async fn decide(node: &Node, asked: &Asked, call: Call, timeout: Duration) -> Result<Reply, Refusal> {
     let may_wait = call.wait().is_some();
     let decision = node.router.call(call, timeout);
-    if !may_wait {
-        return decision.await;
-    }
-    let decision = node.stopping.run_until_cancelled(decision).await;
-    // Given up, what is granted goes back. A client that asks again under the same id may still be told of that grant.
-    decision.unwrap_or(Err(if asked.has_id() { Refusal::OutcomeUnknown } else { Refusal::ShuttingDown }))
+    let reply = match may_wait {
+        false => decision.await,
+        // It does not keep a node from shutting down.
+        true => node.stopping.run_until_cancelled(decision).await.unwrap_or_else(|| Err(asked.given_up())),
+    };
+    acquired(node, &asked, reply, Span(clock::monotonic().0.saturating_sub(arrived.0)))
+}
+
+/// The decision on a request, `after` its arrival.
+pub(super) fn acquired(
+    node: &Node,
+    asked: &Asked,
+    reply: Answered,
+    after: Span,
+) -> Result<v1::AcquirePermitResponse, Failure> {
+    node.metrics.acquire_seconds.observe(after.as_nanos() as f64 / 1e9);
+    decision::acquired(asked, reply).map_err(|failure| failure.naming(asked.resource()))
 }
 
 /// Decides a batch. The requests are handed on in their order, and wait together.
 async fn acquire_all(
-    node: &Node,
+    node: &Arc<Node>,
     requests: Vec<v1::AcquirePermitRequest>,
     timeout: Duration,
 ) -> Result<v1::AcquirePermitsResponse, Failure> {
     check_count("requests", requests.len())?;
-    let decisions = join_all(requests.into_iter().map(|request| acquire(node, request, timeout))).await;
+    let mut decisions: Vec<_> = iter::repeat_with(|| None).take(requests.len()).collect();
+    let mut together = Vec::with_capacity(requests.len());
+    for (place, request) in requests.into_iter().enumerate() {
+        match Read::acquire(request, timeout) {
+            Ok(read) => together.push((place as u64, read)),
+            Err(failure) => decisions[place] = Some(Err(failure)),
+        }
+    }
+    let mut batch = Batch::ask(node, together);
+    while let Some(answers) = batch.next().await {
+        for BatchAnswer { id, answer, .. } in answers {
+            decisions[id as usize] = Some(answer);
+        }
+    }
+    let decisions = decisions.into_iter().map(|decision| decision.expect("a batch answers all of its calls"));
+    let decisions: Vec<_> = decisions.collect();
     if decisions.iter().all(|decision| decision.as_ref().is_err_and(Failure::is_no_leader)) {
         // Nobody can decide any of it: the call as a whole fails, as a single one would.
         return Err(Refusal::NoLeader.into());
@@ -162,24 +182,25 @@ async fn acquire_all(
     Ok(v1::AcquirePermitsResponse { results: decisions.into_iter().map(result).collect() })
 }
 
-fn result(decision: Result<v1::AcquirePermitResponse, Failure>) -> v1::AcquirePermitResult {
+fn result(decision: Result<Answer, Failure>) -> v1::AcquirePermitResult {
     use v1::acquire_permit_result::Result::{Error, Response};
     let result = match decision {
-        Ok(response) => Response(response),
+        Ok(Answer::Acquired(response)) => Response(response),
+        Ok(other) => Error(Failure::mismatch(&other).into_call_error()),
         Err(failure) => Error(failure.into_call_error()),
     };
     v1::AcquirePermitResult { result: Some(result) }
 }
 
 /// Extends a lease.
-pub(super) async fn renew(
+async fn renew(
     node: &Node,
     request: v1::RenewPermitRequest,
     timeout: Duration,
 ) -> Result<v1::RenewPermitResponse, Failure> {
-    let id = request.permit_id.clone();
-    let call = permit::renew(request)?;
-    decision::renewed(node.router.call(call, timeout).await).map_err(|failure| failure.naming(&id))
+    let call = permit::renew(&request)?;
+    let reply = node.router.call(call, timeout).await;
+    decision::renewed(reply).map_err(|failure| failure.naming(&request.permit_id))
 }
 
 /// Ends a permit.

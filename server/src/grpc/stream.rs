@@ -6,7 +6,7 @@
 
 use std::{mem, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, stream::unfold};
+use futures_util::{FutureExt, Stream, stream::unfold};
 use tokio_util::sync::CancellationToken;
 use tollgate_limiter::Span;
 use tollgate_proto::v1::{self, stream_answer::Answer, stream_call};
@@ -14,9 +14,10 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     answer::{TIMEOUT_DEFAULT, TIMEOUT_MAX},
+    batch::{BatchAnswer, Read},
     convert::{Fields, Invalid, acquire::max_wait},
-    open_calls::{OpenCalls, Patience, WAITING_MAX},
-    permit::{CALLS_MAX, acquire, check_count, release, renew},
+    open_calls::OpenCalls,
+    permit::{CALLS_MAX, check_count, release},
     status::Failure,
 };
 use crate::{node::Node, raft::call::Refusal};
@@ -25,23 +26,21 @@ use crate::{node::Node, raft::call::Refusal};
 pub type Answers = Pin<Box<dyn Stream<Item = Result<v1::StreamPermitsResponse, Status>> + Send>>;
 
 /// The answers to the calls of a client.
-pub fn answers(node: Node, calls: Streaming<v1::StreamPermitsRequest>) -> Answers {
-    let (node, stopping) = (Arc::new(node.clone()), node.stopping);
-    let decide = move |call, may_wait| decide(node.clone(), call, may_wait);
-    let open = OpenCalls::new();
-    let conversation =
-        Conversation { decide, stopping, calls, open, reading: true, ended: false, told: false };
+pub fn answers(node: &Arc<Node>, calls: Streaming<v1::StreamPermitsRequest>) -> Answers {
+    let (stopping, node) = (node.stopping.clone(), node.clone());
+    let open = OpenCalls::default();
+    let conversation = Conversation { node, stopping, calls, open, reading: true, ended: false, told: false };
     Box::pin(unfold(conversation, async |mut conversation| {
         let message = conversation.next().await?;
         Some((message, conversation))
     }))
 }
 
-struct Conversation<D, F> {
-    decide: D,
+struct Conversation {
+    node: Arc<Node>,
     stopping: CancellationToken,
     calls: Streaming<v1::StreamPermitsRequest>,
-    open: OpenCalls<F>,
+    open: OpenCalls,
     /// More calls may come.
     reading: bool,
     /// No more answers come.
@@ -50,11 +49,7 @@ struct Conversation<D, F> {
     told: bool,
 }
 
-impl<D, F> Conversation<D, F>
-where
-    D: Fn(v1::StreamCall, Patience) -> F,
-    F: Future<Output = (v1::StreamAnswer, Patience)>,
-{
+impl Conversation {
     /// The next message to the client.
     async fn next(&mut self) -> Option<Result<v1::StreamPermitsResponse, Status>> {
         while !self.ended {
@@ -65,8 +60,8 @@ where
                         return Some(Err(status));
                     }
                 }
-                Some(first) = self.open.next() => {
-                    return Some(Ok(v1::StreamPermitsResponse { answers: self.open.with_others(first) }));
+                answers = self.open.next(), if !self.open.are_none() => {
+                    return Some(Ok(v1::StreamPermitsResponse { answers }));
                 }
                 () = self.stopping.cancelled(), if self.reading => self.reading = false,
                 else => self.ended = true,
@@ -84,36 +79,42 @@ where
             return Ok(());
         };
         check(&message).map_err(|invalid| Failure::from(invalid).into_status())?;
+        let mut together = Vec::with_capacity(message.calls.len());
         for call in message.calls {
-            let patience = self.open.patience(max_wait_of(&call));
-            self.open.open(call.id, patience, (self.decide)(call, patience));
+            let id = call.id;
+            match self.read_call(call) {
+                Ok(Some(read)) => together.push((id, read)),
+                Ok(None) => {}
+                Err(failure) => self.open.refuse(id, failure),
+            }
+        }
+        if !together.is_empty() {
+            self.open.open(&self.node, together);
         }
         message.cancelled.into_iter().for_each(|id| self.open.cancel(id));
         Ok(())
     }
-}
 
-async fn decide(node: Arc<Node>, call: v1::StreamCall, patience: Patience) -> (v1::StreamAnswer, Patience) {
-    let id = call.id;
-    let answer = match patience {
-        Patience::Refused => Err(Failure::too_many_wait("stream", WAITING_MAX)),
-        _ => answer(&node, call).await,
-    };
-    let answer = answer.unwrap_or_else(|failure| Answer::Error(failure.into_call_error()));
-    (v1::StreamAnswer { id, answer: Some(answer) }, patience)
-}
-
-async fn answer(node: &Node, call: v1::StreamCall) -> Result<Answer, Failure> {
-    let timeout = timeout(call.timeout, max_wait_of(&call))?;
-    match call.call {
-        Some(stream_call::Call::Acquire(request)) => {
-            acquire(node, request, timeout).await.map(Answer::Acquired)
+    /// Reads a call that is to be asked with the others; one that is not, it opens.
+    fn read_call(&mut self, call: v1::StreamCall) -> Result<Option<Read>, Failure> {
+        let timeout = timeout(call.timeout, max_wait_of(&call))?;
+        match call.call {
+            Some(stream_call::Call::Release(request)) if request.feedback.is_some() => {
+                self.open.admit(false)?;
+                let (id, node) = (call.id, self.node.clone());
+                let released = async move {
+                    let answer = release(&node, request, timeout).await.map(Answer::Released);
+                    BatchAnswer { id, may_wait: false, answer }
+                };
+                self.open.open_alone(id, released.boxed());
+                Ok(None)
+            }
+            call => {
+                let read = Read::call(call, timeout)?;
+                self.open.admit(read.may_wait())?;
+                Ok(Some(read))
+            }
         }
-        Some(stream_call::Call::Renew(request)) => renew(node, request, timeout).await.map(Answer::Renewed),
-        Some(stream_call::Call::Release(request)) => {
-            release(node, request, timeout).await.map(Answer::Released)
-        }
-        None => Err(Invalid::field("call", "is required: one of acquire, renew or release").into()),
     }
 }
 

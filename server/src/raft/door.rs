@@ -1,21 +1,18 @@
-//! Where async stops: a bounded queue of calls into the replica, a one-shot reply out of it.
+//! Where async stops: a bounded queue of calls into the replica, their replies out of it.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use raft::eraftpb::Message;
-use tokio::sync::{mpsc, oneshot, watch};
-use tollgate_limiter::{Command, Span, WallTime};
+use tokio::sync::{mpsc, watch};
+use tollgate_limiter::{Command, PermitId, Span, WallTime};
 
 use super::{
-    call::{Call, CallNumber, Refusal, Reply},
+    call::{Call, CallNumber, Refusal},
     members::{Members, NodeId},
+    replies::{Answered, Caller, Replies, Respondent, replies},
 };
 
 /// Calls waiting for the replica; beyond it they are refused as overload.
@@ -27,15 +24,15 @@ pub const PEER_EVENTS_QUEUED_MAX: usize = 4_096;
 /// How long a refused caller is told to wait.
 pub const OVERLOADED_RETRY_AFTER: Span = Span::from_millis(50);
 
-/// A call and who waits for its reply. When the receiver is gone (the client cancelled, or its deadline passed) nobody
-/// is left to receive a grant.
+/// A call and who waits for its reply. When nobody does any more (the client cancelled, or its deadline passed) nobody is
+/// left to receive a grant.
 pub struct Ticket {
     /// Names it in [`Inside::cancelled`].
     pub number: CallNumber,
     /// What is asked.
     pub call: Call,
     /// Where the reply goes.
-    pub reply: oneshot::Sender<Result<Reply, Refusal>>,
+    pub reply: Caller,
 }
 
 /// What the network tells the replica.
@@ -92,11 +89,16 @@ pub struct Status {
 /// The way in.
 #[derive(Clone)]
 pub struct Door {
-    calls: mpsc::Sender<Ticket>,
-    numbers: Arc<AtomicU64>,
-    cancelled: mpsc::UnboundedSender<CallNumber>,
+    counter: Arc<Counter>,
     peer_events: mpsc::Sender<PeerEvent>,
     status: watch::Receiver<Status>,
+}
+
+/// Where calls are handed in, and given up.
+struct Counter {
+    calls: mpsc::Sender<Ticket>,
+    numbers: AtomicU64,
+    cancelled: mpsc::UnboundedSender<CallNumber>,
 }
 
 /// The driver's side of the door.
@@ -117,25 +119,40 @@ pub fn door() -> (Door, Inside) {
     let (cancelled, cancelled_in) = mpsc::unbounded_channel();
     let (peer_events, peer_events_in) = mpsc::channel(PEER_EVENTS_QUEUED_MAX);
     let (status_out, status) = watch::channel(Status::default());
+    let counter = Arc::new(Counter { calls, numbers: AtomicU64::new(0), cancelled });
     (
-        Door { calls, numbers: Arc::default(), cancelled, peer_events, status },
+        Door { counter, peer_events, status },
         Inside { calls: calls_in, cancelled: cancelled_in, peer_events: peer_events_in, status: status_out },
     )
 }
 
 impl Door {
-    /// Asks this node's replica, and waits for the reply. Only the leader's replica answers. Dropping the future cancels
-    /// the call: it leaves the queue at once, and a grant that nobody is left to receive is given back.
-    pub async fn call(&self, call: Call) -> Result<Reply, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let may_wait = call.wait().is_some();
-        self.calls.try_send(Ticket { number, call, reply }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER },
-            mpsc::error::TrySendError::Closed(_) => Refusal::ShuttingDown,
-        })?;
-        let cancelled = may_wait.then(|| (number, self.cancelled.clone()));
-        Waiting { answer, calls: self.calls.clone(), cancelled }.await
+    /// Asks this node's replica, in this order. Only the leader's replica answers. Whoever drops the replies cancels the
+    /// calls: they leave the queue at once, and a grant that nobody is left to receive is given back.
+    pub fn ask(&self, calls: Vec<Call>) -> Replies {
+        let room = match self.counter.calls.try_reserve_many(calls.len()) {
+            Ok(room) => room,
+            Err(mpsc::error::TrySendError::Full(())) => {
+                let overloaded = Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER };
+                return Replies::refused(calls.len(), &overloaded);
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => {
+                return Replies::refused(calls.len(), &Refusal::ShuttingDown);
+            }
+        };
+        let first = self.counter.numbers.fetch_add(calls.len() as u64, Ordering::Relaxed);
+        // What is decided at once is soon over: its answer finds nobody.
+        let may_wait = calls.iter().map(|call| call.wait().is_some());
+        let (replies, callers) = replies(self.counter.clone(), first, may_wait);
+        for (place, ((number, call), reply)) in room.zip((first..).zip(calls).zip(callers)) {
+            place.send(Ticket { number, call, reply });
+        }
+        replies
+    }
+
+    /// Asks this node's replica at once; the future waits for the reply. Otherwise as [`Door::ask`].
+    pub fn call(&self, call: Call) -> impl Future<Output = Answered> + Send + use<> {
+        self.ask(vec![call]).only()
     }
 
     /// Hands the replica what the network said. Drops it when the queue is full: raft repeats itself.
@@ -155,42 +172,16 @@ impl Door {
     }
 }
 
-/// Somebody who waits for a reply. If it is dropped after the reply came and before anybody looked at it, the driver
-/// takes the grant for delivered, and only this can give it back.
-struct Waiting {
-    answer: oneshot::Receiver<Result<Reply, Refusal>>,
-    calls: mpsc::Sender<Ticket>,
-    // Whom to tell when nobody waits any more; none once it is answered, and for calls that are decided at once.
-    cancelled: Option<(CallNumber, mpsc::UnboundedSender<CallNumber>)>,
-}
-
-impl Future for Waiting {
-    type Output = Result<Reply, Refusal>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.answer).poll(context);
-        if answer.is_ready() {
-            self.cancelled = None;
-        }
-        // The driver answers every ticket; it drops one only when the node stops in the middle.
-        answer.map(|answer| answer.unwrap_or(Err(Refusal::OutcomeUnknown)))
+impl Respondent for Counter {
+    fn cancel(&self, number: CallNumber) {
+        // If nobody listens, the replica has ended.
+        let _ = self.cancelled.send(number);
     }
-}
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // Closed first: a ticket that the driver has not taken yet is then seen to be nobody's.
-        self.answer.close();
-        if let Ok(Ok(undelivered)) = self.answer.try_recv() {
-            let Some(permit) = undelivered.permit_to_give_back() else { return };
-            let call = Call::from(Command::GiveBack(permit));
-            // Nobody waits for the answer, nor cancels it. If the queue is full, the permit's lease ends it.
-            let _ =
-                self.calls.try_send(Ticket { number: CallNumber::MAX, call, reply: oneshot::channel().0 });
-        } else if let Some((number, cancelled)) = self.cancelled.take() {
-            // If nobody listens, the replica has ended.
-            let _ = cancelled.send(number);
-        }
+    fn give_back(&self, permit: PermitId) {
+        let call = Call::from(Command::GiveBack(permit));
+        // Nobody waits for the answer, nor cancels it. If the queue is full, the permit's lease ends it.
+        let _ = self.calls.try_send(Ticket { number: CallNumber::MAX, call, reply: Caller::nobody() });
     }
 }
 
@@ -236,7 +227,7 @@ mod tests {
         };
         let answered = tokio::spawn(waiting(door.clone()));
         let ticket = inside.calls.recv().await.unwrap();
-        ticket.reply.send(Err(Refusal::NoLeader)).unwrap();
+        assert!(ticket.reply.send(Err(Refusal::NoLeader)).is_none());
         assert_eq!(answered.await.unwrap(), Err(Refusal::NoLeader));
         let given_up = tokio::spawn(waiting(door));
         let ticket = inside.calls.recv().await.unwrap();

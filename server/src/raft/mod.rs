@@ -16,5 +16,6 @@ pub mod machine;
 pub mod members;
 pub mod peers;
 pub mod replica;
+pub mod replies;
 pub mod slog_drain;
 pub mod transport;

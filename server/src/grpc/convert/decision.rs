@@ -28,9 +28,10 @@ impl Asked {
         Asked { resources, has_id: !request.request_id.is_empty() }
     }
 
-    /// Whether the client can ask again under the same id.
-    pub fn has_id(&self) -> bool {
-        self.has_id
+    /// What is said of a request that its node gives up. What it is granted goes back; but a client that asks again under the
+    /// same id may still be told of that grant.
+    pub fn given_up(&self) -> Refusal {
+        if self.has_id { Refusal::OutcomeUnknown } else { Refusal::ShuttingDown }
     }
 
     /// The resource that the request names.

@@ -35,7 +35,7 @@ pub fn parse_id(text: &str) -> Result<PermitId, Failure> {
 }
 
 /// Reads and checks a renewal.
-pub fn renew(request: v1::RenewPermitRequest) -> Result<Call, Failure> {
+pub fn renew(request: &v1::RenewPermitRequest) -> Result<Call, Failure> {
     let mut fields = Fields::default();
     let lease = lease(&mut fields, request.lease);
     fields.finish(Some(()))?;

@@ -192,7 +192,7 @@ proptest! {
     #[test]
     fn any_text_is_read_as_a_permit_id_or_not_found(text in prop_oneof!["p0-[0-9a-f]{1,17}", any::<String>()]) {
         let request = v1::RenewPermitRequest { permit_id: text.clone(), lease: None };
-        if let Ok(Call::Command { command: Command::Renew(renew), .. }) = permit::renew(request) {
+        if let Ok(Call::Command { command: Command::Renew(renew), .. }) = permit::renew(&request) {
             prop_assert_eq!(permit::permit_id(renew.permit), text);
         }
     }

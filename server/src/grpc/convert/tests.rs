@@ -256,7 +256,7 @@ fn only_ids_that_were_given_out_name_a_permit() {
     assert_eq!(permit_id(PermitId(42)), "p0-2a");
     for id in [0, 1, 42, u64::MAX] {
         let request = v1::RenewPermitRequest { permit_id: permit_id(PermitId(id)), lease: None };
-        let Ok(Call::Command { command: Command::Renew(renew), .. }) = permit::renew(request) else {
+        let Ok(Call::Command { command: Command::Renew(renew), .. }) = permit::renew(&request) else {
             panic!("{id}")
         };
         assert_eq!(renew.permit, PermitId(id));
@@ -275,7 +275,7 @@ fn only_ids_that_were_given_out_name_a_permit() {
         "p00-1",
     ];
     for stranger in strangers {
-        let renew = permit::renew(v1::RenewPermitRequest { permit_id: stranger.into(), lease: None });
+        let renew = permit::renew(&v1::RenewPermitRequest { permit_id: stranger.into(), lease: None });
         let release =
             permit::release(v1::ReleasePermitRequest { permit_id: stranger.into(), ..Default::default() });
         for failure in [renew.unwrap_err(), release.unwrap_err()] {

@@ -32,8 +32,9 @@ use crate::{
         call::{Call, Refusal, Reply},
         door::{Status, Ticket, door},
         members::{Member, Members, NodeId},
+        replies::Replies,
     },
-    router::{Forward, Forwarded, Router},
+    router::{Forward, Router},
 };
 
 const THIS: NodeId = 1;
@@ -121,8 +122,8 @@ impl Rig {
 struct Nobody;
 
 impl Forward for Nobody {
-    fn forward(&self, _: NodeId, _: Call) -> Forwarded {
-        Box::pin(async { Err(Refusal::NotLeader { leader: None }) })
+    fn forward(&self, _: NodeId, calls: Vec<Call>) -> Replies {
+        Replies::refused(calls.len(), &Refusal::NotLeader { leader: None })
     }
 }
 

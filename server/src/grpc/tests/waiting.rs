@@ -192,3 +192,28 @@ async fn those_who_wait_do_not_keep_a_node_from_stopping() {
         assert_eq!(status.get_error_details().error_info().unwrap().reason, reason);
     }
 }
+
+#[tokio::test]
+async fn those_who_wait_on_a_stream_do_not_keep_a_node_from_stopping() {
+    let rig = Rig::leading(|call: &Call| if call.wait().is_some() { None } else { by_cost(call) }).await;
+    let (calls, out) = mpsc::channel(4);
+    let mut answers = rig.permits().stream_permits(ReceiverStream::new(out)).await.unwrap().into_inner();
+    let named = v1::AcquirePermitRequest { request_id: "a".into(), ..patient(60) };
+    let call =
+        |id, request| v1::StreamCall { id, call: Some(stream_call::Call::Acquire(request)), timeout: None };
+    let together = vec![call(1, acquire(1)), call(2, patient(60)), call(3, named)];
+    calls.send(v1::StreamPermitsRequest { calls: together, cancelled: vec![] }).await.unwrap();
+    let first = answers.message().await.unwrap().unwrap().answers;
+    assert_eq!(first.iter().map(|answer| answer.id).collect::<Vec<_>>(), [1], "nobody waits for the others");
+    rig.node.stopping.cancel();
+    let given_up = answers.message().await.unwrap().unwrap().answers;
+    let told: Vec<_> = given_up
+        .into_iter()
+        .map(|answer| match answer.answer {
+            Some(Answer::Error(error)) => (answer.id, error.reason),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [(2, "SHUTTING_DOWN".to_owned()), (3, "OUTCOME_UNKNOWN".to_owned())]);
+    assert!(rig.open.lock().iter().all(|ticket| ticket.reply.is_closed()));
+}

@@ -20,8 +20,9 @@ use super::{
         members::NodeId,
         peers::Peers,
         replica::{Effect, Replica},
+        replies::Caller,
     },
-    Batches, Caller, news,
+    Batches, news,
     planner::Planner,
 };
 
@@ -82,7 +83,7 @@ impl Effects {
                     Err(Refusal::QueueFull { .. }) => self.metrics.count_queue_full(&about),
                     _ => {}
                 }
-                if let Err(Ok(reply)) = caller.send(result)
+                if let Some(Ok(reply)) = caller.send(result)
                     && let Some(permit) = reply.permit_to_give_back()
                 {
                     self.metrics.grants_undelivered.inc();

@@ -17,17 +17,21 @@ use tokio::{
 };
 use tollgate_limiter::Command;
 
-use crate::{clock, storage::WriteBatch, storage::data_dir::DataDir};
+use crate::{
+    clock::{self, Reading},
+    storage::{WriteBatch, data_dir::DataDir},
+};
 
 pub use self::start::start;
 use self::{disk::Disk, effects::Effects};
 use super::{
-    call::{Call, Refusal, Reply},
+    call::Call,
     door::{Inside, Ticket},
     fatal::Fatal,
     log_writer::Stored,
     members::Members,
     replica::{Event, Replica},
+    replies::Caller,
 };
 
 /// Events of one kind that are taken in before the replica acts on them.
@@ -35,9 +39,6 @@ const DRAINED_MAX: usize = 4_096;
 
 /// Ticks between two looks at the free space of the disk.
 const DISK_LOOK_TICKS: u64 = 20;
-
-/// Who waits for a reply.
-type Caller = oneshot::Sender<Result<Reply, Refusal>>;
 
 /// How a node begins when its data directory is empty; otherwise it goes on where it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Driver {
         loop {
             match self.next().await {
                 Woken::Event(event) => self.handle(event)?,
-                Woken::Asked(ticket) => self.take_in(ticket)?,
+                Woken::Asked(ticket) => self.take_in(ticket, clock::read())?,
                 Woken::Stored(stored) => self.handle_stored(stored)?,
                 Woken::NobodyLeftToAsk => self.shutdown = None,
                 Woken::TurnsDue => {}
@@ -151,22 +152,24 @@ impl Driver {
         while let Ok(number) = self.inside.cancelled.try_recv() {
             self.handle(Event::Cancelled(number))?;
         }
+        // Thousands of calls in a row: they arrived together, as far as anybody could tell.
+        let now = clock::read();
         for _ in 0..DRAINED_MAX {
             if !self.replica.has_room() {
                 break;
             }
             let Ok(ticket) = self.inside.calls.try_recv() else { break };
-            self.take_in(ticket)?;
+            self.take_in(ticket, now)?;
         }
         Ok(())
     }
 
-    fn take_in(&mut self, ticket: Ticket) -> Result<(), Fatal> {
+    fn take_in(&mut self, ticket: Ticket, now: Reading) -> Result<(), Fatal> {
         let Ticket { number, call, reply } = ticket;
         // A caller who is gone asks nothing; but nobody ever waits for a grant to be given back.
         match reply.is_closed() && !is_give_back(&call) {
             true => Ok(()),
-            false => self.handle(Event::Call { number, call, caller: reply }),
+            false => self.replica.handle(Event::Call { number, call, caller: reply }, now),
         }
     }
 

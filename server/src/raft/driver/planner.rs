@@ -7,10 +7,7 @@ use std::{
 
 use tollgate_limiter::Span;
 
-use super::{
-    super::{call::Refusal, replica::Planning},
-    Caller,
-};
+use super::super::{call::Refusal, replica::Planning, replies::Caller};
 
 /// Plans that wait to be made; beyond it, those who ask are told to come again.
 const WAITING_MAX: usize = 32;

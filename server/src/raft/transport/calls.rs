@@ -7,18 +7,16 @@
 use std::{
     collections::HashMap,
     mem,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
-use tollgate_limiter::Command;
+use tokio::sync::mpsc;
+use tollgate_limiter::{Command, PermitId};
 use tollgate_proto::peer::v1::{
     ForwardBatch, ForwardReply, ForwardedCall, ForwardedOutcome, forwarded_outcome::Result as Outcome,
 };
@@ -27,8 +25,9 @@ use tracing::warn;
 
 use super::converse::GROUP;
 use crate::raft::{
-    call::{Call, Refusal, Reply},
+    call::{Call, CallNumber, Refusal},
     door::OVERLOADED_RETRY_AFTER,
+    replies::{Answered, Caller, Replies, Respondent, replies},
 };
 
 /// Calls and cancellations that wait for the stream to one peer; beyond it calls are refused as overload.
@@ -41,7 +40,7 @@ pub const OPEN_MAX: usize = 65_536;
 /// no more of them either.
 pub const PARKED_MAX: usize = 200_000;
 
-type Answered = Result<Reply, Refusal>;
+const OVERLOADED: Refusal = Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER };
 
 /// Calls that are open.
 #[derive(Default)]
@@ -52,7 +51,7 @@ struct Waiting {
 }
 
 struct Waiter {
-    answer: oneshot::Sender<Answered>,
+    caller: Caller,
     may_wait: bool,
 }
 
@@ -69,10 +68,10 @@ impl Waiting {
         self.by_id.insert(id, waiter);
     }
 
-    fn remove(&mut self, id: u64) -> Option<oneshot::Sender<Answered>> {
+    fn remove(&mut self, id: u64) -> Option<Caller> {
         let waiter = self.by_id.remove(&id)?;
         self.parked -= usize::from(waiter.may_wait);
-        Some(waiter.answer)
+        Some(waiter.caller)
     }
 }
 
@@ -119,29 +118,40 @@ impl OpenCalls {
         OpenCalls { queue, next_id: AtomicU64::new(1), waiting: Mutex::new(Some(Waiting::default())) }
     }
 
-    /// Hands a call over. Dropping the result before it is ready cancels the call.
-    pub fn hand_over(self: Arc<Self>, call: &Call) -> Result<OpenCall, Refusal> {
-        let (answer, reply) = oneshot::channel();
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        {
-            let mut waiting = self.waiting.lock();
-            let Some(waiting) = waiting.as_mut() else { return Err(Refusal::NotLeader { leader: None }) };
-            let may_wait = call.wait().is_some();
-            if !waiting.has_room(may_wait) {
-                return Err(Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER });
+    /// Hands calls over, in this order. Dropping the replies cancels the calls.
+    pub fn hand_over(self: Arc<Self>, calls: Vec<Call>) -> Replies {
+        let room = match self.queue.try_reserve_many(calls.len()) {
+            Ok(room) => room,
+            Err(mpsc::error::TrySendError::Full(())) => return Replies::refused(calls.len(), &OVERLOADED),
+            Err(mpsc::error::TrySendError::Closed(())) => {
+                return Replies::refused(calls.len(), &Refusal::NotLeader { leader: None });
             }
-            waiting.insert(id, Waiter { answer, may_wait });
+        };
+        let first = self.next_id.fetch_add(calls.len() as u64, Ordering::Relaxed);
+        let (replies, callers) = replies(self.clone(), first, calls.iter().map(|_| true));
+        let mut refused = Vec::new();
+        for (place, ((id, call), caller)) in room.zip((first..).zip(&calls).zip(callers)) {
+            match self.expect(id, Waiter { caller, may_wait: call.wait().is_some() }) {
+                Ok(()) => place.send(Handed::Call { id, call: encode(call) }),
+                Err(refusal) => refused.push(refusal),
+            }
         }
-        if let Err(refused) = self.queue.try_send(Handed::Call { id, call: encode(call) }) {
-            self.forget(id);
-            return Err(match refused {
-                mpsc::error::TrySendError::Full(_) => {
-                    Refusal::Overloaded { retry_after: OVERLOADED_RETRY_AFTER }
-                }
-                mpsc::error::TrySendError::Closed(_) => Refusal::NotLeader { leader: None },
-            });
+        for (caller, refusal) in refused {
+            // Its replies are here.
+            let _ = caller.send(Err(refusal));
         }
-        Ok(OpenCall { id, calls: self, reply })
+        replies
+    }
+
+    fn expect(&self, id: u64, waiter: Waiter) -> Result<(), (Caller, Refusal)> {
+        match self.waiting.lock().as_mut() {
+            None => Err((waiter.caller, Refusal::NotLeader { leader: None })),
+            Some(waiting) if !waiting.has_room(waiter.may_wait) => Err((waiter.caller, OVERLOADED)),
+            Some(waiting) => {
+                waiting.insert(id, waiter);
+                Ok(())
+            }
+        }
     }
 
     /// Answers calls as the replies arrive, until the stream ends.
@@ -172,20 +182,30 @@ impl OpenCalls {
     fn answer(&self, outcome: ForwardedOutcome) {
         let answered = decode(&outcome);
         let undelivered = match self.forget(outcome.id) {
-            Some(waiter) => waiter.send(answered).err(),
+            Some(caller) => caller.send(answered),
             None => Some(answered),
         };
-        if let Some(Ok(reply)) = undelivered {
-            self.give_back(&reply);
+        if let Some(Ok(reply)) = undelivered
+            && let Some(permit) = reply.permit_to_give_back()
+        {
+            self.give_back(permit);
         }
     }
 
-    fn forget(&self, id: u64) -> Option<oneshot::Sender<Answered>> {
+    fn forget(&self, id: u64) -> Option<Caller> {
         self.waiting.lock().as_mut()?.remove(id)
     }
+}
 
-    fn give_back(&self, undelivered: &Reply) {
-        let Some(permit) = undelivered.permit_to_give_back() else { return };
+impl Respondent for OpenCalls {
+    fn cancel(&self, id: CallNumber) {
+        if self.forget(id).is_some() {
+            // If the queue is full, the reply finds nobody, and a grant is given back then.
+            let _ = self.queue.try_send(Handed::Cancel(id));
+        }
+    }
+
+    fn give_back(&self, permit: PermitId) {
         let call = Call::from(Command::GiveBack(permit));
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         // If the queue is full or the stream gone, the permit's lease ends it.
@@ -196,7 +216,7 @@ impl OpenCalls {
 fn lose(waiting: Waiting) {
     for waiter in waiting.by_id.into_values() {
         // Whoever does not wait any more need not know.
-        let _ = waiter.answer.send(Err(Refusal::OutcomeUnknown));
+        let _ = waiter.caller.send(Err(Refusal::OutcomeUnknown));
     }
 }
 
@@ -214,31 +234,4 @@ fn decode(outcome: &ForwardedOutcome) -> Answered {
         warn!(%error, "a reply of the leader cannot be understood");
         Err(Refusal::OutcomeUnknown)
     })
-}
-
-/// A call that is open at another node.
-pub struct OpenCall {
-    id: u64,
-    calls: Arc<OpenCalls>,
-    reply: oneshot::Receiver<Answered>,
-}
-
-impl Future for OpenCall {
-    type Output = Answered;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answered> {
-        let reply = Pin::new(&mut self.reply).poll(context);
-        reply.map(|answered| answered.unwrap_or(Err(Refusal::OutcomeUnknown)))
-    }
-}
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        if self.calls.forget(self.id).is_some() {
-            // If the queue is full, the reply finds nobody, and a grant is given back then.
-            let _ = self.calls.queue.try_send(Handed::Cancel(self.id));
-        } else if let Ok(Ok(reply)) = self.reply.try_recv() {
-            self.calls.give_back(&reply);
-        }
-    }
 }

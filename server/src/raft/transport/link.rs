@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use super::{
     MESSAGE_BYTES_MAX,
     batch::batches,
-    calls::{self, HANDED_QUEUED_MAX, OpenCall, OpenCalls},
+    calls::{self, HANDED_QUEUED_MAX, OpenCalls},
     converse::{self, Outgoing},
     handshake::{Addressee, Introduction},
     shared::Shared,
@@ -30,6 +30,7 @@ use crate::raft::{
     call::{Call, Refusal},
     door::PeerEvent,
     members::NodeId,
+    replies::Replies,
 };
 
 /// Messages queued for a peer; beyond it they are dropped, Raft resends.
@@ -100,10 +101,13 @@ impl Link {
         }
     }
 
-    /// Hands a call over.
-    pub fn hand_over(&self, call: &Call) -> Result<OpenCall, Refusal> {
-        let session = self.session.lock().clone().ok_or(Refusal::NotLeader { leader: None })?;
-        session.calls.hand_over(call)
+    /// Hands calls over. None are if there is no connection.
+    pub fn hand_over(&self, calls: Vec<Call>) -> Replies {
+        let open = self.session.lock().as_ref().map(|session| session.calls.clone());
+        match open {
+            Some(open) => open.hand_over(calls),
+            None => Replies::refused(calls.len(), &Refusal::NotLeader { leader: None }),
+        }
     }
 
     /// The peer does not lead any more: its open calls end as `OutcomeUnknown`.

@@ -24,7 +24,7 @@ pub mod service;
 mod shared;
 mod snapshot;
 
-use std::{future::ready, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use raft::eraftpb::Message;
 use tokio::{sync::mpsc, time};
@@ -38,12 +38,9 @@ use super::{
     door::{Door, PeerEvent},
     members::{Members, NodeId},
     peers::Peers,
+    replies::Replies,
 };
-use crate::{
-    node::Versions,
-    router::{Forward, Forwarded},
-    storage::data_dir::Identity,
-};
+use crate::{node::Versions, router::Forward, storage::data_dir::Identity};
 
 /// The largest message between nodes: far above a batch, for the one large entry or reply that does not divide.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -121,11 +118,10 @@ impl Peers for Transport {
 }
 
 impl Forward for Transport {
-    fn forward(&self, to: NodeId, call: Call) -> Forwarded {
-        let link = self.shared.link(to).ok_or(Refusal::NotLeader { leader: None });
-        match link.and_then(|link| link.hand_over(&call)) {
-            Ok(open) => Box::pin(open),
-            Err(refusal) => Box::pin(ready(Err(refusal))),
+    fn forward(&self, to: NodeId, calls: Vec<Call>) -> Replies {
+        match self.shared.link(to) {
+            Some(link) => link.hand_over(calls),
+            None => Replies::refused(calls.len(), &Refusal::NotLeader { leader: None }),
         }
     }
 }
