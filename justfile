@@ -21,6 +21,16 @@ fix:
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
     cargo fmt --all
 
+# A fleet that calls a vendor like HubSpot with backoff alone, then through three nodes
+demo *ARGS:
+    cargo run --release -- demo {{ ARGS }}
+
+# What a vendor sees of 200 workers in four processes, for minutes, with 50,000 that wait; the tests have a short form
+e2e *ARGS:
+    cargo build --release --workspace --bins
+    TOLLGATE_E2E_LONG=1 TOLLGATE="$PWD/target/release/tollgate" TOLLGATE_CREW="$PWD/target/release/crew" \
+        cargo test --workspace --test vendor -- --nocapture --test-threads 1 {{ ARGS }}
+
 # What CI runs
 ci:
     bash .ci/run

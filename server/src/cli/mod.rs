@@ -6,6 +6,7 @@ mod bench;
 mod cluster;
 mod completions;
 mod decision;
+mod demo;
 mod dev;
 mod duration;
 mod failure;
@@ -55,6 +56,8 @@ enum Command {
     Server(Box<Flags>),
     /// Runs three nodes on this machine, with sample resources, to try things out.
     Dev(dev::Args),
+    /// Shows in a minute what it is for: a fleet that calls a vendor with backoff alone, then with permits.
+    Demo(demo::Args),
     /// Asks for a permit; with `-- COMMAND`, runs it only with a permit, and releases that afterwards.
     Acquire(Box<Asking<acquire::Args>>),
     /// Ends a permit: its slots are free at once.
@@ -116,6 +119,7 @@ impl Cli {
         match self.command {
             Command::Server(flags) => server::run(*flags).await,
             Command::Dev(args) => dev::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
             Command::Acquire(asking) => {
                 let Asking { what, remote } = *asking;
                 acquire::run(&remote.client()?, remote.output, what).await

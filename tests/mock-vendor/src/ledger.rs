@@ -84,6 +84,29 @@ impl Ledger {
         self.outages.iter().map(|outage| arrived(outage.end..outage.end + within)).collect()
     }
 
+    /// The longest part of a span that consists of whole windows, each opened by the first call that was let in after the one
+    /// before: whoever calls in bursts, a window each, is not measured by where in a burst the measurement began or ended. None:
+    /// there was no whole window.
+    pub fn whole_windows(&self, window: Duration, span: &Range<Duration>) -> Option<Range<Duration>> {
+        let mut accepted = self.accepted().map(|call| call.at).filter(|at| span.contains(at));
+        let first = accepted.next()?;
+        let last = accepted.fold(first, |last, at| if at >= last + window { at } else { last });
+        (first < last).then_some(first..last)
+    }
+
+    /// The most calls, whatever became of them, that arrived in any interval of this length.
+    pub fn most_in_any(&self, length: Duration) -> usize {
+        let mut first = 0;
+        let mut most = 0;
+        for (last, call) in self.calls.iter().enumerate() {
+            while self.calls[first].at + length < call.at {
+                first += 1;
+            }
+            most = most.max(last + 1 - first);
+        }
+        most
+    }
+
     /// The cost of what was let in within a span.
     pub fn cost_in(&self, span: &Range<Duration>) -> u64 {
         self.accepted().filter(|call| span.contains(&call.at)).map(|call| call.cost).sum()
@@ -136,5 +159,26 @@ mod tests {
         assert_eq!(ledger.down().count(), 1);
         assert_eq!(ledger.by_second(), [1, 0, 2, 0, 0, 1, 0, 1]);
         assert_eq!(ledger.after_outages(Duration::from_secs(1)), [1]);
+    }
+
+    fn accepted_at(at_millis: &[u64]) -> Ledger {
+        let accepted = |at: &u64| Call { at: Duration::from_millis(*at), ..call(0, None, Answer::Accepted) };
+        Ledger { calls: at_millis.iter().map(accepted).collect(), ..Ledger::default() }
+    }
+
+    #[test]
+    fn the_most_in_any_interval_is_found_across_whole_seconds() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Ledger::default().most_in_any(second), 0);
+        assert_eq!(accepted_at(&[0, 900, 1_000, 1_800, 1_900, 1_901]).most_in_any(second), 5);
+    }
+
+    #[test]
+    fn windows_begin_with_calls() {
+        let ledger = accepted_at(&[0, 100, 300, 1_250, 1_300, 2_400, 2_500, 9_000]);
+        let millis = |span: Range<u64>| Duration::from_millis(span.start)..Duration::from_millis(span.end);
+        let windows = |span| ledger.whole_windows(Duration::from_secs(1), &millis(span));
+        assert_eq!(windows(50..3_000), Some(millis(100..2_400)));
+        assert_eq!(windows(2_000..3_000), None);
     }
 }

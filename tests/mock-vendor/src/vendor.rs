@@ -91,9 +91,10 @@ impl MockVendor {
         self.vendor.ledger()
     }
 
-    /// The part of what callers could have had in a span (times as in the ledger) that they had: of the cost of calls, or of the
-    /// time for which calls run where only their number at a time is limited. By the limits as they are enforced now.
-    pub fn share_used(&self, span: &Range<Duration>) -> f64 {
+    /// The part of what callers could have had in a span (times as in the ledger) that they had: of the cost of calls, in its
+    /// [whole windows](Ledger::whole_windows), or of the time for which calls run where only their number at a time is limited.
+    /// By the limits as they are enforced now; a day's quota is left aside. None: there was no whole window.
+    pub fn share_used(&self, span: &Range<Duration>) -> Option<f64> {
         self.vendor.share_used(span)
     }
 }
@@ -162,11 +163,18 @@ impl Vendor {
         self.state.lock().ledger.clone()
     }
 
-    pub fn share_used(&self, span: &Range<Duration>) -> f64 {
+    pub fn share_used(&self, span: &Range<Duration>) -> Option<f64> {
         let state = self.state.lock();
-        match state.account.capacity(span.end - span.start) {
-            Capacity::Cost(most) => state.ledger.cost_in(span) as f64 / most,
-            Capacity::CallSeconds(most) => state.ledger.call_seconds_in(span) / most,
+        match state.account.capacity() {
+            Capacity::Cost { amount, window } => {
+                let span = state.ledger.whole_windows(window, span)?;
+                let most = amount as f64 * (span.end - span.start).div_duration_f64(window);
+                Some(state.ledger.cost_in(&span) as f64 / most)
+            }
+            Capacity::Calls(most) => {
+                let seconds = (span.end - span.start).as_secs_f64();
+                Some(state.ledger.call_seconds_in(span) / (most as f64 * seconds))
+            }
         }
     }
 

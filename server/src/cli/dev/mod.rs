@@ -12,7 +12,7 @@ use tokio::{
 };
 use tollgate_client::{Client, Error, v1::GetClusterResponse};
 
-use self::node::{Layout, Node};
+pub(super) use self::node::{Layout, Node};
 use super::{
     Failure, duration, output,
     resource::{Plan, parse},
@@ -85,7 +85,7 @@ async fn serve(layout: &Layout, nodes: &mut Vec<Node>, client: &Client) -> Resul
 }
 
 /// Writes the configurations. Those of an earlier run stay, with its data, if they say the same.
-fn prepare(layout: &Layout, fresh: bool) -> Result<(), Failure> {
+pub(super) fn prepare(layout: &Layout, fresh: bool) -> Result<(), Failure> {
     let failed = |what: &str, error: std::io::Error| {
         Failure::new(format!("cannot {what} {}: {error}", layout.directory.display()))
     };
@@ -109,7 +109,7 @@ fn prepare(layout: &Layout, fresh: bool) -> Result<(), Failure> {
 }
 
 /// Waits until there is a leader and all nodes have joined it.
-async fn healthy(client: &Client) -> Result<GetClusterResponse, Failure> {
+pub(super) async fn healthy(client: &Client) -> Result<GetClusterResponse, Failure> {
     let look = client.clone().with_deadline(Duration::from_secs(2));
     let wait = async {
         loop {
@@ -128,7 +128,7 @@ async fn healthy(client: &Client) -> Result<GetClusterResponse, Failure> {
 }
 
 /// A node that ends before the cluster is healthy cannot work here: its log says why.
-async fn first_end(layout: &Layout, nodes: &mut Vec<Node>) -> Failure {
+pub(super) async fn first_end(layout: &Layout, nodes: &mut Vec<Node>) -> Failure {
     let (node, how) = next_end(nodes).await;
     let log = layout.log(node.id);
     Failure::new(format!(
@@ -179,7 +179,7 @@ async fn announce_leader(client: Client, ended: NodeId) {
 }
 
 /// Stops all nodes: they hand over and end by themselves, or are killed.
-async fn stop(nodes: &mut Vec<Node>) {
+pub(super) async fn stop(nodes: &mut Vec<Node>) {
     nodes.iter().for_each(Node::terminate);
     let all_end = async {
         while !nodes.is_empty() {
@@ -196,6 +196,6 @@ async fn stop(nodes: &mut Vec<Node>) {
     }
 }
 
-fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
+pub(super) fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
     signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))
 }

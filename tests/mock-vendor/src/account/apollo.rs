@@ -120,10 +120,12 @@ impl Account for ApolloAccount {
         (self.percent, self.told) = (percent, told);
     }
 
-    /// Of one endpoint.
-    fn capacity(&self, span: Duration) -> Capacity {
-        let windows = self.fresh.iter().flatten().map(|window| window.capacity(span));
-        let least = windows.fold(f64::INFINITY, f64::min);
-        Capacity::Cost(least * f64::from(self.percent) / 100.0)
+    /// Of the shortest window of one endpoint.
+    fn capacity(&self) -> Capacity {
+        let shortest = self.fresh.iter().flatten().next().cloned();
+        shortest.map_or(Capacity::Calls(usize::MAX), |mut window| {
+            window.amount.tighten(self.percent, self.told);
+            window.capacity()
+        })
     }
 }

@@ -123,7 +123,7 @@ impl Account for HubSpotAccount {
         self.burst.amount.tighten(percent, told);
     }
 
-    fn capacity(&self, span: Duration) -> Capacity {
-        Capacity::Cost(self.burst.capacity(span).min(self.daily.capacity(span)))
+    fn capacity(&self) -> Capacity {
+        self.burst.capacity()
     }
 }

@@ -27,17 +27,17 @@ pub trait Account: Send {
     /// Allows so many percent of what is documented from now on; `told`: headers say so.
     fn tighten(&mut self, percent: u32, told: bool);
 
-    /// The most that callers can have in so long a time.
-    fn capacity(&self, span: Duration) -> Capacity;
+    /// What callers can have.
+    fn capacity(&self) -> Capacity;
 }
 
-/// What callers can have of a vendor.
+/// What callers can have of a vendor, as far as it is used up in seconds and minutes: a day's quota is not counted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Capacity {
-    /// So much cost of calls.
-    Cost(f64),
-    /// So many seconds of calls that run.
-    CallSeconds(f64),
+    /// So much cost of calls in each window.
+    Cost { amount: u64, window: Duration },
+    /// So many calls that run.
+    Calls(usize),
 }
 
 /// Why a call is not let through, and how the vendor says so.

@@ -86,7 +86,7 @@ impl Account for SalesforceAccount {
         self.long_calls = (self.documented * percent as usize / 100).max(1);
     }
 
-    fn capacity(&self, span: Duration) -> Capacity {
-        Capacity::CallSeconds(self.long_calls as f64 * span.as_secs_f64())
+    fn capacity(&self) -> Capacity {
+        Capacity::Calls(self.long_calls)
     }
 }

@@ -72,7 +72,7 @@ impl Account for SalesloftAccount {
         self.minute.amount.tighten(percent, told);
     }
 
-    fn capacity(&self, span: Duration) -> Capacity {
-        Capacity::Cost(self.minute.capacity(span))
+    fn capacity(&self) -> Capacity {
+        self.minute.capacity()
     }
 }

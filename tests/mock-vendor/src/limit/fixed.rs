@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Amount;
+use crate::account::Capacity;
 
 /// At most an amount in each window.
 #[derive(Clone, Debug)]
@@ -61,9 +62,9 @@ impl Fixed {
         self.ends.map_or(Duration::ZERO, |end| end.saturating_duration_since(now))
     }
 
-    /// The most that goes through in so long a time, on average over long times.
-    pub fn capacity(&self, span: Duration) -> f64 {
-        self.amount.enforced() as f64 * span.div_duration_f64(self.period).max(1.0)
+    /// What goes through at most.
+    pub fn capacity(&self) -> Capacity {
+        Capacity::Cost { amount: self.amount.enforced(), window: self.period }
     }
 }
 

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 use super::Amount;
+use crate::account::Capacity;
 
 /// At most an amount in any interval of a length, both ends included. Exact: it remembers every call of the last period.
 #[derive(Clone, Debug)]
@@ -45,9 +46,9 @@ impl Rolling {
         self.amount.shown().saturating_sub(self.used(now))
     }
 
-    /// The most that goes through in so long a time, on average over long times.
-    pub fn capacity(&self, span: Duration) -> f64 {
-        self.amount.enforced() as f64 * span.div_duration_f64(self.period).max(1.0)
+    /// What goes through at most.
+    pub fn capacity(&self) -> Capacity {
+        Capacity::Cost { amount: self.amount.enforced(), window: self.period }
     }
 }
 
