@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cluster;
+pub mod crews;
 pub mod fleet;
 pub mod history;
 pub mod http2;
