@@ -81,11 +81,6 @@ impl MockVendor {
         self.vendor.fail_for(outage, span);
     }
 
-    /// Takes so long for each call from now on that does not say it.
-    pub fn take(&self, latency: RangeInclusive<Duration>) {
-        self.vendor.state.lock().latency = latency;
-    }
-
     /// What it saw until now.
     pub fn ledger(&self) -> Ledger {
         self.vendor.ledger()
