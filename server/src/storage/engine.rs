@@ -286,6 +286,37 @@ mod tests {
     }
 
     #[test]
+    fn the_last_write_is_there_whole_or_not_at_all_wherever_it_was_torn_or_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir).unwrap();
+        store.load().unwrap();
+        store.write(&[batch(entries(1..4, 1), 2)]).unwrap();
+        let before = fs::read(log_file(&dir)).unwrap();
+        store.write(&[batch(entries(4..6, 1), 3)]).unwrap();
+        let path = log_file(&dir);
+        let (whole, begin) = last_write(&dir, &before);
+        drop(store);
+        let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+        for position in begin..=end {
+            let torn = whole[..position].to_vec();
+            let mut flipped = whole.clone();
+            flipped[position] ^= 1 << (position % 8);
+            for (bytes, is_torn) in [(torn, true), (flipped, false)] {
+                fs::write(&path, bytes).unwrap();
+                match open(&dir).and_then(|mut store| store.load()) {
+                    Ok(recovered) => {
+                        let found = indexes(&recovered);
+                        let is_sound = found == indexes_of(1..4) || found == indexes_of(1..6);
+                        assert!(is_sound, "byte {position} of {begin}..={end}: {found:?}");
+                    }
+                    // What is torn is no damage: a crash does it.
+                    Err(fatal) => assert!(!is_torn, "byte {position} of {begin}..={end}: {fatal}"),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn damage_before_the_end_is_refused_wherever_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(&dir).unwrap();

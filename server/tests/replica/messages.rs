@@ -1,4 +1,5 @@
-//! Messages that no honest peer sends: none may end the process.
+//! Messages that no honest peer sends: none makes the process panic, or keeps the cluster from serving. One that counts on
+//! entries which are not there ends the node in order, as the loss of a disk would.
 
 use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
 use tollgate_server::raft::{door::PeerEvent, replica::Event};

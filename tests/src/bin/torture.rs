@@ -24,7 +24,8 @@ async fn torture() -> Result<bool, String> {
     let minutes: f64 = args.next().and_then(|text| text.parse().ok()).ok_or(USAGE)?;
     let length = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| USAGE)?;
     let (mut seed, mut path, mut only) = (None, None, Vec::new());
-    while let (Some(flag), Some(value)) = (args.next(), args.next()) {
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or(USAGE)?;
         match flag.as_str() {
             // Empty: whatever comes.
             "--seed" if value.is_empty() => {}

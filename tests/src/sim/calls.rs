@@ -1,7 +1,7 @@
 //! Calls on their way from whoever asks to a node, and answers on their way back. Each may be lost, and each side may be
 //! gone before the other knows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use tollgate_limiter::Span;
 use tollgate_server::raft::{
@@ -30,6 +30,17 @@ pub enum Asker {
     Operator,
     /// A node's own transport, which needs no answer.
     Transport,
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // As in the history.
+            Asker::Client(at, _) => write!(f, "client {}", at + 1),
+            Asker::Operator => write!(f, "operator"),
+            Asker::Transport => write!(f, "transport"),
+        }
+    }
 }
 
 /// Calls that are open on one side at least.
@@ -154,7 +165,7 @@ impl World {
         let Some(open) = self.calls.open.remove(&number).filter(|open| open.is_awaited) else { return };
         self.trace.fold(&[self.now.0, 2, number, u64::from(result.is_ok())]);
         if let (Some(op), Some(reply)) = (open.op, history::Reply::of(result)) {
-            self.trace.tell(self.now, || format!("{:?} hears (op {op}): {result:?}", open.asker));
+            self.trace.tell(self.now, || format!("{} hears (op {op}): {result:?}", open.asker));
             self.history.reply(self.now, op, reply);
         }
         match open.asker {

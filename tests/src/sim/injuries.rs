@@ -89,7 +89,9 @@ impl World {
                 *others.get(number as usize % others.len().max(1))?
             }
         };
-        self.nodes.get_mut(&id).filter(|node| node.running.is_some()).map(|node| (id, node))
+        let node = self.nodes.get_mut(&id).filter(|node| node.running.is_some())?;
+        self.trace.tell(self.now, || format!("it strikes node {id}"));
+        Some((id, node))
     }
 
     fn crash(&mut self, whom: Target, down: u64) {

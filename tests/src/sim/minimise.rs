@@ -1,5 +1,5 @@
-//! Shortens a scenario that fails: leaves out faults, clients, resources and time for as long as it still fails by the same
-//! check (delta debugging: Zeller, Hildebrandt 2002, in its simplest form).
+//! Shortens a scenario that fails: leaves out faults and clients, calms the network, and ends earlier where nothing has to
+//! heal, for as long as it still fails by the same check (delta debugging: Zeller, Hildebrandt 2002, in its simplest form).
 
 use super::{run::run, scenario::Scenario};
 

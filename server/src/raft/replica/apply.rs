@@ -5,6 +5,7 @@ use raft::{
     StateRole,
     eraftpb::{ConfChangeV2, Entry as RaftEntry, EntryType},
 };
+use tollgate_limiter::{Answer, Span};
 
 use crate::clock::Reading;
 
@@ -26,9 +27,10 @@ impl<C> Replica<C> {
         let Some(last) = entries.last().map(|entry| entry.index) else { return Ok(()) };
         for entry in entries {
             let position = (entry.index, entry.term);
+            let came_at = self.arrivals.take(entry.index).unwrap_or(now.monotonic);
             match entry.get_entry_type() {
                 EntryType::EntryNormal if entry.data.is_empty() => self.apply_nothing(position),
-                EntryType::EntryNormal => self.apply_entry(position, &entry.data, now)?,
+                EntryType::EntryNormal => self.apply_entry(position, &entry.data, came_at, now)?,
                 EntryType::EntryConfChangeV2 => self.apply_change(position, &entry.data)?,
                 EntryType::EntryConfChange => return Err(unknown(entry.index, "a change of the first kind")),
             }
@@ -46,7 +48,13 @@ impl<C> Replica<C> {
         self.void_change(position.0);
     }
 
-    fn apply_entry(&mut self, position: (u64, u64), data: &[u8], now: Reading) -> Result<(), Fatal> {
+    fn apply_entry(
+        &mut self,
+        position: (u64, u64),
+        data: &[u8],
+        came_at: Span,
+        now: Reading,
+    ) -> Result<(), Fatal> {
         let entry = Entry::decode(data).map_err(|reason| unknown(position.0, reason))?;
         let members = self.machine.members().clone();
         let mut answers = std::mem::take(&mut self.answers);
@@ -62,7 +70,7 @@ impl<C> Replica<C> {
             self.clock.follow(Stamped {
                 state: self.machine.limiter().now(),
                 term: Some(term),
-                before: self.arrivals.take(index).unwrap_or(now.monotonic),
+                before: came_at,
                 is_present: is_of_this_term && index > self.last_of_the_past,
             });
         }
@@ -80,11 +88,11 @@ impl<C> Replica<C> {
     fn answer(
         &mut self,
         proposal: Proposal<C>,
-        answers: &mut Vec<tollgate_limiter::Answer>,
+        answers: &mut Vec<Answer>,
         registered: Vec<Registered>,
         now: Reading,
     ) {
-        let after = tollgate_limiter::Span(now.monotonic.0.saturating_sub(proposal.proposed_at.0));
+        let after = Span(now.monotonic.0.saturating_sub(proposal.proposed_at.0));
         self.effects.push(Effect::Committed { commands: answers.len() as u64, after });
         if let Some(leadership) = &mut self.leadership {
             leadership.waiters.stir();
