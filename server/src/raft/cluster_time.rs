@@ -28,6 +28,9 @@ use crate::clock::Reading;
 
 use super::members::NodeId;
 
+/// By how much a monotonic clock runs fast or slow at most, in millionths: what NTP corrects a healthy oscillator by.
+const DRIFT_PPM_MAX: u64 = 500;
+
 /// A wall clock that was last heard of longer ago is not counted.
 pub const WALL_FRESH: Span = Span::from_secs(3);
 
@@ -46,6 +49,15 @@ struct Anchor {
     monotonic: Span,
     /// Whose time it is: that of the leader in this term; `None` if that is not known.
     term: Option<u64>,
+}
+
+impl Anchor {
+    /// What the clock of the leader whose time this is shows at least, when this node's shows so much.
+    fn at_least(self, monotonic: Span) -> Stamp {
+        let elapsed = monotonic.saturating_sub(self.monotonic);
+        let drifted = elapsed.0.div_ceil(1_000_000) * 2 * DRIFT_PPM_MAX;
+        self.stamp.after(elapsed.saturating_sub(Span(drifted)))
+    }
 }
 
 /// What a peer's wall clock showed, when that arrived here, and a moment before it did.
@@ -82,24 +94,25 @@ impl ClusterClock {
 
     /// An entry of another leader, or of an earlier term of this node, is applied.
     ///
-    /// Time goes on from there. Two kinds of entries are passed over: those of the past for a clock without an anchor,
-    /// since how long ago they were is still to be found out; and those of the past by the leader whose time it has
-    /// already, since they come late, and tell nothing new.
+    /// Time goes on from there. If the clock has this leader's time already, an entry that comes late does not set it back:
+    /// what has passed since the anchor counts, less what the two clocks may have drifted apart. For a clock without an
+    /// anchor, entries of the past are no beginning: how long ago they were is still to be found out.
     pub fn follow(&mut self, Stamped { state, term, before, is_present }: Stamped) {
-        let follows = match self.anchor {
-            None => is_present,
-            Some(anchor) => is_present || term.is_none() || anchor.term != term,
+        let stamp = match self.anchor {
+            None if !is_present => return,
+            Some(anchor) if term.is_some() && anchor.term == term => state.max(anchor.at_least(before)),
+            _ => state,
         };
-        if follows {
-            self.anchor = Some(Anchor { stamp: state, monotonic: before, term });
-        }
+        self.anchor = Some(Anchor { stamp, monotonic: before, term });
     }
 
     /// While it leads, a node whose clock has no anchor takes the outage from the wall clocks of a quorum of `voters`; at
-    /// `state`, they showed `wall_at_most`. A new cluster begins at zero, with their wall time. Returns whether time runs.
+    /// `state`, they showed `wall_at_most`. A new cluster begins at zero, with their wall time. Returns whether time runs:
+    /// not before what the clocks show at most is known too, or the beginning of the next outage would not be.
     pub fn resume(&mut self, state: Stamp, wall_at_most: WallTime, voters: &[NodeId], now: Reading) -> bool {
         if self.anchor.is_none()
             && let Some(lower) = self.lower_median(voters, now)
+            && self.upper_median(voters, now).is_some()
         {
             let is_newborn = state == Stamp::default();
             let outage = if is_newborn { Span::ZERO } else { wall_between(wall_at_most, lower) };
@@ -125,20 +138,21 @@ impl ClusterClock {
         match self.upper_median(voters, now) {
             // Without an anchor the outage is still to be credited: its beginning must not be forgotten.
             Some(upper) if self.anchor.is_some() => upper,
-            _ => WallTime(last.0.saturating_add_unsigned(elapsed.0)),
+            _ => WallTime(last.0.saturating_add_unsigned(elapsed.0)).max(now.wall),
         }
     }
 
-    /// The lower median of what the wall clocks of the voters show at least, when a quorum was heard of lately.
+    /// What the median of the voters' wall clocks shows at least, whatever those show that were not heard of; if a quorum
+    /// was, lately.
     fn lower_median(&self, voters: &[NodeId], now: Reading) -> Option<WallTime> {
         let walls = self.walls(voters, now, |heard| Some(heard.arrived))?;
-        walls.get((walls.len() - 1) / 2).copied()
+        walls.iter().rev().nth(voters.len() / 2).copied()
     }
 
-    /// The upper median of what they show at most.
+    /// What it shows at most.
     fn upper_median(&self, voters: &[NodeId], now: Reading) -> Option<WallTime> {
         let walls = self.walls(voters, now, |heard| heard.since)?;
-        walls.get(walls.len() / 2).copied()
+        walls.get(voters.len() / 2).copied()
     }
 
     /// What the wall clocks of a quorum show by now, ascending, if each said what it said at that moment.

@@ -104,13 +104,68 @@ fn time_goes_on_from_the_last_entry_of_a_leader_that_lagged() {
     };
     clock.follow(entry(3));
     assert_eq!(clock.stamp(state(1_200, 11_000), VOTERS, at(1_200, 11_100)).cluster, state(1_260, 0).cluster);
-    // A late one by the leader whose time it has tells nothing new.
-    clock.follow(entry(3));
-    clock.follow(Stamped { before: Span::from_millis(9_000), ..entry(3) });
-    assert_eq!(clock.stamp(state(1_200, 11_000), VOTERS, at(1_200, 11_100)).cluster, state(1_260, 0).cluster);
+    // The same comes again, late: what has passed since then counts.
+    clock.follow(Stamped { before: Span::from_millis(1_200), ..entry(3) });
+    let stamp = clock.stamp(state(1_200, 11_000), VOTERS, at(1_200, 11_100));
+    assert_eq!(stamp.cluster, state(1_200, 0).cluster + Span(59_940_000), "60 ms, but for the drift");
     // A snapshot does not say by whom its time is.
     clock.follow(Stamped { before: Span::from_millis(1_150), term: None, ..entry(3) });
     assert_eq!(clock.stamp(state(1_200, 11_000), VOTERS, at(1_200, 11_100)).cluster, state(1_250, 0).cluster);
+}
+
+#[test]
+fn clocks_that_have_drifted_apart_create_no_time() {
+    // The leader's clock has run slow for an hour, by half a thousandth, and this node's fast by as much.
+    let mut clock = ClusterClock::new(1);
+    clock.follow(present(state(0, 0), at(0, 0)));
+    let (leaders_ms, own_ms) = (3_598_200, 3_601_800);
+    let granted = Stamped { is_present: false, ..present(state(leaders_ms, 0), at(own_ms, 0)) };
+    clock.follow(granted);
+    let later = clock.stamp(granted.state, VOTERS, at(own_ms + 1_500, 0));
+    assert_eq!(later.cluster.since(granted.state.cluster), Span::from_millis(1_500));
+}
+
+#[test]
+fn a_node_that_was_away_catches_up_with_time_as_with_entries() {
+    let mut clock = ClusterClock::new(1);
+    clock.follow(present(state(0, 0), at(0, 0)));
+    // A new leader's entries of two hours come at once.
+    for minute in 1..=120 {
+        let cluster_ms = minute * 60_000;
+        let arrived = Span::from_millis(7_200_500 + minute);
+        let entry =
+            Stamped { state: state(cluster_ms, 0), term: Some(3), before: arrived, is_present: false };
+        clock.follow(entry);
+    }
+    let stamp = clock.stamp(state(7_200_000, 0), VOTERS, at(7_201_000, 0));
+    assert_eq!(stamp.cluster, state(7_200_380, 0).cluster);
+}
+
+#[test]
+fn a_minority_of_wrong_clocks_creates_no_time_in_larger_clusters_either() {
+    let voters = [1, 2, 3, 4, 5];
+    // Two are a day behind, and are those that are heard; after the outage, three that are right.
+    let mut before = ClusterClock::new(3);
+    before.follow(present(state(400, 9_900), at(0, 9_900)));
+    tell(&mut before, 1, 10_000 - DAY_MS, at(100, 10_000));
+    tell(&mut before, 2, 10_000 - DAY_MS, at(100, 10_000));
+    let wall_at_most = before.wall_at_most(WallTime(0), Span::ZERO, &voters, at(100, 10_000));
+    assert_eq!(wall_at_most, state(0, 10_000).wall);
+
+    let mut after = ClusterClock::new(3);
+    tell(&mut after, 4, 12_000, at(5, 12_000));
+    tell(&mut after, 5, 12_000 + DAY_MS, at(5, 12_000));
+    assert!(after.resume(state(500, 10_000), wall_at_most, &voters, at(5, 12_000)));
+    assert_eq!(after.stamp(state(500, 10_000), &voters, at(5, 12_000)).cluster, state(2_500, 0).cluster);
+}
+
+#[test]
+fn nothing_begins_before_it_is_known_when_the_next_outage_would() {
+    let mut clock = ClusterClock::new(1);
+    clock.hear(2, state(0, 70_000).wall, None, at(5, 70_000));
+    assert!(!clock.resume(state(500, 10_000), state(0, 10_000).wall, VOTERS, at(5, 70_000)));
+    tell(&mut clock, 2, 70_000, at(5, 70_000));
+    assert!(clock.resume(state(500, 10_000), state(0, 10_000).wall, VOTERS, at(5, 70_000)));
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub fn check(history: &History, verdict: &mut Verdict) {
         let mut intervals: Vec<_> =
             of_it.iter().flat_map(|operation| intervals(operation, &replayed)).collect();
         intervals.extend(expirations(&of_it, history.drift_ppm));
+        if intervals.is_empty() {
+            continue;
+        }
         match Search::new(terms.slots, intervals).run() {
             search::Found::Order => verdict.saw("S7 histories explained by an order", 1),
             search::Found::GaveUp => verdict.saw("S7 histories too large to search", 1),
