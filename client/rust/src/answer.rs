@@ -1,6 +1,6 @@
 //! What a vendor answered, as far as it speaks of limits.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use http::{HeaderMap, StatusCode};
 use tollgate_proto::v1;
@@ -118,6 +118,19 @@ impl Answer {
         }
     }
 }
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the vendor answered {}", self.status)?;
+        match self.error_code.as_str() {
+            "" => Ok(()),
+            code => write!(f, " {code}"),
+        }
+    }
+}
+
+/// An answer that is an error can be returned as one.
+impl std::error::Error for Answer {}
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,10 @@
 //! # }
 //! ```
 //!
+//! Whoever calls a vendor over HTTP need not do all that: [`Limiter::call`] does, and tries again where that makes sense;
+//! [`Batcher`] and [`Pipeline`] are built on it, and with the features `tower` and `reqwest` so are a layer and a middleware for code
+//! that is there already.
+//!
 //! What the client does by itself:
 //!
 //! * It asks the leader directly, as the answers name it, and turns to another node when one fails.
@@ -39,6 +43,7 @@ mod administration;
 mod alternative;
 mod answer;
 mod attempt;
+mod batch;
 mod call;
 mod client;
 mod decide;
@@ -48,9 +53,14 @@ mod each;
 mod error;
 mod fault;
 mod feedback;
+#[cfg(feature = "tower")]
+mod layer;
 mod lease;
+#[cfg(feature = "reqwest")]
+mod middleware;
 mod nodes;
 mod permit;
+mod pipeline;
 mod planning;
 mod prefetch;
 mod release;
@@ -61,6 +71,9 @@ pub use acquire::Acquire;
 pub use administration::{Cluster, Resources};
 pub use alternative::Alternative;
 pub use answer::Answer;
+pub use batch::{BatchBounds, BatchError, BatchReply, Batcher};
+#[cfg(any(feature = "reqwest", feature = "tower"))]
+pub use call::CallRules;
 pub use call::{
     CALL_TIMEOUT_DEFAULT, CALL_WAIT_DEFAULT, CallError, IntoAcquire, Limiter, Observation, Observe, Retries,
 };
@@ -69,8 +82,13 @@ pub use denial::{BudgetCause, Denial, DenialReason, Exhausted, Pause};
 pub use each::BATCH_MAX;
 pub use error::{Error, Violation};
 pub use feedback::{Report, Understood};
+#[cfg(feature = "tower")]
+pub use layer::{PermitLayer, PermitService};
 pub use lease::CLOCK_RATE_TOLERANCE;
+#[cfg(feature = "reqwest")]
+pub use middleware::PermitMiddleware;
 pub use permit::{Permit, Unusable};
+pub use pipeline::{DeadLetter, Failure, Pipeline, Progress};
 pub use prefetch::{Prefetch, PrefetchBounds, Prefetched};
 pub use release::{Release, Released};
 pub use renew::Renew;

@@ -23,6 +23,7 @@ fn examples_of_the_client_work() {
     let cluster = Cluster::start();
     for (name, said) in [
         ("acquire", "lets one call through"),
+        ("call", "let one search through"),
         ("lease", "done, and still held: true"),
         ("waterfall", "call hubspot/acme, after waiting 0ns"),
         ("resources", "demo holds slot 0 of concurrent"),

@@ -3,11 +3,15 @@
 mod error;
 mod observe;
 mod retries;
+#[cfg(any(feature = "reqwest", feature = "tower"))]
+mod rules;
 mod settle;
 mod tries;
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(any(feature = "reqwest", feature = "tower"))]
+pub use self::rules::CallRules;
 pub use self::{
     error::CallError,
     observe::{Observation, Observe},

@@ -18,6 +18,15 @@ enum End<T, E> {
     LeaseLost,
 }
 
+impl<T: Observe, E: Observe> Observe for End<T, E> {
+    fn observe(&self) -> Observation {
+        match self {
+            End::Returned(result) => result.observe(),
+            End::TimedOut | End::LeaseLost => Observation::Unanswered,
+        }
+    }
+}
+
 impl Limiter {
     pub(super) async fn run<T, E, F>(
         &self,
@@ -38,7 +47,8 @@ impl Limiter {
             let permit = self.permit(&request).await;
             let permit = permit.map_err(|error| CallError::NoPermit { error, tries: tries - 1 })?;
             let end = self.attempt(&permit, &mut work).await;
-            match self.finish(permit, &end, tries).await {
+            let observation = end.observe();
+            match self.finish(permit, observation, tries).await {
                 Next::Stop => return self.result(end, tries),
                 Next::Ask => tracing::debug!(tries, "a call is tried again when the cluster lets it"),
                 Next::AskAfter(delay) => {
@@ -80,11 +90,7 @@ impl Limiter {
     }
 
     /// Tells the cluster how a try ended, and decides what follows.
-    async fn finish<T: Observe, E: Observe>(&self, permit: Arc<Permit>, end: &End<T, E>, tries: u32) -> Next {
-        let observation = match end {
-            End::Returned(result) => result.observe(),
-            End::TimedOut | End::LeaseLost => Observation::Unanswered,
-        };
+    async fn finish(&self, permit: Arc<Permit>, observation: Observation, tries: u32) -> Next {
         let understood = settle(self, permit, &observation).await;
         let tried = Tried {
             observation: &observation,

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::AbortHandle,
 };
 use tokio_stream::{
@@ -47,8 +47,9 @@ pub struct Script {
     pub reports: Vec<ReportFeedbackRequest>,
     pub additions: Vec<AddMemberRequest>,
     pub leader: Option<String>,
-    /// Requests that may wait are held, for ever; those that are.
+    /// Requests that may wait are held, until they are let go; those that are.
     pub holds: bool,
+    gate: Arc<Notify>,
     pub held: usize,
     pub streams: usize,
     /// A grant crosses the client's message that it gives up.
@@ -247,6 +248,7 @@ impl Default for Script {
             additions: Vec::new(),
             leader: None,
             holds: false,
+            gate: Arc::default(),
             held: 0,
             streams: 0,
             grants_when_cancelled: false,
@@ -267,6 +269,12 @@ impl Default for Script {
 }
 
 impl Script {
+    /// Decides what is held, and holds no more.
+    pub fn let_go(&mut self) {
+        self.holds = false;
+        self.gate.notify_waiters();
+    }
+
     fn acquire(&mut self, request: AcquirePermitRequest) -> Result<AcquirePermitResponse, Status> {
         self.acquires.push(request.clone());
         (self.on_acquire)(&request, self.acquires.len())
@@ -293,10 +301,17 @@ impl PermitService for Behaviour {
         let request = request.into_inner();
         let holds = self.0.lock().holds && request.max_wait.is_some();
         if holds {
-            self.0.lock().acquires.push(request);
+            let gate = {
+                let mut script = self.0.lock();
+                script.acquires.push(request.clone());
+                script.gate.clone()
+            };
             let _place = Place::taken(self.clone());
-            std::future::pending::<()>().await;
-            unreachable!("it is pending for ever");
+            gate.notified().await;
+            let mut script = self.0.lock();
+            let n = script.acquires.len();
+            let result = (script.on_acquire)(&request, n);
+            return script.answer(result);
         }
         let mut script = self.0.lock();
         let result = script.acquire(request);

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acquiring;
+mod batching;
 mod calling;
 mod failover;
 mod fake;
+mod layer;
 mod leases;
+mod middleware;
+mod pipeline;
 mod streaming;
 mod waiting;
