@@ -111,7 +111,8 @@ pub fn granted(response: AcquirePermitResponse) -> Result<GrantedPermit, String>
     match response.decision {
         Some(Decision::Granted(permit)) => Ok(permit),
         Some(Decision::Denied(denial)) => Err(format!("denied {}", denial.reason().as_str_name())),
-        None => Err(EMPTY.to_owned()),
+        // No load names a call that others could make.
+        Some(Decision::Result(_)) | None => Err(EMPTY.to_owned()),
     }
 }
 

@@ -179,6 +179,13 @@ impl PermitService for Floor {
         Err(Status::unimplemented("no load reports what a vendor answered"))
     }
 
+    async fn invalidate_results(
+        &self,
+        _: Request<v1::InvalidateResultsRequest>,
+    ) -> Result<Response<v1::InvalidateResultsResponse>, Status> {
+        Err(Status::unimplemented("no load has calls made for several requests"))
+    }
+
     type StreamPermitsStream =
         std::pin::Pin<Box<dyn Stream<Item = Result<StreamPermitsResponse, Status>> + Send>>;
 

@@ -25,14 +25,14 @@ pub struct DenialLabels {
     pub resource: String,
     /// The limit that binds; empty where limits are not the reason.
     pub limit: String,
-    /// Why: `limit_exhausted`, `paused`, `key_unavailable`, `budget_exhausted` or `others_wait`.
+    /// Why: `limit_exhausted`, `paused`, `key_unavailable`, `budget_exhausted`, `others_wait` or `call_under_way`.
     pub reason: &'static str,
 }
 
 /// How waits end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WaitLabels {
-    /// `granted`, `denied`, `rejected` or `cancelled`.
+    /// `granted`, `shared`, `denied`, `rejected` or `cancelled`.
     pub outcome: &'static str,
 }
 
@@ -73,6 +73,8 @@ pub struct Metrics {
     pub grants: Family<ResourceLabels, Counter>,
     /// Permits returned again to a retry.
     pub replays: Counter,
+    /// Requests that had the result of another's call instead of a permit.
+    pub results_shared: Family<ResourceLabels, Counter>,
     /// Requests denied, by the reason and the limit that binds.
     pub denials: Family<DenialLabels, Counter>,
     /// Requests that wait for their turn.
@@ -119,6 +121,10 @@ pub struct Metrics {
     pub resources: Gauge,
     /// Permits that hold slots or can still be settled.
     pub permits_live: Gauge,
+    /// Results kept for requests with a coalesce key.
+    pub results: Gauge,
+    /// What they take of memory, roughly.
+    pub result_bytes: Gauge,
 }
 
 impl Metrics {
@@ -128,6 +134,7 @@ impl Metrics {
         let metrics = Metrics {
             grants: Family::default(),
             replays: Counter::default(),
+            results_shared: Family::default(),
             denials: Family::default(),
             waiting: Family::default(),
             wait_seconds: Family::new_with_constructor(|| {
@@ -153,11 +160,18 @@ impl Metrics {
             snapshot_index: Gauge::default(),
             resources: Gauge::default(),
             permits_live: Gauge::default(),
+            results: Gauge::default(),
+            result_bytes: Gauge::default(),
         };
         let m = metrics.clone();
         let registry = registry.sub_registry_with_prefix("tollgate");
         registry.register("grants", "Permits granted, without replays", m.grants);
         registry.register("replays", "Permits returned again to a retry", m.replays);
+        registry.register(
+            "results_shared",
+            "Requests that had the result of another's call instead of a permit",
+            m.results_shared,
+        );
         registry.register("denials", "Requests denied, by the reason and the limit that binds", m.denials);
         registry.register("waiting", "Requests that wait for their turn", m.waiting);
         registry.register_with_unit(
@@ -213,6 +227,8 @@ impl Metrics {
         registry.register("snapshot_index", "Entry up to which the last snapshot reaches", m.snapshot_index);
         registry.register("resources", "Resources defined", m.resources);
         registry.register("permits_live", "Permits that hold slots or can still be settled", m.permits_live);
+        registry.register("results", "Results kept for requests with a coalesce key", m.results);
+        registry.register_with_unit("result", "Memory of those results", Unit::Bytes, m.result_bytes);
         metrics
     }
 }

@@ -121,6 +121,7 @@ fn request(number: u64) -> Acquire {
         lease: None,
         request_id: Some(RequestId::new(&number.to_string()).expect("a name by the rules")),
         alternatives: vec![],
+        coalesce_key: None,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     acquire::Acquire,
     attempt::{Answered, Terms},
     client::Client,
+    coalesce::Coalesced,
     duration::{from_wire, to_wire},
     error::Error,
     lease::safe_end,
@@ -23,15 +24,20 @@ use crate::{
 /// time that a decision takes cannot be served in time at all.
 const LATE_MAX: u32 = 3;
 
-/// Asks until there is a decision. A permit that came too late to be used, as after a failover, is given back and asked
+/// Asks until there is a decision.
+pub(crate) async fn ask(acquire: Acquire, way: Way<'_>) -> Result<Permit, Error> {
+    ask_coalesced(acquire, way).await?.into_permit()
+}
+
+/// The same of a request that another may answer for. A permit that came too late to be used, as after a failover, is given back and asked
 /// for anew, unless somebody else may know its request id and have sent the call.
-pub(crate) async fn ask(mut acquire: Acquire, way: Way<'_>) -> Result<Permit, Error> {
+pub(crate) async fn ask_coalesced(mut acquire: Acquire, way: Way<'_>) -> Result<Coalesced, Error> {
     for _ in 0..LATE_MAX {
         let since = Instant::now();
-        let permit = way.decide(&acquire).await?;
-        if permit.is_usable() || !acquire.own_id {
-            return Ok(permit);
-        }
+        let permit = match way.decide(&acquire).await? {
+            Coalesced::Permit(permit) if !permit.is_usable() && acquire.own_id => permit,
+            decided => return Ok(decided),
+        };
         acquire.request.request_id = Uuid::new_v4().to_string();
         if let Err(error) = permit.release().outcome(Outcome::NotSent).await {
             // What it debited stays debited: that errs on the safe side.
@@ -52,16 +58,16 @@ pub(crate) enum Way<'a> {
 }
 
 impl Way<'_> {
-    async fn decide(self, acquire: &Acquire) -> Result<Permit, Error> {
+    async fn decide(self, acquire: &Acquire) -> Result<Coalesced, Error> {
         match self {
             Way::Call => decide(acquire).await,
-            Way::Stream(stream) => stream.decide(acquire).await,
+            Way::Stream(stream) => stream.decide(acquire).await.map(Coalesced::Permit),
         }
     }
 }
 
 /// One request id, until it is decided.
-async fn decide(acquire: &Acquire) -> Result<Permit, Error> {
+async fn decide(acquire: &Acquire) -> Result<Coalesced, Error> {
     let Acquire { client, request, keep, deadline, wait, .. } = acquire;
     let answered = client
         .call(Terms::waiting(*wait, *deadline), |attempt| {
@@ -70,7 +76,7 @@ async fn decide(acquire: &Acquire) -> Result<Permit, Error> {
         })
         .await
         .map_err(|failed| failed.error.with_request_id(&request.request_id))?;
-    received(client, answered, keep)
+    decided(client, answered, keep)
 }
 
 /// The request as it is sent with its n-th try. One that waits says how long it has done so, and keeps its turn.
@@ -91,12 +97,21 @@ pub(crate) fn received(
     answered: Answered<v1::AcquirePermitResponse>,
     keep: &Keep,
 ) -> Result<Permit, Error> {
+    decided(client, answered, keep)?.into_permit()
+}
+
+fn decided(
+    client: &Client,
+    answered: Answered<v1::AcquirePermitResponse>,
+    keep: &Keep,
+) -> Result<Coalesced, Error> {
     match answered.message.decision {
         Some(Decision::Granted(granted)) => {
             let waited = granted.waited.map(from_wire).unwrap_or_default();
             let granted_from = granted_from(answered.asked_at, waited);
-            Ok(Permit::new(client.clone(), granted, granted_from, keep))
+            Ok(Coalesced::Permit(Permit::new(client.clone(), granted, granted_from, keep)))
         }
+        Some(Decision::Result(shared)) => Ok(Coalesced::Result(shared.into())),
         Some(Decision::Denied(denied)) => Err(Error::Denied(Box::new(denied.into()))),
         None => Err(Error::incomplete("decision")),
     }

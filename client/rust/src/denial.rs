@@ -47,6 +47,8 @@ pub enum DenialReason {
     },
     /// Others of the same or a higher priority wait for the limit, and are to go first.
     OthersWait,
+    /// Another request makes the [call](crate::Acquire::coalesce) just now.
+    CallUnderWay,
     /// One that only a newer server knows.
     Other,
 }
@@ -107,6 +109,7 @@ impl From<v1::DeniedPermit> for Denial {
             v1::DenialReason::KeyUnavailable => DenialReason::KeyUnavailable,
             v1::DenialReason::BudgetExhausted => DenialReason::BudgetExhausted { budget: denied.budget },
             v1::DenialReason::OthersWait => DenialReason::OthersWait,
+            v1::DenialReason::CallUnderWay => DenialReason::CallUnderWay,
             v1::DenialReason::Unspecified => DenialReason::Other,
         };
         Denial {
@@ -166,6 +169,7 @@ impl fmt::Display for Denial {
             DenialReason::KeyUnavailable => f.write_str("denied: no key is active")?,
             DenialReason::BudgetExhausted { budget } => self.fmt_budget(budget, f)?,
             DenialReason::OthersWait => write!(f, "denied: others wait for {:?} first", self.limit)?,
+            DenialReason::CallUnderWay => f.write_str("denied: another makes the call")?,
             DenialReason::Other => f.write_str("denied")?,
         }
         match self.retry_after {

@@ -31,6 +31,7 @@
 //! * It retries inside the deadline with the same request id, so that a retry never spends twice. A call that must
 //!   not be repeated ([`Resources::create`] and the like) is tried again only if it was certainly not carried out.
 //! * It takes permits in advance, if told to ([`Acquire::prefetch`]), and hands them out without asking.
+//! * It lets one of many that want the same make the call, if told to ([`Acquire::coalesce`]), and hands its result to the others.
 //! * It renews the lease of a permit that holds a slot, releases it when the [`Permit`] is dropped, and refuses a
 //!   permit whose lease may have ended ([`Permit::ensure_usable`]).
 //!
@@ -46,6 +47,7 @@ mod attempt;
 mod batch;
 mod call;
 mod client;
+mod coalesce;
 mod decide;
 mod denial;
 mod duration;
@@ -78,6 +80,7 @@ pub use call::{
     CALL_TIMEOUT_DEFAULT, CALL_WAIT_DEFAULT, CallError, IntoAcquire, Limiter, Observation, Observe, Retries,
 };
 pub use client::{Client, DEADLINE_DEFAULT, DEADLINE_MAX, NODES_DEFAULT, NODES_VARIABLE};
+pub use coalesce::{Coalesce, Coalesced, SharedResult};
 pub use denial::{BudgetCause, Denial, DenialReason, Exhausted, Pause};
 pub use each::BATCH_MAX;
 pub use error::{Error, Violation};

@@ -17,8 +17,8 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The right to make one call to a vendor.
 ///
-/// While it lives, the lease of a permit that holds slots is renewed in the background. Dropping it releases the slots,
-/// as far as the runtime still runs; [`Permit::release`] does so for certain, and says how the call went and what it
+/// While it lives, the lease of a permit that holds slots (or a [call for many](crate::Acquire::coalesce)) is renewed in the
+/// background. Dropping it releases the slots, as far as the runtime still runs; [`Permit::release`] does so for certain, and says how the call went and what it
 /// truly cost.
 #[must_use = "dropping a permit releases it"]
 pub struct Permit {
@@ -198,8 +198,8 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.stop_renewing();
-        // A permit without slots holds nothing that others wait for.
-        if !self.open || self.slots.is_empty() {
+        // A permit without a lease holds nothing that others wait for.
+        if !self.open || self.lease.is_none() {
             return;
         }
         let release = self.client.release(&self.id).deadline(DROP_DEADLINE);

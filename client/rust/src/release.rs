@@ -8,7 +8,7 @@ use crate::{
     answer::Answer,
     attempt::{Failed, Repeat, Terms},
     client::{self, Client},
-    duration::from_wire,
+    duration::{from_wire, to_wire},
     error::Error,
     feedback::Understood,
     permit::Permit,
@@ -73,6 +73,19 @@ impl Release {
     /// What the vendor answered, in the words of the wire.
     pub fn feedback(mut self, feedback: v1::VendorFeedback) -> Release {
         self.request.feedback = Some(feedback);
+        self
+    }
+
+    /// What the call came to, for the others that want the same: see [`Acquire::coalesce`](crate::Acquire::coalesce). At most
+    /// 16 KiB. Without it, the next one makes the call.
+    pub fn result(mut self, result: impl Into<Vec<u8>>) -> Release {
+        self.request.result = Some(result.into());
+        self
+    }
+
+    /// How long the result is kept for those who ask later: 5 s, the default, to 7 days.
+    pub fn keep_result_for(mut self, ttl: Duration) -> Release {
+        self.request.result_ttl = Some(to_wire(ttl));
         self
     }
 

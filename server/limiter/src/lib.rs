@@ -53,6 +53,7 @@
 //!     lease: None,
 //!     request_id: None,
 //!     alternatives: vec![],
+//!     coalesce_key: None,
 //! });
 //!
 //! let (mut limiter, mut answers) = (Limiter::default(), vec![]);

@@ -52,7 +52,8 @@ impl Account {
 
     fn release(&mut self, permit: u64) -> Answer {
         let outcome = CallOutcome::NotSent;
-        let release = Release { permit: PermitId(permit), outcome, cost: None, amounts: BTreeMap::new() };
+        let (permit, amounts) = (PermitId(permit), BTreeMap::new());
+        let release = Release { permit, outcome, cost: None, amounts, result: None };
         self.apply(&[Command::Release(release)]).remove(0)
     }
 }
@@ -74,6 +75,7 @@ fn acquire() -> Command {
         lease: None,
         request_id: None,
         alternatives: vec![],
+        coalesce_key: None,
     })
 }
 

@@ -22,6 +22,13 @@ macro_rules! scripts {
 }
 
 scripts! {
+    a_call_without_a_result_is_the_next_ones
+    a_crashed_holder_keeps_a_call_for_its_lease_and_grace
+    a_retry_of_a_coalesced_request_has_its_permit
+    deleting_a_resource_forgets_its_calls
+    invalidation_leaves_no_result_from_before
+    malformed_results_name_the_field
+    one_call_is_made_for_all_that_want_the_same
     what_a_vendor_wants_holds_for_all
     a_changed_budget_never_refills
     a_denial_says_when_a_budget_was_the_reason

@@ -119,6 +119,7 @@ fn reason_text(denial: &Denial) -> String {
         DenialReason::KeyUnavailable => "denied: no key is active".to_owned(),
         DenialReason::BudgetExhausted { budget, .. } => budget_text(denial, budget),
         DenialReason::OthersWait => format!("denied: others wait for {} first", denial.limit),
+        DenialReason::CallUnderWay => "denied: another makes the call".to_owned(),
         _ => "denied".to_owned(),
     }
 }
@@ -159,6 +160,7 @@ pub fn denied_json(denial: &Denial) -> Value {
             ("budget_exhausted", None, Some(budget).filter(|budget| !budget.is_empty()))
         }
         DenialReason::OthersWait => ("others_wait", None, None),
+        DenialReason::CallUnderWay => ("call_under_way", None, None),
         _ => ("other", None, None),
     };
     json!({

@@ -13,7 +13,7 @@ use futures_util::{
     future::{AbortHandle, Abortable, BoxFuture},
     stream::{FuturesUnordered, SelectAll},
 };
-use tollgate_proto::v1::{self, stream_answer::Answer};
+use tollgate_proto::v1::{self, acquire_permit_response::Decision, stream_answer::Answer};
 
 use super::{
     batch::{Batch, BatchAnswer, Read},
@@ -24,6 +24,9 @@ use crate::{node::Node, raft::replies::Canceller};
 
 /// Calls that one stream can have open, besides those that may wait; no more are read until some are answered.
 const OPEN_MAX: usize = 10_000;
+
+/// Bytes of results in one message: clients take messages of up to 4 MiB, and all else in an answer is small.
+const RESULT_BYTES_MAX: usize = 1 << 20;
 
 /// Acquires that may wait which one stream can have open. More are refused, not left unread: behind them may be the
 /// releases that they wait for.
@@ -114,7 +117,7 @@ impl OpenCalls {
     /// The next answers, as many as are there and a message holds. None are lost when the future is dropped.
     pub async fn next(&mut self) -> Vec<v1::StreamAnswer> {
         poll_fn(|context| self.poll_answers(context)).await;
-        let later = self.answers.split_off(self.answers.len().min(CALLS_MAX));
+        let later = self.answers.split_off(fitting(&self.answers));
         mem::replace(&mut self.answers, later)
     }
 
@@ -142,6 +145,27 @@ impl OpenCalls {
     fn end(&mut self, may_wait: bool) {
         self.count -= 1;
         self.waiting -= usize::from(may_wait);
+    }
+}
+
+/// How many of the answers, one at least, go into one message.
+fn fitting(answers: &[v1::StreamAnswer]) -> usize {
+    let mut result_bytes = 0;
+    let fit = answers.iter().take(CALLS_MAX).take_while(|answer| {
+        let has_room = result_bytes < RESULT_BYTES_MAX;
+        result_bytes += result_length(answer);
+        has_room
+    });
+    fit.count()
+}
+
+/// Of the result that another has found out, if the answer is that.
+fn result_length(answer: &v1::StreamAnswer) -> usize {
+    match &answer.answer {
+        Some(Answer::Acquired(v1::AcquirePermitResponse { decision: Some(Decision::Result(shared)) })) => {
+            shared.result.len()
+        }
+        _ => 0,
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     answer::{answer, patience, timeout, timeout_waiting},
     batch::{Batch, BatchAnswer, Read},
     convert::{
-        Invalid, acquire,
+        Invalid, acquire, coalesce,
         decision::{self, Asked},
         permit,
     },
@@ -112,6 +112,15 @@ impl PermitService for Permits {
         answer(&self.node, "ReportFeedback", result)
     }
 
+    async fn invalidate_results(
+        &self,
+        request: Request<v1::InvalidateResultsRequest>,
+    ) -> Result<Response<v1::InvalidateResultsResponse>, Status> {
+        let timeout = timeout(request.metadata());
+        let result = invalidate(&self.node, request.get_ref(), timeout).await;
+        answer(&self.node, "InvalidateResults", result)
+    }
+
     type StreamPermitsStream = Answers;
 
     async fn stream_permits(
@@ -162,7 +171,8 @@ async fn acquire_all(
     let mut decisions: Vec<_> = iter::repeat_with(|| None).take(requests.len()).collect();
     let mut together = Vec::with_capacity(requests.len());
     for (place, request) in requests.into_iter().enumerate() {
-        match Read::acquire(request, timeout) {
+        let checked = coalesce::check_in_batch(&request).map_err(Failure::from);
+        match checked.and_then(|()| Read::acquire(request, timeout)) {
             Ok(read) => together.push((place as u64, read)),
             Err(failure) => decisions[place] = Some(Err(failure)),
         }
@@ -221,6 +231,16 @@ pub(super) async fn release(
         feedback::count(node, feedback);
     }
     Ok(v1::ReleasePermitResponse { understood, ..response })
+}
+
+async fn invalidate(
+    node: &Node,
+    request: &v1::InvalidateResultsRequest,
+    timeout: Duration,
+) -> Result<v1::InvalidateResultsResponse, Failure> {
+    let call = coalesce::invalidation(request)?.into();
+    let response = coalesce::invalidated(node.router.call(call, timeout).await);
+    response.map_err(|failure| failure.naming(&request.resource))
 }
 
 /// Refuses an empty or overlong list.

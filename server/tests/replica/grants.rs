@@ -1,6 +1,5 @@
 //! What a healthy cluster answers.
 
-use tollgate_limiter::{Command, Release};
 use tollgate_server::raft::call::{Call, Query, Refusal, Reply};
 
 use crate::{cluster::Cluster, with_seeds, words::*};
@@ -134,7 +133,6 @@ fn a_released_slot_is_free_at_once() {
     let mut cluster = Cluster::found(1, 3);
     cluster.ask(create(1));
     let permit = granted(&cluster.ask(acquire(""))).permit;
-    let release = Release { permit, outcome: Default::default(), cost: None, amounts: Default::default() };
-    cluster.ask(command(Command::Release(release)));
+    cluster.ask(release(permit));
     granted(&cluster.ask(acquire("")));
 }

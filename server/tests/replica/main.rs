@@ -4,6 +4,7 @@
 
 mod chaos;
 mod cluster;
+mod coalescing;
 mod disk_space;
 mod driver;
 mod durability;

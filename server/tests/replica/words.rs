@@ -83,6 +83,7 @@ fn request(request_id: &str) -> Acquire {
         lease: None,
         request_id: RequestId::new(request_id).ok(),
         alternatives: vec![],
+        coalesce_key: None,
     }
 }
 
@@ -100,6 +101,7 @@ pub fn release(permit: PermitId) -> Call {
         outcome: Default::default(),
         cost: None,
         amounts: Default::default(),
+        result: None,
     }))
 }
 

@@ -88,7 +88,8 @@ impl Leader {
         self.now.stamp = self.now.stamp.after(Span::from_millis(1));
         let permit = self.held.take().expect("the slot is always held");
         let (outcome, cost) = (CallOutcome::Ok, None);
-        let release = Command::Release(Release { permit, outcome, cost, amounts: Default::default() });
+        let release =
+            Command::Release(Release { permit, outcome, cost, amounts: Default::default(), result: None });
         let freed = self.limiter.freed_by(&release).expect("the permit holds the slot");
         self.apply(release);
         self.queue.freed(&freed);
@@ -140,6 +141,7 @@ impl Leader {
             lease: None,
             request_id: Some(RequestId::new(&format!("{:036}", self.asked)).expect("a valid id")),
             alternatives: Vec::new(),
+            coalesce_key: None,
         })
     }
 

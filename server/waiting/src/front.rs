@@ -1,5 +1,6 @@
 //! Who waits for one resource: flows, and the lines that they stand in.
 
+mod calls;
 #[cfg(test)]
 mod consistency;
 
@@ -8,8 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use tollgate_limiter::{Acquire, ClusterTime, Freed, Label, Line, Obstacle, Passage, Span};
+use tollgate_limiter::{Acquire, ClusterTime, Label, Line, Obstacle, Passage, Span};
 
+use self::calls::Calls;
 use super::{
     Moment, WaiterId,
     arrival::Arrival,
@@ -41,6 +43,7 @@ pub(crate) struct Front {
     lines: Lines,
     flows: BTreeMap<FlowId, Flow>,
     by_key: BTreeMap<Arc<FlowKey>, FlowId>,
+    calls: Calls,
 }
 
 /// One that might go.
@@ -64,6 +67,7 @@ impl Front {
             lines: Lines::new(now, ageing),
             flows: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            calls: Calls::default(),
         }
     }
 
@@ -97,7 +101,7 @@ impl Front {
         let mut members: Vec<_> = members.collect();
         members.sort_unstable_by_key(|(_, arrival)| *arrival);
         (self.generation, self.lines) = (generation, Lines::new(now, ageing));
-        self.by_key.clear();
+        (self.by_key, self.calls) = (BTreeMap::new(), Calls::default());
         members
     }
 
@@ -119,6 +123,7 @@ impl Front {
         }
         let (key, texts) = (Arc::new(key), Texts::of(acquire));
         self.lines.knock(fresh, &key, arrival);
+        self.calls.add(&key, fresh);
         self.by_key.insert(key.clone(), fresh);
         self.flows
             .insert(fresh, Flow { key, members: [arrival].into(), stands: None, since: Span::ZERO, texts });
@@ -138,6 +143,10 @@ impl Front {
         loop {
             let (flow, from, is_aged) = match self.lines.take_task()? {
                 Task::Door(flow) => (flow, None, false),
+                Task::Call(flow) => match self.flows.get(&flow).map(|flow| flow.stands.clone()) {
+                    Some(from @ Some(_)) => (flow, from, false),
+                    _ => continue,
+                },
                 Task::Line(line) => {
                     let Some(next) = self.lines.next(&line) else { continue };
                     (next.flow, Some(line), next.is_aged)
@@ -157,7 +166,8 @@ impl Front {
         let stood = Span(now.0.saturating_sub(since.0));
         let is_soon = frees_in.is_some_and(|span| span <= HOLDS_FOR.max(stood));
         match &candidate.from {
-            Some(from) if candidate.is_aged && is_soon => {
+            // Who waits for another's call may need no room at all.
+            Some(from) if candidate.is_aged && is_soon && !matches!(line, Line::Call { .. }) => {
                 if *from != line || self.lines.holds(candidate.arrival) {
                     self.lines.hold(candidate.as_next(), from, &line);
                 }
@@ -194,8 +204,8 @@ impl Front {
         for Passage { line, amount, .. } in passages {
             self.lines.pass(line, candidate.at(line, passages), *amount, weight);
         }
-        if let Some(gate @ Line::Gate { .. }) = &candidate.from {
-            self.lines.pass(gate, candidate.as_comer(), 1, weight);
+        if let Some(line @ (Line::Gate { .. } | Line::Call { .. })) = &candidate.from {
+            self.lines.pass(line, candidate.as_comer(), 1, weight);
         }
     }
 
@@ -203,11 +213,6 @@ impl Front {
     pub fn standing(&self, id: FlowId) -> (Option<&Line>, Option<Span>) {
         let line = self.flows.get(&id).and_then(|flow| flow.stands.as_ref());
         (line, line.and_then(|line| self.lines.due_in(line)))
-    }
-
-    /// Something was given back.
-    pub fn wake(&mut self, freed: &Freed) {
-        freed.lines.iter().for_each(|line| self.lines.wake(line));
     }
 
     fn stand(&mut self, candidate: &Candidate, line: &Line, frees_in: Option<Span>) {
@@ -245,6 +250,7 @@ impl Front {
         if head.is_none() {
             self.flows.remove(&id);
             self.by_key.remove(&key);
+            self.calls.remove(&key, id);
         }
     }
 }

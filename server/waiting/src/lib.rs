@@ -7,8 +7,8 @@
 //! # The rules
 //!
 //! **Lines.** Who cannot go stands in the line of what holds it: the limit that binds ([`Line::Limit`]: of this scope value,
-//! or of a budget's share of it), or a gate ([`Line::Gate`]: a pause, a key out of use, hours). One that pins no key stands
-//! in the line of any key.
+//! or of a budget's share of it), a gate ([`Line::Gate`]: a pause, a key out of use, hours), or the call that another makes
+//! for it ([`Line::Call`]). One that pins no key stands in the line of any key.
 //!
 //! **Nobody passes a line in which one stands that is to go before it.** A request goes when the limiter would grant it, and
 //! nobody better stands in a line of any limit that it is debited on; otherwise it stands there as well. So a newcomer does
@@ -37,6 +37,10 @@
 //! **Rehearsal.** Choices are carried out on a copy of the resource, so exactly those are proposed who will be granted
 //! (`turns.rs`); and while anything is proposed that is not applied yet, nobody goes.
 //!
+//! **Calls for many.** Requests with one coalesce key are let go as others are; when one has the permit, the others stand in
+//! the line of its call. When that ends, all with its key are looked at, wherever they stand: they go beside everybody if there
+//! is a result, because they take nothing, else the first of them goes when the limits let it.
+//!
 //! **Without patience** a request takes part in one turn and is answered then. The wait of others ends with what the limiter
 //! says at that moment; or, if there is room but others go first, with
 //! [`DenialReason::OthersWait`](tollgate_limiter::DenialReason). Leaving gains and costs nothing.
@@ -48,6 +52,7 @@
 //!
 //! [`Line::Limit`]: tollgate_limiter::Line::Limit
 //! [`Line::Gate`]: tollgate_limiter::Line::Gate
+//! [`Line::Call`]: tollgate_limiter::Line::Call
 
 #![deny(clippy::float_arithmetic)]
 

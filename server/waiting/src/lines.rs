@@ -47,6 +47,8 @@ pub(crate) enum Task {
     Door(FlowId),
     /// The next one in a line.
     Line(Line),
+    /// A flow, wherever it stands: what others call for it has come to an end.
+    Call(FlowId),
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +122,11 @@ impl Lines {
     /// A flow does not wait at the door any more.
     pub fn withdraw(&mut self, flow: FlowId, key: &FlowKey, head: Arrival) {
         self.agenda.remove(&((std::cmp::Reverse(key.priority), head), Task::Door(flow)));
+    }
+
+    /// The call that a flow may make has come to an end. Should it leave before it is looked at, nobody is.
+    pub fn call_on(&mut self, flow: FlowId, key: &FlowKey, head: Arrival) {
+        self.agenda.insert(((std::cmp::Reverse(key.priority), head), Task::Call(flow)));
     }
 
     /// Who is next in the line.

@@ -227,7 +227,7 @@ impl<C> Parked<C> {
 fn others_wait(line: Option<&Line>, due_in: Option<Span>) -> Denial {
     let limit = line.and_then(|line| match line {
         Line::Limit { limit, .. } => Some(limit.clone()),
-        Line::Gate { .. } => None,
+        Line::Gate { .. } | Line::Call { .. } => None,
     });
     Denial {
         limit,

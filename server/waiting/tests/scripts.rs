@@ -22,6 +22,11 @@ macro_rules! scripts {
 }
 
 scripts! {
+    a_result_is_had_by_all_that_wait_for_it
+    a_failed_call_is_the_next_ones
+    a_crashed_caller_is_waited_out
+    nobody_waits_for_a_limit_beside_a_result
+    who_waits_for_a_call_holds_no_limit
     what_a_vendor_wants_is_waited_out
     a_reserve_is_had_before_what_all_share
     a_cancelled_head_wakes_the_next

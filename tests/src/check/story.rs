@@ -157,6 +157,7 @@ pub fn acquire_cost(id: &str, cost: u64) -> Command {
         lease: None,
         request_id: Some(RequestId::new(id).unwrap()),
         alternatives: vec![],
+        coalesce_key: None,
     })
 }
 
@@ -207,7 +208,8 @@ pub fn release(permit: u64) -> Command {
 }
 
 pub fn release_as(permit: u64, outcome: CallOutcome, cost: Option<u64>) -> Command {
-    Command::Release(Release { permit: PermitId(permit), outcome, cost, amounts: Default::default() })
+    let (permit, amounts) = (PermitId(permit), Default::default());
+    Command::Release(Release { permit, outcome, cost, amounts, result: None })
 }
 
 pub fn released() -> Answer {

@@ -273,7 +273,7 @@ impl Client {
     }
 
     fn draw_release(&mut self, permit: PermitId, seen: &mut Coverage) -> Intent {
-        let mut end = Release { permit, outcome: CallOutcome::Ok, cost: None, amounts: BTreeMap::new() };
+        let mut end = end_of(permit);
         if self.chance(self.temper.unsent) {
             seen.hit("refunded as not sent");
             end.outcome = CallOutcome::NotSent;
@@ -448,5 +448,9 @@ impl Intent {
 }
 
 fn release(permit: PermitId) -> Command {
-    Command::Release(Release { permit, outcome: CallOutcome::Ok, cost: None, amounts: BTreeMap::new() })
+    Command::Release(end_of(permit))
+}
+
+fn end_of(permit: PermitId) -> Release {
+    Release { permit, outcome: CallOutcome::Ok, cost: None, amounts: BTreeMap::new(), result: None }
 }

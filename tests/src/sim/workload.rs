@@ -202,6 +202,7 @@ pub fn request(random: &mut Random, resources: usize, id: Option<String>) -> Acq
         lease: random.chance(200).then(|| Span::from_millis(*random.pick(&[300, 2_000, 6_000]))),
         request_id: id.and_then(|id| RequestId::new(&id).ok()),
         alternatives: if random.chance(80) { draw_alternatives(random, number, resources) } else { vec![] },
+        coalesce_key: None,
     }
 }
 

@@ -375,6 +375,18 @@ impl PermitService for Behaviour {
         script.answer(Ok(limited(Duration::from_secs(60))))
     }
 
+    async fn invalidate_results(
+        &self,
+        request: Request<InvalidateResultsRequest>,
+    ) -> Result<Response<InvalidateResultsResponse>, Status> {
+        let invalidated = match request.into_inner().keys {
+            Some(invalidate_results_request::Keys::Key(_)) => 1,
+            Some(invalidate_results_request::Keys::Prefix(prefix)) => prefix.len() as u64,
+            None => return Err(Status::invalid_argument("no keys")),
+        };
+        Ok(Response::new(InvalidateResultsResponse { invalidated }))
+    }
+
     async fn stream_permits(
         &self,
         request: Request<Streaming<StreamPermitsRequest>>,

@@ -5,6 +5,7 @@
 mod acquiring;
 mod batching;
 mod calling;
+mod coalescing;
 mod failover;
 mod fake;
 mod layer;

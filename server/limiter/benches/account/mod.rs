@@ -92,6 +92,7 @@ impl Requests {
             lease: None,
             request_id: self.with_ids.then(id),
             alternatives: Vec::new(),
+            coalesce_key: None,
         })
     }
 }
@@ -99,7 +100,7 @@ impl Requests {
 /// Ends a permit in order.
 pub fn release(permit: PermitId) -> Command {
     let outcome = CallOutcome::Ok;
-    Command::Release(Release { permit, outcome, cost: None, amounts: Default::default() })
+    Command::Release(Release { permit, outcome, cost: None, amounts: Default::default(), result: None })
 }
 
 /// The permits among the answers.

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     model::{
-        Acquire, Answer, Denial, DenialReason, Grant, Label, Outcome, Rejection, Resource, Scope, Span, Stamp,
+        Acquire, Answer, Denial, DenialReason, Grant, Label, Outcome, Rejection, Resource, Scope,
+        SharedResult, Span, Stamp,
     },
     state::{Fingerprint, Gate, Remembered, ResourceState},
 };
@@ -20,6 +21,8 @@ use crate::{
 pub(super) enum Decision {
     /// It was granted before.
     Replay(Grant),
+    /// Another request has made the call for it.
+    Share(SharedResult),
     /// There is no room, or it is not open.
     Deny(Denial),
     /// There is room for it.
@@ -38,6 +41,7 @@ impl Limiter {
     /// Puts the request to those of its resources that are `among` the choices.
     pub(super) fn acquire(&mut self, acquire: &Acquire, among: RangeInclusive<u32>) -> Answer {
         match self.decide(acquire, among.clone(), self.now)? {
+            Decision::Share(result) => Ok(Outcome::Shared(result)),
             Decision::Replay(grant) => {
                 if let Some(id) = &acquire.request_id {
                     self.request_ids.note_replay(id);
@@ -61,7 +65,7 @@ impl Limiter {
 
     /// See [`Limiter::refuse`]. A replay debits nothing either, but goes through the log: only there is it certain that
     /// this node still leads, and that what it says of the lease is still true; and the permit must not be given back any
-    /// more. That a scoped limit is full is found out at the grant, because idle counters go then; so that rejection
+    /// more. Nor is a result told that may have been invalidated through another leader. That a scoped limit is full is found out at the grant, because idle counters go then; so that rejection
     /// comes from the log too.
     pub(super) fn refuse_acquire(
         &self,
@@ -70,7 +74,7 @@ impl Limiter {
         now: Stamp,
     ) -> Option<Answer> {
         match self.decide(acquire, among, now) {
-            Ok(Decision::Replay(_) | Decision::Grant(_)) => None,
+            Ok(Decision::Replay(_) | Decision::Share(_) | Decision::Grant(_)) => None,
             Ok(Decision::Deny(denial)) => Some(Ok(Outcome::Denied(denial))),
             Err(rejection) => Some(Err(rejection)),
         }
@@ -87,9 +91,14 @@ impl Limiter {
             acquire.request_id.as_ref().and_then(|id| self.request_ids.get(id, now.cluster))
         {
             return match Fingerprint::of(acquire) == granted.body {
-                true => Ok(Decision::Replay(self.replay(granted, now))),
+                true => Ok(Decision::Replay(self.replay(acquire, granted, now))),
                 false => Err(Rejection::RequestIdReused),
             };
+        }
+        if let Some(key) = &acquire.coalesce_key
+            && let Some(decision) = self.coalesce(acquire, key, now)?
+        {
+            return Ok(decision);
         }
         Ok(match self.choose(acquire, among, now)? {
             Ok(plan) => Decision::Grant(plan),
@@ -97,7 +106,7 @@ impl Limiter {
         })
     }
 
-    fn replay(&self, granted: &Remembered, now: Stamp) -> Grant {
+    fn replay(&self, acquire: &Acquire, granted: &Remembered, now: Stamp) -> Grant {
         let held_for = now.cluster.since(granted.granted_at);
         let permit = self.permits.get(granted.permit).filter(|permit| permit.leased);
         let lease_left = permit.map_or(Span::ZERO, |permit| permit.ends_at.since(now.cluster));
@@ -110,7 +119,7 @@ impl Limiter {
             permit: granted.permit,
             key: granted.key.clone(),
             use_within: granted.use_within.map(usable),
-            lease: (!granted.slots.is_empty()).then_some(lease_left),
+            lease: (!granted.slots.is_empty() || acquire.coalesce_key.is_some()).then_some(lease_left),
             slots: granted.slots.clone(),
             usage: Default::default(),
             replayed: true,
@@ -165,6 +174,7 @@ pub(super) fn is_sooner(one: &Denial, other: &Denial) -> bool {
             DenialReason::BudgetExhausted { .. } => 2,
             DenialReason::OthersWait => 3,
             DenialReason::KeyUnavailable => 4,
+            DenialReason::CallUnderWay => 9,
         };
         (denial.retry_after.is_none(), denial.retry_after, by)
     };

@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// A request as it is put to one of its resources.
-struct Choice<'a> {
+pub(super) struct Choice<'a> {
     alternative: u32,
     acquire: Cow<'a, Acquire>,
-    state: &'a ResourceState,
+    pub state: &'a ResourceState,
 }
 
 impl Limiter {
@@ -47,7 +47,12 @@ impl Limiter {
         soonest.map(Err).ok_or_else(no_such_alternative)
     }
 
-    fn check_choice<'a>(&'a self, acquire: &'a Acquire, alternative: u32) -> Result<Choice<'a>, Rejection> {
+    /// The resource, unless what is asked of it makes no sense there.
+    pub(super) fn check_choice<'a>(
+        &'a self,
+        acquire: &'a Acquire,
+        alternative: u32,
+    ) -> Result<Choice<'a>, Rejection> {
         let acquire = acquire.choice(alternative).ok_or_else(no_such_alternative)?;
         let missing = || match alternative.checked_sub(1) {
             None => Rejection::ResourceNotFound,

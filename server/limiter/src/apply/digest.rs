@@ -28,6 +28,10 @@ pub(super) fn fold_answer(digest: u64, answer: &Answer) -> u64 {
         Ok(Outcome::Stored(stored)) => fold_stored(fold(digest, 5), stored),
         Ok(Outcome::Deleted) => fold(digest, 6),
         Ok(Outcome::Kept) => fold(digest, 7),
+        Ok(Outcome::Shared(result)) => {
+            fold(fold(fold(digest, 8), result.bytes.as_slice().len() as u64), result.age.0)
+        }
+        Ok(Outcome::Invalidated(count)) => fold(fold(digest, 9), *count),
         Err(rejection) => fold(digest, 16 + kind(rejection)),
     }
 }
@@ -49,6 +53,7 @@ fn fold_denial(digest: u64, denial: &Denial) -> u64 {
         DenialReason::KeyUnavailable => fold(digest, 2),
         DenialReason::BudgetExhausted { .. } => fold(digest, 3),
         DenialReason::OthersWait => fold(digest, 4),
+        DenialReason::CallUnderWay => fold(digest, 9),
     };
     denial.exhausted.iter().fold(digest, |digest, limit| {
         fold(fold(digest, limit.available.cast_unsigned()), limit.retry_after.0)
@@ -86,5 +91,6 @@ fn kind(rejection: &Rejection) -> u64 {
         Rejection::PermitWithoutLease => 9,
         Rejection::KeyDisabled => 10,
         Rejection::AlternativeNotFound { .. } => 11,
+        Rejection::TooManyCoalescedCalls { .. } => 14,
     }
 }

@@ -1,7 +1,7 @@
 //! What time alone brings about, at the beginning of every entry.
 //!
 //! **Invariant:** no decision depends on how far this has come: permits are live while `now` is before their end, slots
-//! count until they are reclaimed, whether or not they have been cleared away. What is bounded here may therefore lag.
+//! count until they are reclaimed and results until they end, whether or not they have been cleared away. What is bounded here may therefore lag.
 
 use super::Limiter;
 
@@ -22,12 +22,14 @@ impl Limiter {
             }
         }
         for _ in 0..FORGOTTEN_PER_ENTRY {
-            let Some((id, permit)) = self.permits.forget_next(now) else { return };
+            let Some((id, permit)) = self.permits.forget_next(now) else { break };
             if let Some(state) = self.resources.get_mut(&permit.resource) {
                 state.leased.remove(&id);
                 state.settleable.remove(&id);
             }
+            self.end_call(id, &permit, None);
             self.permits.reuse(permit);
         }
+        self.clear_results();
     }
 }

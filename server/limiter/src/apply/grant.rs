@@ -6,8 +6,8 @@ use super::{Limiter, acquire::Plan, budget::Standing, budget_debit::Whole, evalu
 use crate::{
     counter::{RateCounter, Slots},
     model::{
-        Acquire, Answer, ClusterTime, Grant, Label, LimitUsage, Outcome, PermitId, Rejection, Resource,
-        Scope, Slot, Span, Stamp,
+        Acquire, Answer, COALESCED_LEASE_DEFAULT, ClusterTime, Grant, Label, LimitUsage, Outcome, PermitId,
+        Rejection, Resource, Scope, Slot, Span, Stamp,
     },
     state::{
         Counters, Debited, Debits, Fingerprint, Hold, Holds, LimitState, MAX_SETTLEABLE, Permit, Permits,
@@ -27,8 +27,10 @@ impl Limiter {
 
         self.permits_granted += 1;
         let id = PermitId(self.permits_granted);
-        let leased = demands.iter().any(|demand| is_slot(&state.definition, demand));
-        let lease = lease(&state.definition, &demands, acquire.lease);
+        let is_coalesced = acquire.coalesce_key.is_some();
+        let leased = is_coalesced || demands.iter().any(|demand| is_slot(&state.definition, demand));
+        let lease = lease(&state.definition, &demands, acquire.lease)
+            .or_else(|| is_coalesced.then(|| acquire.lease.unwrap_or(COALESCED_LEASE_DEFAULT)));
         let lease_end = now.cluster + lease.unwrap_or_default();
         let (debits, holds) = debit(state, &acquire.consumer, &demands, (id, lease_end), now);
         let grant = Grant {
@@ -59,7 +61,11 @@ impl Limiter {
                 debits,
                 holds,
                 request_id: acquire.request_id.clone(),
+                coalesce_key: acquire.coalesce_key.clone(),
             };
+            if let Some(key) = &permit.coalesce_key {
+                state.coalesced.begin(key.clone(), id, permit.reclaimed_at());
+            }
             remember(state, &mut self.permits, id, permit);
         }
         self.remember_request(whole, &grant);

@@ -1,6 +1,6 @@
 //! How a command changes the state.
 //!
-//! An acquire goes: `acquire.rs` (is it a replay) → `alternatives.rs` (of several resources, which) → `request.rs` (is it
+//! An acquire goes: `acquire.rs` (is it a replay) → `coalesce.rs` (does another one make the call) → `alternatives.rs` (of several resources, which) → `request.rs` (is it
 //! valid there, which limits apply, and what it weighs) → `evaluate.rs` (does it fit, or when would it; `budget.rs` says what
 //! budgets let a consumer have) → `headroom.rs` (which key has the most room) → `grant.rs` (debit everything). The leader's
 //! cheap refusal ([`Limiter::refuse`]) goes the same way up to the evaluation, so the two can never disagree; and so does
@@ -15,6 +15,7 @@ pub(crate) mod budget;
 mod budget_claim;
 mod budget_debit;
 mod budget_usage;
+mod coalesce;
 mod digest;
 mod evaluate;
 mod expire;
@@ -36,7 +37,7 @@ use minicbor::{Decode, Encode};
 pub use self::outlook::{Freed, Line, Obstacle, Passage, Signature};
 use crate::{
     model::{Answer, ClusterTime, Command, PermitId, ResourceName, Stamp, StoredResource},
-    state::{CowMap, Permits, RequestIds, ResourceState, Shared},
+    state::{CowMap, Permits, RequestIds, ResourceState, ResultEnds, Shared},
 };
 
 /// The state machine. Cloning is cheap (the copies share what neither has changed since), so that a snapshot can be
@@ -61,6 +62,8 @@ pub struct Limiter {
     pub(crate) permits: Permits,
     #[n(7)]
     request_ids: RequestIds,
+    #[cbor(skip)]
+    result_ends: ResultEnds,
 }
 
 /// A snapshot that cannot be read.
@@ -77,6 +80,10 @@ pub struct Totals {
     pub permits_live: u64,
     /// Leases that ran out since the beginning.
     pub leases_expired: u64,
+    /// Results kept for requests with a coalesce key.
+    pub results: u64,
+    /// What they take of memory, roughly.
+    pub result_bytes: u64,
 }
 
 impl Limiter {
@@ -154,6 +161,8 @@ impl Limiter {
             resources: self.resources.len() as u64,
             permits_live: self.permits.len() as u64,
             leases_expired: self.leases_expired,
+            results: self.result_ends.len() as u64,
+            result_bytes: self.result_ends.bytes(),
         }
     }
 
@@ -170,13 +179,14 @@ impl Limiter {
     /// The state from a snapshot.
     pub fn decode(bytes: &[u8]) -> Result<Limiter, Corrupt> {
         let mut decoder = minicbor::Decoder::new(bytes);
-        let limiter: Limiter = decoder.decode().map_err(|e| Corrupt(e.to_string()))?;
+        let mut limiter: Limiter = decoder.decode().map_err(|e| Corrupt(e.to_string()))?;
         if decoder.position() != bytes.len() {
             return Err(Corrupt(format!("{} bytes too many", bytes.len() - decoder.position())));
         }
         if let Some((name, _)) = limiter.resources.iter().find(|(_, state)| !state.is_consistent()) {
             return Err(Corrupt(format!("the counters of {name} are not those of its limits")));
         }
+        limiter.result_ends = limiter.collect_result_ends();
         Ok(limiter)
     }
 
@@ -196,6 +206,7 @@ impl Limiter {
             Command::ResumeResource(order) => self.resume(order),
             Command::SetKeyState(order) => self.set_key_state(order),
             Command::HoldBack(report) => self.hold_back(report),
+            Command::InvalidateResults(order) => self.invalidate_results(order),
         }
     }
 

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     model::{
-        Acquire, Answer, Budget, BudgetCause, BudgetName, CallOutcome, Command, Denial, DenialReason,
-        ExhaustedLimit, Label, LimitName, PermitId, Queueing, Rejection, Resource, ResourceName, Scope, Span,
-        Stamp,
+        Acquire, Answer, Budget, BudgetCause, BudgetName, CallOutcome, CoalesceKey, Command, Denial,
+        DenialReason, ExhaustedLimit, Label, LimitName, PermitId, Queueing, Rejection, Resource,
+        ResourceName, Scope, Span, Stamp,
     },
     state::{CowMap, ResourceState, Shared},
 };
@@ -42,6 +42,11 @@ pub enum Line {
         /// Whose share; absent: the limit itself.
         budget: Option<BudgetName>,
     },
+    /// The end of a call that another makes. Nothing is taken from it either.
+    Call {
+        /// What the call is known by.
+        key: CoalesceKey,
+    },
 }
 
 /// A line that a request passes when it goes, and what it takes there in the limit's own unit.
@@ -65,19 +70,25 @@ pub struct Obstacle {
     pub frees_in: Option<Span>,
 }
 
-/// What a request draws on whenever it is put to the same definition: the key that it pins, and the counters of the limits
-/// that apply. Requests of one signature are held by the same things.
+/// What a request draws on whenever it is put to the same definition: the key that it pins, the counters of the limits
+/// that apply, and the call that it makes or has others make. Requests of one signature are held by the same things.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signature {
     key: Label,
     /// By position of the limit; the value is empty for the whole resource, and by key when any would do.
     counters: Box<[(u16, Label)]>,
+    coalesce_key: Option<CoalesceKey>,
 }
 
 impl Signature {
     /// Whether one of the resource's keys is asked for.
     pub fn pins_key(&self) -> bool {
         !self.key.is_empty()
+    }
+
+    /// What its call is known by, if others may make it.
+    pub fn coalesce_key(&self) -> Option<&CoalesceKey> {
+        self.coalesce_key.as_ref()
     }
 }
 
@@ -92,7 +103,8 @@ pub struct Freed {
 
 impl Limiter {
     /// What a request that is put to one of its resources (0: its own, then its alternatives) comes to if it is decided at
-    /// `stamp`: the lines that it passes when it is granted, or the denial. Replays pass no line.
+    /// `stamp`: the lines that it passes when it is granted, or the denial. Replays pass no line, and neither does whoever
+    /// needs no permit because another has made the call.
     ///
     /// # Errors
     ///
@@ -112,7 +124,7 @@ impl Limiter {
         };
         Ok(match self.decide(acquire, alternative..=alternative, self.now.max(stamp))? {
             Decision::Deny(denial) => Err(denial),
-            Decision::Replay(_) => Ok(Vec::new()),
+            Decision::Replay(_) | Decision::Share(_) => Ok(Vec::new()),
             Decision::Grant(plan) => Ok(passages(&plan.demands)),
         })
     }
@@ -121,6 +133,11 @@ impl Limiter {
     pub fn obstacle(&self, denial: &Denial, acquire: &Acquire) -> Obstacle {
         let choice = acquire.choice(denial.alternative);
         let acquire = choice.as_deref().unwrap_or(acquire);
+        if denial.reason == DenialReason::CallUnderWay
+            && let Some(key) = acquire.coalesce_key.clone()
+        {
+            return Obstacle { line: Line::Call { key }, frees_in: denial.retry_after };
+        }
         let key = acquire.key.clone();
         let binding = denial.limit.as_ref().and_then(|limit| {
             let exhausted = denial.exhausted.iter().filter(|exhausted| exhausted.limit == *limit);
@@ -158,7 +175,8 @@ impl Limiter {
             let applies = operations::applies(&limit.operations, &acquire.operation);
             (counts && applies && !limit.shadow).then_some((position, value))
         });
-        Signature { key: acquire.key.clone(), counters: counters.collect() }
+        let coalesce_key = acquire.coalesce_key.clone();
+        Signature { key: acquire.key.clone(), counters: counters.collect(), coalesce_key }
     }
 
     /// What the command, which is about to be applied, is going to free. Requests that any key would do stand where the key
@@ -260,6 +278,7 @@ impl Limiter {
             lines.extend(by_key.map(|limit| line(&limit.name, Label::default())));
             lines.push(Line::Gate { key: Label::default(), budget: None });
         }
+        lines.extend(permit.coalesce_key.clone().map(|key| Line::Call { key }));
         Some(Freed { resource: permit.resource.clone(), lines })
     }
 }

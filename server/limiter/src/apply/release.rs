@@ -6,6 +6,7 @@ use super::{
     Limiter,
     budget::Standing,
     budget_debit::{Settlement, Whole},
+    coalesce::check_result,
     request::{self, Caller},
 };
 use crate::{
@@ -23,7 +24,7 @@ impl Limiter {
             return Ok(Outcome::Kept);
         }
         let outcome = CallOutcome::NotSent;
-        self.release(&Release { permit, outcome, cost: None, amounts: BTreeMap::new() })
+        self.release(&Release { permit, outcome, cost: None, amounts: BTreeMap::new(), result: None })
     }
 
     pub(super) fn release(&mut self, release: &Release) -> Answer {
@@ -52,6 +53,7 @@ impl Limiter {
             (Some(_), CallOutcome::NotSent) => self.request_ids.forget(release.permit),
             (Some(_), _) => self.request_ids.end(release.permit),
         }
+        self.end_call(release.permit, &permit, release.result.as_ref());
         let held_for = now.cluster.since(permit.granted_at);
         self.permits.reuse(permit);
         Ok(Outcome::Released(held_for))
@@ -62,7 +64,8 @@ fn check(state: &ResourceState, permit: &Permit, release: &Release) -> Result<()
     if let Some(cost) = release.cost.filter(|cost| *cost > MAX_AMOUNT) {
         return Err(Violation::new("cost", format!("must be 0 to {MAX_AMOUNT}, not {cost}")));
     }
-    request::check_amounts(&state.definition, &release.amounts, &permit.amounts)
+    request::check_amounts(&state.definition, &release.amounts, &permit.amounts)?;
+    check_result(permit, release)
 }
 
 fn settle(state: &mut ResourceState, permit: &mut Permit, release: &Release, now: Stamp) {

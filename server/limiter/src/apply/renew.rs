@@ -2,7 +2,10 @@
 
 use super::{Limiter, request};
 use crate::{
-    model::{Answer, KeyState, LEASE_MAX, LEASE_MIN, Outcome, PermitId, Rejection, Renew, Span, Violation},
+    model::{
+        Answer, COALESCED_LEASE_DEFAULT, KeyState, LEASE_MAX, LEASE_MIN, Outcome, PermitId, Rejection, Renew,
+        Span, Violation,
+    },
     state::{Permit, ResourceState},
 };
 
@@ -20,11 +23,16 @@ impl Limiter {
         let lease = lease(state, permit, renew.lease).map_err(Rejection::Invalid)?;
         let ends_at = permit.ends_at.max(now + lease);
         let (resource, holds) = (permit.resource.clone(), permit.holds.clone());
+        let (coalesce_key, grace) =
+            (permit.coalesce_key.clone(), permit.reclaimed_at().since(permit.ends_at));
         if let Some(state) = self.resources.get_mut(&resource) {
             for hold in &holds {
                 state.change_slots(hold, |slots, index| {
                     slots.extend(index, renew.permit, ends_at + hold.kept_for);
                 });
+            }
+            if let Some(key) = &coalesce_key {
+                state.coalesced.extend(key, renew.permit, ends_at + grace);
             }
         }
         self.permits.extend(renew.permit, ends_at);
@@ -40,8 +48,9 @@ impl Limiter {
     }
 }
 
-/// What was asked for, checked against the limits whose slots are held; else the smallest of their defaults. When a
-/// change of the resource has removed them all there is no default, and what is left of the lease stays.
+/// What was asked for, checked against the limits whose slots are held; else the smallest of their defaults. A coalesced
+/// call without slots has a default of its own. When a change of the resource has removed all limits there is none, and
+/// what is left of the lease stays.
 fn lease(state: &ResourceState, permit: &Permit, asked: Option<Span>) -> Result<Span, Violation> {
     if let Some(lease) = asked.filter(|lease| !(LEASE_MIN..=LEASE_MAX).contains(lease)) {
         return Err(Violation::new("lease", format!("must be {LEASE_MIN} to {LEASE_MAX}, not {lease}")));
@@ -54,5 +63,7 @@ fn lease(state: &ResourceState, permit: &Permit, asked: Option<Span>) -> Result<
         let own = limit.kind.concurrency().map(|concurrency| concurrency.lease_default);
         default = default.into_iter().chain(own).min();
     }
-    Ok(asked.or(default).unwrap_or(Span::ZERO))
+    let of_call =
+        (permit.coalesce_key.is_some() && permit.holds.is_empty()).then_some(COALESCED_LEASE_DEFAULT);
+    Ok(asked.or(default).or(of_call).unwrap_or(Span::ZERO))
 }

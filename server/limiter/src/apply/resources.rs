@@ -1,6 +1,6 @@
 //! Creating, changing and deleting resources.
 
-use super::Limiter;
+use super::{Limiter, coalesce::forget_results};
 use crate::{
     model::{Answer, DeleteResource, Outcome, Rejection, Resource, UpdateResource, Violation},
     state::{MAX_RESOURCES, ResourceState, Shared},
@@ -46,6 +46,7 @@ impl Limiter {
         let Some(state) = self.resources.remove(&delete.name) else {
             return Err(Rejection::ResourceNotFound);
         };
+        forget_results(&mut self.result_ends, &delete.name, &state);
         let leased = state.leased.iter().map(|(id, ())| *id);
         for id in leased.chain(state.settleable.iter().map(|(id, _)| *id)) {
             let permit = self.permits.remove(id);

@@ -144,6 +144,7 @@ fn acquire(step: &WorkStep, consumer: &Label, subject: Label) -> Acquire {
         lease: None,
         request_id: None,
         alternatives: vec![],
+        coalesce_key: None,
     }
 }
 

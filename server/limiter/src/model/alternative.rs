@@ -41,7 +41,7 @@ impl Acquire {
         let Some(position) = alternative.checked_sub(1) else { return Some(Cow::Borrowed(self)) };
         let Alternative { resource, operation, cost, amounts, key } =
             self.alternatives.get(usize::try_from(position).ok()?)?.clone();
-        let Acquire { consumer, subject, priority, lease, request_id, .. } = self.clone();
+        let Acquire { consumer, subject, priority, lease, request_id, coalesce_key, .. } = self.clone();
         Some(Cow::Owned(Acquire {
             resource,
             operation,
@@ -54,6 +54,7 @@ impl Acquire {
             lease,
             request_id,
             alternatives: Vec::new(),
+            coalesce_key,
         }))
     }
 }

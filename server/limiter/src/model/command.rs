@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use super::{
-    Alternative, Dimension, HoldBack, Label, PauseResource, RequestId, Resource, ResourceName,
-    ResumeResource, SetKeyState, Span,
+    Alternative, CallResult, CoalesceKey, Dimension, HoldBack, InvalidateResults, Label, PauseResource,
+    RequestId, Resource, ResourceName, ResumeResource, SetKeyState, Span,
 };
 
 /// A change, as the log carries it. Everything in it was checked as far as it can be without the state.
@@ -45,6 +45,9 @@ pub enum Command {
     /// Grant nothing for as long as a vendor wants.
     #[n(11)]
     HoldBack(#[n(0)] HoldBack),
+    /// Drop what calls were answered with.
+    #[n(14)]
+    InvalidateResults(#[n(0)] InvalidateResults),
     /// Ask for a permit of one of the request's resources alone. Only the leader says it, which knows whose turn it is
     /// where. A retry is known by the whole request, whichever of its resources it is put to.
     #[n(10)]
@@ -95,6 +98,10 @@ pub struct Acquire {
     /// written where there are none: the encoding of such a request is what it was before there were alternatives.
     #[cbor(n(10), skip_if = "Vec::is_empty")]
     pub alternatives: Vec<Alternative>,
+    /// Of requests with the same key at the same resource one makes the call, and the others have its result. Not together
+    /// with alternatives.
+    #[n(11)]
+    pub coalesce_key: Option<CoalesceKey>,
 }
 
 /// How urgent a request is; the greater first.
@@ -147,6 +154,9 @@ pub struct Release {
     /// What it truly weighed, where that is not what was acquired.
     #[n(3)]
     pub amounts: BTreeMap<Dimension, u64>,
+    /// For the others that want the same; only of a permit whose request had a coalesce key.
+    #[n(6)]
+    pub result: Option<CallResult>,
 }
 
 /// How a vendor call ended.

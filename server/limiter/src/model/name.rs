@@ -120,6 +120,17 @@ name!(
 );
 
 name!(
+    /// What requests for the same thing are known by, within their resource: such as `contact/42`, or the id of an event.
+    CoalesceKey, max 256, |text| if text.is_empty() { Err(BadName::Empty) } else { no_control_characters(text) }
+);
+
+name!(
+    /// What some coalesce keys begin with; all do if it is empty.
+    #[derive(Default)]
+    CoalesceKeyPrefix, max 256, |text| no_control_characters(text)
+);
+
+name!(
     /// Free text for people.
     #[derive(Default)]
     Description, max 1000, |_| Ok(())

@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 use smallvec::SmallVec;
 
 use super::{
-    BudgetCause, BudgetName, KeyStatus, Label, LimitName, Pause, PermitId, Resource, ResourceName, Span,
-    Violation,
+    BudgetCause, BudgetName, KeyStatus, Label, LimitName, Pause, PermitId, Resource, ResourceName,
+    SharedResult, Span, Violation,
 };
 
 /// The answer to one command: the outcome, or why the command could not be carried out. A rejection changes nothing.
@@ -35,6 +35,12 @@ pub enum Outcome {
     /// The permit that was to be given back stays: a retry of its request was answered with it in the meantime.
     #[n(6)]
     Kept,
+    /// No permit is needed: another request with the same coalesce key has made the call. Nothing was debited.
+    #[n(8)]
+    Shared(#[n(0)] SharedResult),
+    /// So many results are gone.
+    #[n(9)]
+    Invalidated(#[n(0)] u64),
 }
 
 /// A resource, how often it was changed, and what operators ordered about it.
@@ -176,6 +182,10 @@ pub enum DenialReason {
     /// Others wait for the limit and are to go first. Never decided by the limiter, which knows nobody that waits.
     #[n(4)]
     OthersWait,
+    /// Another request with the same coalesce key has the permit. `retry_after` is when the next one has it at the latest, if
+    /// the lease is not renewed.
+    #[n(9)]
+    CallUnderWay,
 }
 
 /// A limit without room.
@@ -278,5 +288,13 @@ pub enum Rejection {
         /// What it names.
         #[n(1)]
         resource: ResourceName,
+    },
+    /// As many coalesced calls of the resource are under way as may.
+    #[error("{max} calls with a coalesce key are under way at the resource, which is the most")]
+    #[n(14)]
+    TooManyCoalescedCalls {
+        /// The bound.
+        #[n(0)]
+        max: u64,
     },
 }

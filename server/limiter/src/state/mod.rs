@@ -5,10 +5,12 @@
 
 mod availability;
 mod budget;
+mod coalesced;
 mod cow_map;
 mod permits;
 mod request_ids;
 mod resource;
+mod result_ends;
 mod scoped;
 mod shared;
 mod spare;
@@ -17,10 +19,12 @@ pub(crate) use availability::{Availability, Gate};
 pub(crate) use budget::{
     BudgetDebit, ByConsumer, MAX_CONSUMERS, Share, ShareDebit, ShareHold, ShareId, Whole,
 };
+pub(crate) use coalesced::{Coalesced, Kept, MAX_CALLS};
 pub(crate) use cow_map::CowMap;
 pub(crate) use permits::{Debited, Debits, Hold, Holds, Permit, Permits};
 pub(crate) use request_ids::{Fingerprint, Remembered, RequestIds};
 pub(crate) use resource::{Counters, LimitId, LimitState, MAX_SETTLEABLE, ResourceState, terms_of};
+pub(crate) use result_ends::ResultEnds;
 pub(crate) use scoped::Scoped;
 pub(crate) use shared::Shared;
 pub(crate) use spare::Spare;

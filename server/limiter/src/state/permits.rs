@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use super::{BudgetDebit, CowMap, LimitId, ShareHold, Shared, Spare};
 use crate::{
     counter::Debit,
-    model::{ClusterTime, Dimension, Label, PermitId, RequestId, ResourceName, Span},
+    model::{
+        COALESCED_GRACE, ClusterTime, CoalesceKey, Dimension, Label, PermitId, RequestId, ResourceName, Span,
+    },
 };
 
 /// What a permit was debited: few resources have more limits.
@@ -27,7 +29,7 @@ pub(crate) struct Permit {
     /// From then on it is ended: its lease has run out, or the time to settle it is over.
     #[n(2)]
     pub ends_at: ClusterTime,
-    /// It holds slots under a lease. Without: the client was told of no slots, and nothing can be renewed.
+    /// It holds slots or a coalesced call under a lease. Without: the client was told of neither, and nothing can be renewed.
     #[n(3)]
     pub leased: bool,
     #[n(4)]
@@ -47,6 +49,9 @@ pub(crate) struct Permit {
     pub holds: Holds,
     #[n(11)]
     pub request_id: Option<RequestId>,
+    /// Others wait for what becomes of its call.
+    #[n(14)]
+    pub coalesce_key: Option<CoalesceKey>,
 }
 
 /// What one limit was debited.
@@ -81,9 +86,10 @@ pub(crate) struct Hold {
 }
 
 impl Permit {
-    /// When the last of its slots is reclaimed, unless it is released or renewed.
+    /// When the last of its slots is reclaimed, and its call is another's to make, unless it is released or renewed.
     pub(crate) fn reclaimed_at(&self) -> ClusterTime {
-        self.ends_at + self.holds.iter().map(|hold| hold.kept_for).max().unwrap_or_default()
+        let without_slots = if self.coalesce_key.is_some() { COALESCED_GRACE } else { Span::ZERO };
+        self.ends_at + self.holds.iter().map(|hold| hold.kept_for).max().unwrap_or(without_slots)
     }
 }
 

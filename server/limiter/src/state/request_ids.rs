@@ -249,6 +249,7 @@ mod tests {
             lease: Some(Span::from_secs(5)),
             request_id: Some(id(1)),
             alternatives: vec![],
+            coalesce_key: None,
         };
         let before = Fingerprint::of(&acquire);
         let bytes = b"\x8a\x64acme\x66search\x03\xa0\x64sync\x60\x64blue\x82\x02\x80\x1b\0\0\0\x01\x2a\x05\xf2\x00\x69request-1";

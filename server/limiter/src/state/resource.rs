@@ -2,7 +2,9 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Availability, ByConsumer, CowMap, Hold, Permits, Scoped, Share, ShareId, Shared, Whole};
+use super::{
+    Availability, ByConsumer, Coalesced, CowMap, Hold, Permits, Scoped, Share, ShareId, Shared, Whole,
+};
 use crate::{
     counter::{RateCounter, Slots, Terms},
     model::{ClusterTime, Limit, LimitKind, PermitId, Resource, Scope, Stamp, StoredResource},
@@ -37,6 +39,9 @@ pub(crate) struct ResourceState {
     /// What operators ordered: no part of the definition, so that it survives a change of it.
     #[cbor(n(6), default)]
     pub availability: Availability,
+    /// Calls that are made for many, and their results; they survive a change of the definition.
+    #[cbor(n(10), skip_if = "Coalesced::is_empty")]
+    pub coalesced: Shared<Coalesced>,
 }
 
 /// Names a limit's state within its resource, for ever: a limit that is removed and added again under the same name is
@@ -79,6 +84,7 @@ impl ResourceState {
             settleable: CowMap::default(),
             ids_given: 0,
             availability: Availability::default(),
+            coalesced: Shared::default(),
         };
         let definition = state.definition.clone();
         state.limits =
@@ -107,7 +113,7 @@ impl ResourceState {
         availability.redefine(&old, &new, || live().map(|permit| permit.key.clone()).collect());
     }
 
-    /// The definition, what is counted and what is ordered, but not whom it was granted to.
+    /// The definition, what is counted, ordered and coalesced, but not whom it was granted to.
     pub(crate) fn without_permits(&self) -> ResourceState {
         ResourceState {
             definition: self.definition.clone(),
@@ -117,6 +123,7 @@ impl ResourceState {
             settleable: CowMap::default(),
             ids_given: self.ids_given,
             availability: self.availability.clone(),
+            coalesced: self.coalesced.clone(),
         }
     }
 

@@ -5,11 +5,13 @@
 //! | `create RESOURCE "LIMIT"… [settings]`         | adds a resource; see `parse.rs` for limits and settings   |
 //! | `update RESOURCE "LIMIT"… [settings]`         | replaces it, as it was read (or with `generation=`)       |
 //! | `delete RESOURCE [generation=N]`              | removes it                                                |
-//! | `acquire RESOURCE [operation=…] [cost=…]…`    | asks for a permit; `or="…"` names other resources         |
+//! | `acquire RESOURCE [operation=…] [cost=…]…`    | asks for a permit; `or="…"` names other resources, `coalesce=KEY` what its call is known by |
 //! | `acquire_from N RESOURCE or="…"…`            | the same of one of its resources alone; 0: the request's own |
 //! | `refuse RESOURCE …`                           | what the leader answers without the log                   |
 //! | `renew p1 [lease=…]`                          | extends a lease                                           |
 //! | `release p1 [outcome=…] [cost=…] [amounts=…]` | ends a permit                                             |
+//! | `release p1 result=TEXT [ttl=SPAN]`           | ends the call for all that wait for it                    |
+//! | `invalidate RESOURCE key=…|prefix=…`          | drops results                                             |
 //! | `give_back p1`                                | ends a permit that nobody was left to receive             |
 //! | `pause RESOURCE [key=…] [for=SPAN] [reason=…]` | grants nothing for a while, or until it is resumed       |
 //! | `resume RESOURCE [key=…]`                     | ends a pause                                              |
@@ -88,6 +90,10 @@ impl Runner for Script {
                 let report = parse::hold_back(&mut args)?;
                 self.apply(Change::HoldBack(report))
             }
+            "invalidate" => {
+                let order = parse::invalidation(&mut args)?;
+                self.apply(Change::InvalidateResults(order))
+            }
             "resume" => {
                 let resource = resource_name(&mut args)?;
                 let key = option(&mut args, "key", label)?.unwrap_or_default();
@@ -143,7 +149,8 @@ impl Script {
         let outcome = option(args, "outcome", parse::outcome)?.unwrap_or_default();
         let cost = take(args, "cost")?;
         let amounts = option(args, "amounts", parse::amounts)?.unwrap_or_default();
-        self.apply(Change::Release(Release { permit, outcome, cost, amounts }))
+        let result = parse::result(args)?;
+        self.apply(Change::Release(Release { permit, outcome, cost, amounts, result }))
     }
 
     fn advance(&mut self, args: &mut ArgumentConsumer) -> Output {

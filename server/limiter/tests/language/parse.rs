@@ -11,9 +11,10 @@ use std::{collections::BTreeMap, error::Error, fmt::Display, str::FromStr};
 
 use goldenscript::ArgumentConsumer;
 use tollgate_limiter::{
-    Acquire, Alternative, Anchor, CallOutcome, Called, Concurrency, Description, Dimension, FixedWindow,
-    HoldBack, KeyState, Label, LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId,
-    Queueing, RequestId, Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
+    Acquire, Alternative, Anchor, CallOutcome, CallResult, Called, CoalesceKey, CoalesceKeyPrefix,
+    CoalesceKeys, Concurrency, Description, Dimension, FixedWindow, HoldBack, InvalidateResults, KeyState,
+    Label, LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, Queueing, RequestId,
+    Resource, ResourceName, ResultBytes, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 
 use self::budget::budget;
@@ -77,6 +78,8 @@ pub fn outcome(text: &str) -> Parsed<CallOutcome> {
     Ok(match text {
         "ok" => CallOutcome::Ok,
         "throttled" => CallOutcome::Throttled,
+        "client_error" => CallOutcome::ClientError,
+        "server_error" => CallOutcome::ServerError,
         "not_sent" => CallOutcome::NotSent,
         _ => return Err(format!("unknown outcome {text}").into()),
     })
@@ -116,6 +119,24 @@ pub fn key_state(text: &str) -> Parsed<KeyState> {
     })
 }
 
+/// `result=text` with `ttl=`.
+pub fn result(args: &mut ArgumentConsumer) -> Parsed<Option<CallResult>> {
+    let ttl = option(args, "ttl", span)?.unwrap_or(CallResult::TTL_MIN);
+    let bytes = option(args, "result", |text| Ok(ResultBytes::new(text.as_bytes())?))?;
+    Ok(bytes.map(|bytes| CallResult { bytes, ttl }))
+}
+
+/// `invalidate acme key=contact/42`, or `invalidate acme prefix=contact/`.
+pub fn invalidation(args: &mut ArgumentConsumer) -> Parsed<InvalidateResults> {
+    let resource = resource_name(args)?;
+    let keys = match (args.take_key("key"), args.take_key("prefix")) {
+        (Some(key), None) => CoalesceKeys::One(CoalesceKey::new(key)?),
+        (None, prefix) => CoalesceKeys::With(CoalesceKeyPrefix::new(prefix.unwrap_or_default())?),
+        _ => return Err("a key or a prefix".into()),
+    };
+    Ok(InvalidateResults { resource, keys })
+}
+
 pub fn acquire(args: &mut ArgumentConsumer) -> Parsed<Acquire> {
     Ok(Acquire {
         resource: resource_name(args)?,
@@ -129,6 +150,7 @@ pub fn acquire(args: &mut ArgumentConsumer) -> Parsed<Acquire> {
         lease: option(args, "lease", span)?,
         request_id: option(args, "id", |text| Ok(RequestId::new(text)?))?,
         alternatives: option(args, "or", alternatives)?.unwrap_or_default(),
+        coalesce_key: option(args, "coalesce", |text| Ok(CoalesceKey::new(text)?))?,
     })
 }
 

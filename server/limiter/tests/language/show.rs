@@ -17,6 +17,11 @@ pub fn answer(answer: &Answer) -> String {
         }
         Ok(Outcome::Deleted) => "deleted".into(),
         Ok(Outcome::Kept) => "kept".into(),
+        Ok(Outcome::Shared(result)) => {
+            format!("result {:?}, {} old", String::from_utf8_lossy(result.bytes.as_slice()), result.age)
+        }
+        Ok(Outcome::Invalidated(1)) => "a result is gone".into(),
+        Ok(Outcome::Invalidated(count)) => format!("{count} results are gone"),
         Err(rejection) => format!("rejected: {rejection}"),
     }
 }
@@ -58,6 +63,7 @@ fn denial(denial: &Denial) -> String {
             None => format!("the budgets of others{}", of_limit(denial)),
         },
         (DenialReason::OthersWait, _) => "others that wait".into(),
+        (DenialReason::CallUnderWay, _) => "the call of another".into(),
     };
     let retry = match denial.retry_after {
         Some(retry_after) => format!("retry after {retry_after}"),

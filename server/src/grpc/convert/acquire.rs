@@ -7,7 +7,7 @@ use tollgate_limiter::{
 };
 use tollgate_proto::v1;
 
-use super::{Fields, Invalid, alternatives::alternatives};
+use super::{Fields, Invalid, alternatives::alternatives, coalesce::coalesce_key};
 use crate::raft::call::{Call, Wait};
 
 /// Entries of `amounts`.
@@ -46,6 +46,7 @@ fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquir
     let resource = fields.name("resource", ResourceName::new(&request.resource));
     let operation = fields.name("operation", Label::new(&request.operation));
     let cost = fields.within("cost", request.cost.unwrap_or(1), 1..=MAX_AMOUNT);
+    let coalesce_key = coalesce_key(fields, &request);
     let amounts = amounts(fields, request.amounts);
     let consumer = fields.name("consumer", Label::new(&request.consumer));
     let subject = fields.name("subject", Label::new(&request.subject));
@@ -69,6 +70,7 @@ fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquir
         lease,
         request_id,
         alternatives: alternatives?,
+        coalesce_key,
     })
 }
 

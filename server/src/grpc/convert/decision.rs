@@ -7,7 +7,7 @@ use tollgate_limiter::{
 };
 use tollgate_proto::v1;
 
-use super::{availability::pause, duration, permit::permit_id};
+use super::{availability::pause, coalesce::shared, duration, permit::permit_id};
 use crate::{
     grpc::status::Failure,
     raft::call::{Refusal, Reply},
@@ -49,18 +49,19 @@ impl Asked {
 pub fn acquired(asked: &Asked, reply: Result<Reply, Refusal>) -> Result<v1::AcquirePermitResponse, Failure> {
     use v1::acquire_permit_response::Decision;
     let (outcome, waited) = outcome_and_wait(reply)?;
-    let waited = Some(duration(waited));
+    let told = Some(duration(waited));
     let decision = match outcome {
         Outcome::Granted(grant) => {
             // Without an id the client retried nothing: the node did, under an id of its own.
             let replayed = grant.replayed && asked.has_id;
             let resource = asked.named(grant.alternative).to_owned();
-            Decision::Granted(v1::GrantedPermit { resource, waited, replayed, ..granted(grant) })
+            Decision::Granted(v1::GrantedPermit { resource, waited: told, replayed, ..granted(grant) })
         }
         Outcome::Denied(denial) => {
             let resource = asked.named(denial.alternative).to_owned();
-            Decision::Denied(v1::DeniedPermit { resource, waited, ..denied(denial) })
+            Decision::Denied(v1::DeniedPermit { resource, waited: told, ..denied(denial) })
         }
+        Outcome::Shared(result) => Decision::Result(shared(result, waited)),
         other => return Err(Failure::mismatch(&other)),
     };
     Ok(v1::AcquirePermitResponse { decision: Some(decision) })
@@ -142,6 +143,7 @@ fn denied(denial: Denial) -> v1::DeniedPermit {
             v1::DenialReason::BudgetExhausted
         }
         DenialReason::OthersWait => v1::DenialReason::OthersWait,
+        DenialReason::CallUnderWay => v1::DenialReason::CallUnderWay,
     };
     denied.set_reason(reason);
     denied

@@ -6,6 +6,7 @@ mod alternatives;
 pub mod availability;
 pub mod budget;
 pub mod cluster;
+pub mod coalesce;
 pub mod decision;
 pub mod definition;
 pub mod feedback;

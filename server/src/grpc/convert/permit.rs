@@ -6,7 +6,7 @@ use tollgate_proto::v1;
 use super::{
     Fields, Invalid,
     acquire::{amounts, lease},
-    feedback,
+    coalesce, feedback,
 };
 use crate::{grpc::status::Failure, raft::call::Call};
 
@@ -48,13 +48,14 @@ pub fn release(request: v1::ReleasePermitRequest) -> Result<Call, Failure> {
     let mut fields = Fields::default();
     let outcome = fields.variant("outcome", request.outcome, OUTCOMES).map(outcome);
     let cost = request.cost.map(|cost| fields.within("cost", cost, 0..=MAX_AMOUNT));
+    let result = coalesce::result(&mut fields, &request);
     let amounts = amounts(&mut fields, request.amounts);
     if let Some(feedback) = &request.feedback {
         feedback::check(&mut fields, feedback);
     }
     let outcome = fields.finish(outcome)?;
     let permit = parse_id(&request.permit_id)?;
-    let command = Command::Release(Release { permit, outcome, cost, amounts });
+    let command = Command::Release(Release { permit, outcome, cost, amounts, result });
     Ok(command.into())
 }
 

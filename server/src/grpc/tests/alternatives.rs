@@ -53,7 +53,7 @@ async fn decided(rig: &Rig, request: v1::AcquirePermitRequest) -> (String, bool)
     match rig.permits().acquire_permit(request).await.unwrap().into_inner().decision {
         Some(Decision::Granted(granted)) => (granted.resource, true),
         Some(Decision::Denied(denied)) => (denied.resource, false),
-        None => panic!("no decision"),
+        other => panic!("{other:?}"),
     }
 }
 

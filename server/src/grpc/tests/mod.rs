@@ -3,6 +3,7 @@
 mod alternatives;
 mod answers;
 mod availability;
+mod coalesce;
 mod feedback;
 mod health;
 mod input;
@@ -187,6 +188,7 @@ fn told(response: v1::AcquirePermitResponse) -> String {
     match response.decision {
         Some(Decision::Granted(granted)) => granted.permit_id,
         Some(Decision::Denied(denied)) => format!("denied by {}", denied.limit),
+        Some(Decision::Result(shared)) => format!("a result of {} bytes", shared.result.len()),
         None => panic!("no decision"),
     }
 }

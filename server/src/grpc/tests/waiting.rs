@@ -90,7 +90,7 @@ async fn answers_tell_how_long_was_waited() {
     let told = |response: v1::AcquirePermitResponse| match response.decision {
         Some(Decision::Granted(granted)) => granted.waited,
         Some(Decision::Denied(denied)) => denied.waited,
-        None => None,
+        other => panic!("{other:?}"),
     };
     let expected = Some(prost_types::Duration { seconds: 2, nanos: 500_000_000 });
     for request in [patient(9), v1::AcquirePermitRequest { cost: Some(100), ..patient(9) }] {

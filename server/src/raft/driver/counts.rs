@@ -31,6 +31,11 @@ impl Metrics {
                 let reason = reason_label(&denial.reason);
                 self.denials.get_or_create(&DenialLabels { resource, limit, reason }).inc();
             }
+            (Ok(Outcome::Shared(_)), _) => {
+                if let Some(labels) = resource_labels(about, 0) {
+                    self.results_shared.get_or_create(&labels).inc();
+                }
+            }
             (Ok(Outcome::Released(_)), About::Release(outcome)) => {
                 let outcome = outcome_label(*outcome);
                 self.releases.get_or_create(&OutcomeLabels { outcome }).inc();
@@ -79,6 +84,7 @@ fn resource_labels(about: &About, alternative: u32) -> Option<ResourceLabels> {
 fn wait_label(answer: &Answer) -> &'static str {
     match answer {
         Ok(Outcome::Denied(_)) => "denied",
+        Ok(Outcome::Shared(_)) => "shared",
         Ok(_) => "granted",
         Err(_) => "rejected",
     }
@@ -91,6 +97,7 @@ fn reason_label(reason: &DenialReason) -> &'static str {
         DenialReason::KeyUnavailable => "key_unavailable",
         DenialReason::BudgetExhausted { .. } => "budget_exhausted",
         DenialReason::OthersWait => "others_wait",
+        DenialReason::CallUnderWay => "call_under_way",
     }
 }
 

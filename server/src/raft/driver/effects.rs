@@ -132,6 +132,8 @@ impl Effects {
         self.metrics.snapshot_index.set(gauge(replica.snapshot_index()));
         self.metrics.resources.set(gauge(totals.resources));
         self.metrics.permits_live.set(gauge(totals.permits_live));
+        self.metrics.results.set(gauge(totals.results));
+        self.metrics.result_bytes.set(gauge(totals.result_bytes));
         self.awaited = self.metrics.set_waiting(replica.queue_lengths(), &self.awaited);
         let expired = totals.leases_expired.saturating_sub(self.leases_expired);
         if replica.is_serving() {

@@ -185,13 +185,22 @@ impl<C> Replica<C> {
             // Too much is uncommitted: the quorum is slow, or gone.
             Err(error) => {
                 tracing::debug!("proposal dropped: {error}");
-                self.drop_proposal(waiting, registering, now);
+                self.drop_proposal(waiting, &debited, registering, now);
             }
         }
     }
 
-    /// Nothing was proposed. Who may wait waits on; the others are refused.
-    fn drop_proposal(&mut self, waiting: Vec<Option<Waiting<C>>>, registering: Vec<Option<C>>, now: Reading) {
+    /// Nothing was proposed. Who may wait waits on; the others are refused, and leave room to those who were to go after them.
+    fn drop_proposal(
+        &mut self,
+        waiting: Vec<Option<Waiting<C>>>,
+        debited: &BTreeSet<ResourceName>,
+        registering: Vec<Option<C>>,
+        now: Reading,
+    ) {
+        if let Some(leadership) = &mut self.leadership {
+            debited.iter().for_each(|resource| leadership.waiters.queue.touched(resource));
+        }
         let mut refused: Vec<C> = registering.into_iter().flatten().collect();
         for Waiting { standing, request, .. } in waiting.into_iter().flatten() {
             match request {

@@ -194,7 +194,9 @@ fn changed_by(command: &Command) -> Option<&ResourceName> {
         Command::HoldBack(HoldBack { called: Called::Of { resource, .. }, .. }) => Some(resource),
         // Those who wait find out when it is their turn: it can only have become later.
         Command::HoldBack(HoldBack { called: Called::With(_), .. }) => None,
-        Command::Acquire(_)
+        // Nobody waits who could have had what is dropped.
+        Command::InvalidateResults(_)
+        | Command::Acquire(_)
         | Command::AcquireFrom { .. }
         | Command::Renew(_)
         | Command::Release(_)

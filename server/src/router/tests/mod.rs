@@ -85,6 +85,7 @@ fn acquire(request_id: Option<&str>) -> Call {
         lease: None,
         request_id: request_id.map(|id| RequestId::new(id).unwrap()),
         alternatives: vec![],
+        coalesce_key: None,
     });
     command.into()
 }

@@ -15,6 +15,9 @@ impl Front {
             }
         }
         assert_eq!(self.by_key.len(), self.flows.len());
+        let mut calls = Calls::default();
+        self.flows.iter().for_each(|(id, flow)| calls.add(&flow.key, *id));
+        assert_eq!(self.calls, calls);
         assert_eq!(self.lines.flows(), standing);
         assert_eq!(self.lines.at_the_door(), at_the_door);
     }

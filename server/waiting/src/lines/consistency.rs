@@ -41,7 +41,7 @@ impl Lines {
         tasks
             .filter_map(|((_, arrival), task)| match task {
                 Task::Door(flow) => Some((*flow, *arrival)),
-                Task::Line(_) => None,
+                Task::Line(_) | Task::Call(_) => None,
             })
             .collect()
     }

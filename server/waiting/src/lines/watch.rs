@@ -50,6 +50,7 @@ impl Lines {
             (Line::Limit { limit, scope_value, .. }, Line::Limit { limit: l, scope_value: v, .. }) => {
                 (limit, scope_value) == (l, v)
             }
+            (Line::Call { key }, Line::Call { key: same }) => key == same,
             _ => false,
         };
         let lines = self.lines.range(line.clone()..).map(|(other, _)| other);

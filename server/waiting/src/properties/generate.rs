@@ -148,9 +148,11 @@ fn acquire() -> impl Strategy<Value = Acquire> {
     let who = (select(vec!["sync", "export", "web"]), select(vec!["jane", "joe"]));
     let what = (select(vec!["", "search"]), 1u64..5, select(vec!["", "", "blue", "green"]));
     let priority = select(vec![Priority::High, Priority::Medium, Priority::Medium, Priority::Low]);
-    let how = (priority, option::weighted(0.1, select(vec!["r1", "r2"])), prop::bool::weighted(0.2));
+    let coalesce_key = option::weighted(0.25, select(vec!["k1", "k2"]));
+    let how =
+        (priority, option::weighted(0.1, select(vec!["r1", "r2"])), prop::bool::weighted(0.2), coalesce_key);
     (resource_name(), who, what, how).prop_map(
-        |(resource, (consumer, subject), (operation, cost, key), (priority, request_id, either))| {
+        |(resource, (consumer, subject), (operation, cost, key), (priority, request_id, either, call))| {
             let other = if resource.as_str() == "acme" { "zeta" } else { "acme" };
             let other = Alternative {
                 resource: ResourceName::new(other).unwrap(),
@@ -170,7 +172,8 @@ fn acquire() -> impl Strategy<Value = Acquire> {
                 priority,
                 lease: None,
                 request_id: request_id.map(|id| RequestId::new(id).unwrap()),
-                alternatives: if either { vec![other] } else { vec![] },
+                alternatives: if either && call.is_none() { vec![other] } else { vec![] },
+                coalesce_key: call.map(|key| CoalesceKey::new(key).unwrap()),
             }
         },
     )

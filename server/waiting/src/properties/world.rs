@@ -19,7 +19,8 @@ pub(super) struct World {
     now: Moment,
     asked: Caller,
     waiting: BTreeMap<Caller, (WaiterId, Span)>,
-    permits: Vec<PermitId>,
+    /// With whether others may wait for its call.
+    permits: Vec<(PermitId, bool)>,
     on_its_way: Option<ResourceName>,
     model: Option<Model>,
     resources: Vec<ResourceName>,
@@ -56,14 +57,16 @@ impl World {
         match event.clone() {
             Event::Ask { acquire, waited_for, patience } => self.ask(*acquire, waited_for, patience),
             Event::Release(at, cost) => {
-                if let Some(permit) = self.take_permit(at) {
+                if let Some((permit, is_coalesced)) = self.take_permit(at) {
                     let (outcome, amounts) = (CallOutcome::Ok, BTreeMap::new());
+                    let result = CallResult { bytes: ResultBytes::default(), ttl: CallResult::TTL_MIN };
+                    let result = Some(result).filter(|_| is_coalesced && at % 3 > 0);
                     // It may have run out.
-                    let _ = self.apply(Command::Release(Release { permit, outcome, cost, amounts }));
+                    let _ = self.apply(Command::Release(Release { permit, outcome, cost, amounts, result }));
                 }
             }
             Event::GiveBack(at) => {
-                if let Some(permit) = self.take_permit(at) {
+                if let Some((permit, _)) = self.take_permit(at) {
                     let _ = self.apply(Command::GiveBack(permit));
                 }
             }
@@ -105,12 +108,13 @@ impl World {
         }
         self.take_turns();
         assert!(self.queue.is_clean(), "{:?}", self.queue);
-        while let Some(permit) = self.take_permit(0) {
+        while let Some((permit, _)) = self.take_permit(0) {
             let _ = self.apply(Command::Release(Release {
                 permit,
                 outcome: CallOutcome::Ok,
                 cost: None,
                 amounts: BTreeMap::new(),
+                result: None,
             }));
         }
         self.pass_time(self.now.monotonic + Span::from_secs(1_000));
@@ -123,7 +127,7 @@ impl World {
         }
     }
 
-    /// Nobody waits who could go: whoever is next in a line is denied by the limiter, or is to go after one who stands in
+    /// Nobody waits who could go: nobody beside a result, and whoever is next in a line is denied by the limiter, or is to go after one who stands in
     /// another line that it would pass; and not all are held by each other.
     pub fn check(&mut self) {
         self.queue.check();
@@ -134,6 +138,7 @@ impl World {
                 continue;
             }
             self.queue.regroup(&resource, &self.limiter);
+            self.check_results(&resource);
             let Some(front) = self.queue.fronts.get(&resource) else { continue };
             let mut is_anybody_denied = false;
             for (line, candidate) in front.all_next() {
@@ -156,11 +161,24 @@ impl World {
         assert!(over.count() == 0 || self.on_its_way.is_some(), "patience is over");
     }
 
+    fn check_results(&self, resource: &ResourceName) {
+        let acquires = self.queue.waiters.values().map(|parked| &parked.waiter.acquire);
+        let at_risk =
+            acquires.filter(|acquire| acquire.resource == *resource && acquire.request_id.is_none());
+        for acquire in at_risk.filter(|acquire| acquire.coalesce_key.is_some()) {
+            let prospect = self.limiter.prospect(self.now.stamp, acquire, 0);
+            assert!(
+                !matches!(&prospect, Ok(Ok(passages)) if passages.is_empty()),
+                "{acquire:?} has a result"
+            );
+        }
+    }
+
     fn ask(&mut self, mut acquire: Acquire, waited_for: Span, patience: Span) {
         if self.model.is_some() {
             acquire.resource = self.resources[0].clone();
             (acquire.key, acquire.request_id) = (Label::default(), None);
-            acquire.alternatives.clear();
+            (acquire.alternatives, acquire.coalesce_key) = (Vec::new(), None);
         }
         self.asked += 1;
         let caller = self.asked;
@@ -168,8 +186,9 @@ impl World {
             acquire.choice(alternative).is_some_and(|choice| self.queue.has_waiters(&choice.resource))
         });
         if !others_wait && self.limiter.refusal(self.now.stamp, &acquire).is_none() {
+            let is_coalesced = acquire.coalesce_key.is_some();
             let answer = self.apply(Command::Acquire(acquire));
-            return self.note(&answer);
+            return self.note(&answer, is_coalesced);
         }
         let waiter = Waiter { acquire: Box::new(acquire.clone()), waited_for, patience, caller };
         match self.queue.enter(waiter, &self.limiter, self.now) {
@@ -229,10 +248,12 @@ impl World {
                     assert!(self.waiting.remove(&waiter.caller).is_some(), "granted after it had left");
                     gone.push(waiter.caller);
                     let has_id = waiter.acquire.request_id.is_some();
+                    let is_coalesced = waiter.acquire.coalesce_key.is_some();
                     let answer = self.apply(Command::AcquireFrom { acquire: *waiter.acquire, alternative });
                     let is_granted = matches!(answer, Ok(Outcome::Granted(_)));
-                    assert!(is_granted || has_id, "went and was not granted: {answer:?}");
-                    self.note(&answer);
+                    let is_shared = is_coalesced && matches!(answer, Ok(Outcome::Shared(_)));
+                    assert!(is_granted || is_shared || has_id, "went and was not granted: {answer:?}");
+                    self.note(&answer, is_coalesced);
                 }
                 Turn::Done { waiter, answer, .. } => {
                     let (_, end) = self.waiting.remove(&waiter.caller).expect("told twice");
@@ -269,13 +290,13 @@ impl World {
         self.queue.touched(name);
     }
 
-    fn note(&mut self, answer: &Answer) {
+    fn note(&mut self, answer: &Answer, is_coalesced: bool) {
         if let Ok(Outcome::Granted(grant)) = answer {
-            self.permits.push(grant.permit);
+            self.permits.push((grant.permit, is_coalesced));
         }
     }
 
-    fn take_permit(&mut self, at: usize) -> Option<PermitId> {
+    fn take_permit(&mut self, at: usize) -> Option<(PermitId, bool)> {
         let at = self.permits.len().checked_sub(at + 1)?;
         Some(self.permits.remove(at))
     }

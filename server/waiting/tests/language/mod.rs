@@ -7,7 +7,8 @@
 //! | `update`, `delete`, `pause`, `resume`, `key`   | as in the limiter's scripts                                |
 //! | `ask NAME RESOURCE [for=SPAN] [waited=SPAN]…`  | asks for a permit and waits up to `for`; `priority=high…`  |
 //! | `ask NAME RESOURCE times=20 …`                 | twenty of them: NAME1, NAME2, …                            |
-//! | `release NAME… [outcome=…] [cost=…]`           | ends the permit that NAME was granted                      |
+//! | `release NAME… [outcome=…] [cost=…]`           | ends the permit that NAME was granted; `result=…` for those with its `coalesce=` key |
+//! | `invalidate RESOURCE key=…|prefix=…`           | drops results                                              |
 //! | `give_back PERMIT`                             | nobody was left to receive it                              |
 //! | `cancel NAME…`                                 | gives up waiting                                           |
 //! | `advance SPAN`                                 | time goes by, from one moment at which something happens to the next |
@@ -103,6 +104,10 @@ impl Runner for Script {
                 let state = parse::key_state(required(args.next_pos(), "a state")?)?;
                 let order = SetKeyState { resource: resource.clone(), key, state };
                 self.change(Change::SetKeyState(order), &resource, &mut lines)?;
+            }
+            "invalidate" => {
+                let order = parse::invalidation(&mut args)?;
+                self.apply(Change::InvalidateResults(order))?.map_err(|rejection| rejection.to_string())?;
             }
             "ask" => self.ask(&mut args, &mut lines)?,
             "release" => self.release(&mut args)?,
@@ -203,9 +208,11 @@ impl Script {
         let outcome = option(args, "outcome", parse::outcome)?.unwrap_or_default();
         let cost = take(args, "cost")?;
         let amounts = option(args, "amounts", parse::amounts)?.unwrap_or_default();
+        let result = parse::result(args)?;
         for name in names(args)? {
             let permit = self.granted.remove(&name).ok_or_else(|| format!("{name} has no permit"))?;
-            let release = Release { permit, outcome, cost, amounts: amounts.clone() };
+            let (amounts, result) = (amounts.clone(), result.clone());
+            let release = Release { permit, outcome, cost, amounts, result };
             self.apply(Change::Release(release))?.map_err(|rejection| rejection.to_string())?;
         }
         Ok(())
@@ -247,7 +254,7 @@ impl Script {
                 Turn::Go { waiter, alternative, waited } => {
                     let acquire = *waiter.acquire;
                     let answer = self.apply(Change::AcquireFrom { acquire, alternative })?;
-                    if !matches!(answer, Ok(Outcome::Granted(_))) {
+                    if !matches!(answer, Ok(Outcome::Granted(_) | Outcome::Shared(_))) {
                         return Err(format!("{} went and was not granted: {answer:?}", waiter.caller).into());
                     }
                     (waiter.caller, answer, waited)

@@ -7,6 +7,9 @@ pub fn answer(answer: &Answer) -> String {
     match answer {
         Ok(Outcome::Granted(granted)) => grant(granted),
         Ok(Outcome::Denied(denied)) => denial(denied),
+        Ok(Outcome::Shared(result)) => {
+            format!("has the result {:?}", String::from_utf8_lossy(result.bytes.as_slice()))
+        }
         Ok(other) => format!("{other:?}"),
         Err(rejection) => format!("rejected ({rejection})"),
     }
@@ -30,6 +33,7 @@ fn denial(denial: &Denial) -> String {
         DenialReason::KeyUnavailable => "for want of a key".into(),
         DenialReason::BudgetExhausted { .. } => format!("for want of a budget{}", limit("in")),
         DenialReason::OthersWait => format!("because others wait{}", limit("for")),
+        DenialReason::CallUnderWay => "because another makes the call".into(),
     };
     let retry = denial.retry_after.map_or("no time to retry".into(), |retry| format!("retry after {retry}"));
     format!("denied {by} ({retry})")

@@ -93,7 +93,7 @@ impl Asker {
 
     /// Ends a permit.
     pub async fn release(&self, permit: PermitId, outcome: CallOutcome) {
-        let release = Release { permit, outcome, cost: None, amounts: Default::default() };
+        let release = Release { permit, outcome, cost: None, amounts: Default::default(), result: None };
         let invoked = self.invoke(Command::Release(release));
         let outcome = match outcome {
             CallOutcome::NotSent => v1::Outcome::NotSent,

@@ -144,6 +144,7 @@ fn request(asker: &Asker, name: &str) -> Acquire {
         lease: (name == SLOTS).then_some(LEASE),
         request_id: RequestId::new(&Uuid::new_v4().to_string()).ok(),
         alternatives: Vec::new(),
+        coalesce_key: None,
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn permit_command() -> impl Strategy<Value = Command> + Clone {
         (permit(), option::of(lease())).prop_map(|(permit, lease)| Command::Renew(Renew { permit, lease }));
     let release =
         (permit(), outcome(), option::of(0u64..9), amounts()).prop_map(|(permit, outcome, cost, amounts)| {
-            Command::Release(Release { permit, outcome, cost, amounts })
+            Command::Release(Release { permit, outcome, cost, amounts, result: None })
         });
     let give_back = permit().prop_map(Command::GiveBack);
     prop_oneof![
@@ -105,6 +105,7 @@ pub(super) fn acquire() -> impl Strategy<Value = Acquire> + Clone {
                 priority: Priority::Medium,
                 lease,
                 request_id,
+                coalesce_key: None,
             }
         },
     )
@@ -124,6 +125,7 @@ pub(super) fn plain_acquire() -> Acquire {
         lease: None,
         request_id: None,
         alternatives: vec![],
+        coalesce_key: None,
     }
 }
 

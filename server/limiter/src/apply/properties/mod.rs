@@ -4,6 +4,7 @@
 
 mod alternatives;
 mod budgets;
+mod coalescing;
 mod generate;
 mod guarantees;
 mod orders;
