@@ -71,6 +71,13 @@ impl FairOrder {
         });
     }
 
+    /// A flow that stands elsewhere may go past here later: it is then where it would have come to stand now. `is_new` as in
+    /// [`FairOrder::stand`].
+    pub fn keep_place(&mut self, consumer: &Label, is_new: bool) {
+        let tag = self.tag(consumer, is_new);
+        self.change(consumer, |share| share.tag = tag);
+    }
+
     /// The flow whose head arrived then goes elsewhere.
     pub fn leave(&mut self, consumer: &Label, arrival: Arrival) {
         self.change(consumer, |share| {

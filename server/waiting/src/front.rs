@@ -193,6 +193,7 @@ impl Front {
         };
         match own_share_instead_of(line, passages) {
             Some((home, covered_in)) => {
+                self.lines.keep_place(line, candidate.at(line, passages));
                 self.stand(candidate, home, Some(due.map_or(covered_in, |due| due.min(covered_in))))
             }
             None => self.stand(candidate, line, due),

@@ -60,6 +60,12 @@ impl Standing {
         self.by_priority.entry(key.priority).or_default().stand(&key.consumer, arrival, flow, is_new);
     }
 
+    /// The comer is to have the place later that it has now, though it stands elsewhere.
+    pub fn keep_place(&mut self, comer: Comer) {
+        let order = self.by_priority.entry(comer.key.priority).or_default();
+        order.keep_place(&comer.key.consumer, comer.is_new);
+    }
+
     pub fn leave(&mut self, key: &FlowKey, arrival: Arrival) {
         self.by_age.remove(&arrival);
         if let Some(order) = self.by_priority.get_mut(&key.priority) {

@@ -146,6 +146,13 @@ impl Lines {
         self.check(line);
     }
 
+    /// A flow stands elsewhere, and keeps the place that it would have here.
+    pub fn keep_place(&mut self, line: &Line, comer: Comer) {
+        if let Some(watched) = self.lines.get_mut(line) {
+            watched.standing.keep_place(comer);
+        }
+    }
+
     /// A flow leaves the line.
     pub fn leave(&mut self, line: &Line, key: &FlowKey, head: Arrival) {
         let Some(watched) = self.lines.get_mut(line) else { return };

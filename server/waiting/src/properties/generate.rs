@@ -69,7 +69,7 @@ pub(super) fn one_limit() -> impl Strategy<Value = Resource> + Clone {
 }
 
 /// A third of the first limit is kept for one consumer, and all others together have two thirds at most.
-fn budgets(limit: &LimitParts) -> Vec<Budget> {
+pub(super) fn budgets(limit: &LimitParts) -> Vec<Budget> {
     let (kind, scope, ..) = limit;
     let is_shared = matches!(scope, Scope::Resource | Scope::Key);
     if kind.amount() < 3 || !is_shared || matches!(kind, LimitKind::LeakyBucket(_)) {
@@ -92,9 +92,9 @@ fn budget(name: &str, consumer: Option<&str>, weight: u32, shares: Vec<BudgetSha
     }
 }
 
-type LimitParts = (LimitKind, Scope, Option<&'static str>, bool);
+pub(super) type LimitParts = (LimitKind, Scope, Option<&'static str>, bool);
 
-fn resource(name: &str, limits: Vec<LimitParts>, ageing: Span) -> Resource {
+pub(super) fn resource(name: &str, limits: Vec<LimitParts>, ageing: Span) -> Resource {
     let limits = (0..).zip(limits).map(|(index, (kind, scope, operations, shadow))| Limit {
         name: LimitName::new(&format!("limit-{index}")).unwrap(),
         operations: operations.map(|pattern| Label::new(pattern).unwrap()).into_iter().collect(),

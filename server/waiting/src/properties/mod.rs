@@ -5,6 +5,7 @@
 mod consistency;
 mod generate;
 mod model;
+mod stories;
 mod world;
 
 use proptest::prelude::*;
