@@ -7,6 +7,7 @@ mod run;
 use std::{
     pin::{Pin, pin},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -29,6 +30,9 @@ const CONCURRENCY_MAX: usize = 10_000;
 
 /// Tasks that are taken from the stream before there is a place for them if nobody says otherwise.
 const LOOK_AHEAD_DEFAULT: usize = 1_000;
+
+/// How long a task waits for its permits if nobody says otherwise.
+const PATIENCE_DEFAULT: Duration = Duration::from_secs(3_600);
 
 /// Of so many places one is kept for tasks of high priority, where tasks have priorities of their own.
 const URGENT_SHARE: usize = 8;
@@ -63,6 +67,7 @@ pub struct Pipeline<T, E> {
     prioritised: bool,
     concurrency: usize,
     look_ahead: usize,
+    patience: Duration,
     sink: Option<Sink<T, E>>,
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
     progress: watch::Sender<Progress>,
@@ -85,6 +90,7 @@ where
             prioritised: false,
             concurrency: CONCURRENCY_DEFAULT,
             look_ahead: LOOK_AHEAD_DEFAULT,
+            patience: PATIENCE_DEFAULT,
             sink: None,
             until: Box::pin(std::future::pending()),
             progress: watch::Sender::default(),
@@ -111,6 +117,14 @@ where
     #[must_use]
     pub fn look_ahead(mut self, tasks: usize) -> Pipeline<T, E> {
         self.look_ahead = tasks;
+        self
+    }
+
+    /// How long a task may go without a permit, in all, before it fails for that: a vendor that is paused, or a cluster that cannot be
+    /// reached, is no fault of the task's. Default 1 h.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Pipeline<T, E> {
+        self.patience = patience;
         self
     }
 

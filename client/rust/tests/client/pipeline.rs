@@ -9,11 +9,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use tokio_stream::StreamExt;
 use tollgate_client::{Answer, CallError, Error, Failure, Limiter, Pipeline, Priority, Retries};
+use tonic::Code;
 
-use crate::fake::{Node, denied, eventually};
+use crate::fake::{Node, denied, eventually, granted, plain, refusal, slot};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -152,7 +156,7 @@ async fn whatever_goes_wrong_with_a_task_is_said_of_that_task() {
             "denied" => denied(SECOND),
             _ => {
                 n += 1;
-                crate::fake::granted(crate::fake::plain(&format!("p0-{n}")))
+                granted(plain(&format!("p0-{n}")))
             }
         }
     });
@@ -162,6 +166,7 @@ async fn whatever_goes_wrong_with_a_task_is_said_of_that_task() {
     let pipeline = Pipeline::new(limiter(&node), "r")
         .request_for(move |task: &&'static str| client.acquire("r").operation(*task))
         .concurrency(1)
+        .patience(Duration::ZERO)
         .dead_letters(move |letter| {
             let told = (*letter.task, letter.failure.to_string(), letter.tries);
             let sink = sink.clone();
@@ -186,12 +191,33 @@ async fn whatever_goes_wrong_with_a_task_is_said_of_that_task() {
     assert_eq!(*letters.lock(), expected.map(|(task, failure, tries)| (task, failure.to_owned(), tries)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pause_or_an_outage_kills_no_task() {
+    let node = Node::in_memory().await;
+    node.on_acquire(|_, n| match n {
+        1..=20 => denied(60 * SECOND),
+        21..=40 => Err(refusal(Code::Unavailable, "NO_LEADER")),
+        _ => granted(plain(&format!("p0-{n}"))),
+    });
+    let work = |_, _: Arc<u32>| async { Ok::<_, Answer>(Answer::new(200)) };
+    let done = Pipeline::new(limiter(&node), "r").run(tokio_stream::iter(0..4), work).await.unwrap();
+    assert_eq!((done.done, done.dead, done.retries), (4, 0, 0));
+
+    // Nobody waits for ever.
+    let start = Instant::now();
+    node.on_acquire(|_, _| denied(60 * SECOND));
+    let pipeline = Pipeline::new(limiter(&node), "r").patience(600 * SECOND);
+    let done = pipeline.run(tokio_stream::iter(0..4), work).await.unwrap();
+    assert_eq!((done.done, done.dead), (0, 4));
+    assert!(start.elapsed() > 500 * SECOND && start.elapsed() <= 600 * SECOND, "{:?}", start.elapsed());
+}
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_pipeline_stops_its_calls() {
     let node = Node::in_memory().await;
-    node.on_acquire(|_, n| crate::fake::granted(crate::fake::slot(&format!("p0-{n}"), 60 * SECOND)));
+    node.on_acquire(|_, n| granted(slot(&format!("p0-{n}"), 60 * SECOND)));
     let work = |_, _: Arc<u32>| std::future::pending::<Result<Answer, Answer>>();
     let pipeline = Pipeline::new(limiter(&node), "r").concurrency(4);
     let running = tokio::spawn(pipeline.run(tokio_stream::iter(0..100), work));
