@@ -17,8 +17,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..=2_000))]
     workers: u32,
 
-    /// How long each of the two runs takes: 10 to 600.
-    #[arg(long, value_name = "SECONDS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(10..=600))]
+    /// How long each of the two runs takes: 3 to 600. In less than 20 there is little to compare.
+    #[arg(long, value_name = "SECONDS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(3..=600))]
     seconds: u64,
 }
 

@@ -6,6 +6,7 @@ mod bench;
 mod budgets;
 mod cluster;
 mod commands;
+mod demo;
 mod examples;
 mod failover;
 mod members;

@@ -1,0 +1,88 @@
+//! The proof that counts: what a *vendor* sees of a fleet of 200 workers in four processes, with three nodes between them.
+//!
+//! These are short forms, for machines that do much else. `just e2e` runs them for minutes, with a queue of 50,000 and the
+//! shares that are promised; `docs/END_TO_END.md` has what came of it. No assertion is about a time on a clock: the vendor's
+//! limits, and shares of them, are what counts.
+
+mod crashes;
+mod queue;
+mod stage;
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tollgate_demo::Vendor;
+use tollgate_mock_vendor::Outage;
+
+use crate::stage::{Stage, assert_clean, one_at_a_time, size};
+
+/// A fleet at work on one vendor; the part of the capacity that it used.
+async fn no_call_is_refused_and_the_capacity_is_used(vendor: Vendor) {
+    let _turn = one_at_a_time().await;
+    let stage = Stage::set(vendor).await;
+    let up_at = stage.vendor.now() + stage.scene.window();
+    let crews = stage.crews();
+    sleep(stage.scene.window() + size().work).await;
+    let until = stage.vendor.now();
+    let tally = crews.stop().await;
+    let ledger = stage.ledger().await;
+    let share = stage.vendor.share_used(&(up_at..until)).expect("a whole window");
+    println!(
+        "{vendor:?}: {} calls, {} refused, {} permits came too late; {:.2} % of the capacity used; interactive work p95 {:.2?}",
+        ledger.calls.len(),
+        ledger.refused().count(),
+        tally.given_back,
+        share * 100.0,
+        tally.interactive_quantile(0.95).unwrap_or_default(),
+    );
+    assert_clean(&ledger, &tally);
+    assert_eq!((tally.retries, tally.given_up), (0, 0));
+    assert!(share >= size().share, "{:.2} % of the capacity used", share * 100.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_rolls_is_used_and_never_exceeded() {
+    no_call_is_refused_and_the_capacity_is_used(Vendor::Hubspot).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn places_for_long_calls_are_used_and_never_exceeded() {
+    no_call_is_refused_and_the_capacity_is_used(Vendor::Salesforce).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minute_of_cost_is_used_and_never_exceeded() {
+    no_call_is_refused_and_the_capacity_is_used(Vendor::Salesloft).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_that_open_with_a_call_are_used_and_never_exceeded() {
+    no_call_is_refused_and_the_capacity_is_used(Vendor::Apollo).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vendor_that_comes_back_is_not_stormed() {
+    let _turn = one_at_a_time().await;
+    for outage in [Outage::Failing, Outage::Hanging] {
+        let stage = Stage::set(Vendor::Hubspot).await;
+        let crews = stage.crews();
+        sleep(stage.scene.window() * 3 / 2).await;
+        stage.vendor.fail_for(outage, size().outage);
+        sleep(size().outage + stage.scene.window() * 3 / 2).await;
+        let tally = crews.stop().await;
+        let ledger = stage.ledger().await;
+        let first_second = ledger.after_outages(Duration::from_secs(1))[0];
+        let most = ledger.most_in_any(stage.scene.window());
+        println!(
+            "{outage:?} for {:?}: {} calls met with it, {first_second} came in the second after; never more than {most} \
+             in {:?}",
+            size().outage,
+            ledger.down().count(),
+            stage.scene.window(),
+        );
+        assert_clean(&ledger, &tally);
+        assert!(ledger.down().count() > 0, "nobody noticed the outage");
+        // The vendor did not count those of the outage, but it saw them.
+        assert!(most <= 190, "{most} calls within {:?}", stage.scene.window());
+    }
+}

@@ -1,0 +1,69 @@
+//! One that cannot wait, behind all that do.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tollgate_client::Priority;
+use tollgate_demo::{Vendor, VendorClient};
+use tollgate_tests::cluster::PATIENCE;
+
+use crate::stage::{RESOURCE, Stage, one_at_a_time, size};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_urgent_call_overtakes_all_that_wait() {
+    let _turn = one_at_a_time().await;
+    let stage = Stage::set(Vendor::Salesforce).await;
+    let queue = size().queue;
+    for first in (0..queue).step_by(PER_STREAM) {
+        park(&stage, PER_STREAM.min(queue - first));
+    }
+    let all_wait = async {
+        while (stage.waiting().await as usize) < queue - SLOTS {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE * 4, all_wait).await.expect("the queue takes them in");
+
+    let client = stage.processes.client();
+    let asked_at = stage.vendor.now();
+    let urgent = client.acquire(RESOURCE).consumer("urgent").priority(Priority::High).wait_up_to(PATIENCE);
+    let permit = urgent.await.expect("a permit");
+    let overtaken = stage.waiting().await as usize;
+    VendorClient::new(&stage.vendor.url(), stage.scene).call_once("urgent").await;
+    permit.release().await.expect("the permit is held");
+
+    let ledger = stage.ledger().await;
+    let urgent = ledger.calls.iter().position(|call| call.label == "urgent").expect("it called");
+    let before = ledger.calls[..urgent].iter().filter(|call| call.at >= asked_at).count();
+    println!(
+        "an urgent call overtook {overtaken} of {queue}; {before} calls went between its request and itself"
+    );
+    assert_eq!(ledger.refused().count(), 0, "{:?}", ledger.refused_by_limit());
+    // Those that had their permits already, and were on their way; and those whose turn came with its own.
+    assert!(before <= 2 * SLOTS, "{before} calls were let in before it");
+    assert!(overtaken + 10 * SLOTS >= queue, "only {overtaken} still waited");
+}
+
+/// Of the vendor like Salesforce.
+const SLOTS: usize = 25;
+
+/// Half of what one stream may have waiting.
+const PER_STREAM: usize = 5_000;
+
+/// Lets so many bulk calls wait, on a stream of their own, until the test ends.
+fn park(stage: &Stage, count: usize) {
+    let client = stage.processes.client();
+    let stream = client.stream();
+    let vendor = VendorClient::new(&stage.vendor.url(), stage.scene);
+    for _ in 0..count {
+        let (client, stream, vendor) = (client.clone(), stream.clone(), vendor.clone());
+        tokio::spawn(async move {
+            let bulk = client.acquire(RESOURCE).consumer("bulk").priority(Priority::Low);
+            // Those that still wait at the end are told so.
+            if let Ok(permit) = stream.acquire(bulk.wait_up_to(Duration::from_secs(3_000))).await {
+                vendor.call_once("queued").await;
+                let _ = permit.release().await;
+            }
+        });
+    }
+}

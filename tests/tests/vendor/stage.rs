@@ -1,0 +1,133 @@
+//! A cluster, a vendor and a fleet, short or long.
+
+use std::{env, path::PathBuf, time::Duration};
+
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::sleep,
+};
+use tollgate_client::v1::{GetResourceUsageRequest, GetResourceUsageResponse, HeldSlot, Resource};
+use tollgate_demo::{Scene, Tally, Vendor};
+use tollgate_mock_vendor::{Ledger, MockVendor};
+use tollgate_tests::{
+    crews::{Crews, Terms},
+    processes::Processes,
+};
+
+/// What all permits are asked for.
+pub const RESOURCE: &str = "vendor/fleet";
+
+/// How long, how many and how strict.
+pub struct Size {
+    /// How long a fleet works.
+    pub work: Duration,
+    /// How long the vendor is out of order.
+    pub outage: Duration,
+    /// How many processes are killed.
+    pub kills: usize,
+    /// How many wait while an urgent one comes.
+    pub queue: usize,
+    /// By how much windows are shorter than ten seconds.
+    pub faster: u32,
+    /// How long permits may be used; none: as the scene says.
+    pub tolerance: Option<Duration>,
+    /// The part of the capacity that must be used.
+    pub share: f64,
+}
+
+/// On a machine that stands still for half a second now and then.
+const SHORT: Size = Size {
+    work: Duration::from_secs(9),
+    outage: Duration::from_secs(2),
+    kills: 3,
+    queue: 3_000,
+    faster: 2,
+    tolerance: Some(Duration::from_millis(400)),
+    share: 0.75,
+};
+
+/// With windows of ten seconds, on a machine that does nothing else.
+const LONG: Size = Size {
+    work: Duration::from_secs(75),
+    outage: Duration::from_secs(120),
+    kills: 20,
+    queue: 50_000,
+    faster: 1,
+    tolerance: None,
+    share: 0.97,
+};
+
+/// As the environment says.
+pub fn size() -> &'static Size {
+    if env::var_os("TOLLGATE_E2E_LONG").is_some() { &LONG } else { &SHORT }
+}
+
+/// Two cores are hardly enough for one fleet.
+pub async fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
+
+/// A cluster, a vendor, and what joins them.
+pub struct Stage {
+    pub processes: Processes,
+    pub vendor: MockVendor,
+    pub scene: Scene,
+}
+
+impl Stage {
+    /// With windows of ten seconds (and calls of two to three), or shorter ones.
+    pub async fn set(vendor: Vendor) -> Stage {
+        let to_ten_seconds = match vendor {
+            Vendor::Hubspot => 1,
+            Vendor::Salesforce => 10,
+            Vendor::Salesloft | Vendor::Apollo => 6,
+        };
+        let scene = Scene { vendor, faster: to_ten_seconds * size().faster };
+        let processes = Processes::start().await;
+        let mut resource = scene.resource(RESOURCE);
+        if let Some(tolerance) = size().tolerance {
+            resource.dispatch_tolerance = tolerance.try_into().ok();
+        }
+        let resource = Resource { max_waiters: 200_000, max_waiters_per_consumer: 200_000, ..resource };
+        processes.client().resources().create(resource).await.expect("the resource is new");
+        let vendor = MockVendor::start(scene.profile()).await.expect("a free port");
+        Stage { processes, vendor, scene }
+    }
+
+    pub fn crews(&self) -> Crews {
+        let built_here = || PathBuf::from(env!("CARGO_BIN_EXE_crew"));
+        Crews::start(Terms {
+            program: env::var_os("TOLLGATE_CREW").map_or_else(built_here, PathBuf::from),
+            nodes: [1, 2, 3].map(|id| self.processes.client_address(id)).to_vec(),
+            url: self.vendor.url(),
+            scene: self.scene,
+            resource: RESOURCE.to_owned(),
+        })
+    }
+
+    /// What the vendor saw, when no call is on its way any more.
+    pub async fn ledger(&self) -> Ledger {
+        sleep(Duration::from_millis(500)).await;
+        self.vendor.ledger()
+    }
+
+    pub async fn slots_held(&self) -> Vec<HeldSlot> {
+        self.usage().await.held
+    }
+
+    pub async fn waiting(&self) -> u64 {
+        self.usage().await.waiting
+    }
+
+    async fn usage(&self) -> GetResourceUsageResponse {
+        let request = GetResourceUsageRequest { name: RESOURCE.into(), ..Default::default() };
+        self.processes.client().resources().usage(request).await.expect("the cluster answers")
+    }
+}
+
+/// Nobody was refused, and no worker met with anything that it could not mend.
+pub fn assert_clean(ledger: &Ledger, tally: &Tally) {
+    assert_eq!(ledger.refused().count(), 0, "{:?}", ledger.refused_by_limit());
+    assert_eq!((tally.throttled, &tally.problems), (0, &vec![]));
+}
