@@ -106,6 +106,8 @@ enum Mode {
     Wait,
     /// A slot: acquire, renew, release.
     Lease,
+    /// A permit that the Rust client has taken in advance; --in-flight is how many workers take them.
+    Prefetch,
 }
 
 impl Args {
@@ -164,6 +166,9 @@ impl Args {
         if self.renewals.is_some() && self.mode != Mode::Lease {
             return usage("--renewals is for lease");
         }
+        if self.request_ids && self.mode == Mode::Prefetch {
+            return usage("--request-ids is not for prefetch: each chunk has an id of its own");
+        }
         if self.slots.is_some() && !self.has_slots() {
             return usage("--slots is for wait and lease");
         }
@@ -177,6 +182,9 @@ impl Args {
         }
         if self.floor && self.mode == Mode::Wait {
             return usage("--floor has nothing to wait for: leave it out with wait");
+        }
+        if self.floor && self.mode == Mode::Prefetch {
+            return usage("--floor has nothing to compare with prefetch, which hardly asks: leave it out");
         }
         if self.floor && self.rate.is_some() {
             return usage("--floor compares throughput, and --rate fixes it: leave one of them out");
@@ -195,8 +203,10 @@ impl Args {
 
     fn pace(&self) -> Result<Pace, Error> {
         let Some(rate) = self.rate else {
-            let in_flight = self.in_flight.unwrap_or_else(|| self.usual_in_flight().max(self.connections));
-            within("--in-flight", in_flight, self.connections, IN_FLIGHT_MAX)?;
+            // The client of prefetch has connections of its own.
+            let least = if self.mode == Mode::Prefetch { 1 } else { self.connections };
+            let in_flight = self.in_flight.unwrap_or_else(|| self.usual_in_flight().max(least));
+            within("--in-flight", in_flight, least, IN_FLIGHT_MAX)?;
             return Ok(Pace::Closed { in_flight });
         };
         if self.in_flight.is_some() {
@@ -227,6 +237,7 @@ impl Args {
             (Mode::Lease, None) => Shape::Calls(Calls::Lease { renewals }),
             (Mode::Lease, Some(size)) => stream(size, Cycle::Lease { renewals }),
             (Mode::Stream, _) => stream(size, Cycle::Acquire),
+            (Mode::Prefetch, _) => Shape::Prefetch,
         }
     }
 
@@ -235,6 +246,7 @@ impl Args {
             Shape::Calls(Calls::Batch { .. }) | Shape::Stream(_) => MESSAGES_IN_FLIGHT,
             Shape::Calls(Calls::Wait) => WAITERS_IN_FLIGHT,
             Shape::Calls(_) => CALLS_IN_FLIGHT,
+            Shape::Prefetch => 1,
         }
     }
 
@@ -307,6 +319,9 @@ mod tests {
             ("--rate 0", "--rate must be"),
             ("--rate 100 --floor", "--rate fixes it"),
             ("wait --floor", "nothing to wait for"),
+            ("prefetch --floor --duration 6s", "nothing to compare"),
+            ("prefetch --rate 100", "--rate is for operations"),
+            ("prefetch --request-ids", "--request-ids"),
             ("--floor --duration 5s", "at least 6s"),
             ("--floor --duration 6500ms", "whole seconds"),
             ("--target leader,all --duration 1s", "at least 6s"),

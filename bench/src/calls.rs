@@ -17,7 +17,7 @@ use crate::{plan::Calls, requests::Requests, tally::Outcome};
 const WAIT_MAX_SECONDS: i64 = 60;
 
 /// The pause after an error: a node that refuses everything is not to be asked a million times.
-const PAUSE: Duration = Duration::from_millis(10);
+pub const PAUSE: Duration = Duration::from_millis(10);
 
 /// One connection.
 pub type Connection = PermitServiceClient<Channel>;

@@ -20,6 +20,7 @@ mod error;
 mod floor;
 mod open_loop;
 mod plan;
+mod prefetch;
 mod progress;
 mod report;
 mod requests;

@@ -44,6 +44,8 @@ pub enum Shape {
     Calls(Calls),
     /// Over one two-way stream on each connection.
     Stream(Stream),
+    /// As permits that the Rust client has taken in advance. Those in flight are workers that take them.
+    Prefetch,
 }
 
 /// An operation made of unary calls.

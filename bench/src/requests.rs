@@ -37,7 +37,13 @@ impl Requests {
         }
     }
 
-    fn choose(&self) -> usize {
+    /// The resources.
+    pub fn resources(&self) -> &[String] {
+        &self.resources
+    }
+
+    /// Which resource is asked for next.
+    pub fn choose(&self) -> usize {
         match &self.popularity {
             Some(popularity) => popularity.sample(&mut rand::rng()),
             None if self.resources.len() == 1 => 0,

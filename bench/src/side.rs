@@ -13,6 +13,8 @@ pub struct Side {
     pub name: &'static str,
     /// The connections, 1 or more.
     pub connections: Vec<Connection>,
+    /// Where the nodes of the cluster are that it stands for; none for the floor.
+    pub addresses: Vec<String>,
     /// The processes that do its work, with their names, as far as they are of this machine.
     pub processes: Vec<(String, Process)>,
 }
@@ -33,6 +35,7 @@ impl Side {
         }
         let addresses = members.iter().cycle().take(connections).map(|member| member.client_address.as_str());
         let connections = connect(addresses).await?;
+        let addresses = members.iter().map(|member| member.client_address.clone()).collect();
         let mut processes = Vec::new();
         for member in &cluster.members {
             if let Some(process) = process(&member.client_address).await {
@@ -40,14 +43,15 @@ impl Side {
                 processes.push((format!("node {}{leads}", member.id), process));
             }
         }
-        Ok(Side { name: target.name(), connections, processes })
+        Ok(Side { name: target.name(), connections, addresses, processes })
     }
 
     /// Connects to the floor.
     pub async fn of_floor(address: SocketAddr, process_id: u32, connections: usize) -> Result<Side, Error> {
         let address = address.to_string();
         let connections = connect(std::iter::repeat_n(address.as_str(), connections)).await?;
-        Ok(Side { name: "floor", connections, processes: vec![("floor".to_owned(), Process(process_id))] })
+        let processes = vec![("floor".to_owned(), Process(process_id))];
+        Ok(Side { name: "floor", connections, addresses: Vec::new(), processes })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     open_loop,
     plan::{Calls, Pace, Plan, Shape, Stream},
+    prefetch,
     requests::Requests,
     side::Side,
     stream,
@@ -26,7 +27,7 @@ const ANSWERS_MAX: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 ///
-/// [`Error::Stuck`] when something is not.
+/// [`Error::Stuck`] when something is not; [`Error::Cluster`] for a client that cannot be made.
 pub async fn slice(
     plan: &Plan,
     requests: &Arc<Requests>,
@@ -35,7 +36,7 @@ pub async fn slice(
 ) -> Result<Tally, Error> {
     let end = Instant::now() + length;
     let load = async {
-        match (&plan.shape, plan.pace) {
+        Ok(match (&plan.shape, plan.pace) {
             (Shape::Calls(calls), Pace::Closed { in_flight }) => {
                 closed(*calls, in_flight, requests, &side.connections, end).await
             }
@@ -45,13 +46,16 @@ pub async fn slice(
             (Shape::Stream(stream), Pace::Closed { in_flight }) => {
                 streams(*stream, in_flight, requests, &side.connections, end).await
             }
-            (Shape::Stream(_), Pace::Open { .. }) => {
-                unreachable!("streams have no open loop: a plan is checked")
+            (Shape::Prefetch, Pace::Closed { in_flight }) => {
+                prefetch::load(in_flight, requests, &side.addresses, end).await?
             }
-        }
+            (Shape::Stream(_) | Shape::Prefetch, Pace::Open { .. }) => {
+                unreachable!("streams and prefetch have no open loop: a plan is checked")
+            }
+        })
     };
     let stuck = |_| Error::Stuck { side: side.name.to_owned(), seconds: ANSWERS_MAX.as_secs() };
-    timeout_at(end + ANSWERS_MAX, load).await.map_err(stuck)
+    timeout_at(end + ANSWERS_MAX, load).await.map_err(stuck)?
 }
 
 async fn closed(

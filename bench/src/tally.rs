@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-/// Longer than any call is waited for. Shorter than 1 µs is rounded up to it.
+/// Longer than any call is waited for.
 const LATENCY_MAX: Duration = Duration::from_secs(120);
 
 /// Digits of a latency that are kept.
@@ -48,7 +48,7 @@ impl Outcome {
 impl Default for Tally {
     fn default() -> Tally {
         let max = u64::try_from(LATENCY_MAX.as_nanos()).expect("two minutes in nanoseconds fit");
-        let latency = Histogram::new_with_bounds(1_000, max, DIGITS).expect("the bounds are in order");
+        let latency = Histogram::new_with_bounds(1, max, DIGITS).expect("the bounds are in order");
         Tally { latency, operations: 0, in_time: 0, errors: BTreeMap::new() }
     }
 }
@@ -56,8 +56,13 @@ impl Default for Tally {
 impl Tally {
     /// Adds what began, or was due, at `since`; the slice ends at `end`.
     pub fn add(&mut self, since: Instant, end: Instant, outcome: Outcome) {
+        self.add_each(outcome.answered.saturating_duration_since(since), end, outcome);
+    }
+
+    /// Adds what took so long each; the slice ends at `end`.
+    pub fn add_each(&mut self, latency: Duration, end: Instant, outcome: Outcome) {
         if outcome.operations > 0 {
-            let nanos = outcome.answered.saturating_duration_since(since).as_nanos();
+            let nanos = latency.as_nanos();
             self.latency.saturating_record_n(u64::try_from(nanos).unwrap_or(u64::MAX), outcome.operations);
         }
         self.operations += outcome.operations;

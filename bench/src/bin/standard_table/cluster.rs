@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     process::Stdio,
     thread,
@@ -25,15 +25,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct Cluster {
     pub tollgate: PathBuf,
     pub data_dir: PathBuf,
-    base_port: u16,
+    pub base_port: u16,
     dev: Child,
     // Were it closed, `dev` could not print any more.
     _printed: Lines<BufReader<ChildStdout>>,
 }
 
 impl Cluster {
-    pub async fn start(tollgate: &Path, data_dir: &Path, base_port: u16) -> Result<Cluster, Box<dyn Error>> {
+    /// `snapshot_log` is the length of log after which its nodes take a snapshot.
+    pub async fn start(
+        tollgate: &Path,
+        data_dir: &Path,
+        base_port: u16,
+        snapshot_log: &str,
+    ) -> Result<Cluster, Box<dyn Error>> {
         let mut command = Command::new(tollgate);
+        command.env("TOLLGATE_SNAPSHOT_LOG", snapshot_log);
         command.args(["dev", "--fresh", "--base-port", &base_port.to_string(), "--data-dir"]).arg(data_dir);
         let failed = |error: io::Error| format!("cannot run {}: {error}", tollgate.display());
         let mut dev = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
@@ -46,6 +53,12 @@ impl Cluster {
             }
         }
         Err("`tollgate dev` ended before its nodes served".into())
+    }
+
+    /// The snapshots that the first node has now: files that are named by the entry up to which they reach.
+    pub fn snapshots(&self) -> io::Result<Vec<PathBuf>> {
+        let files = fs::read_dir(self.data_dir.join("node-1/snapshots"))?;
+        files.map(|file| file.map(|file| file.path())).collect()
     }
 
     /// As `--nodes` takes them.

@@ -5,6 +5,7 @@ mod disk;
 mod h2load;
 mod measurement;
 mod rows;
+mod stall;
 
 use std::{
     error::Error,
@@ -15,6 +16,9 @@ use std::{
 use clap::Parser;
 
 use self::{cluster::Cluster, rows::Table};
+
+/// As servers have it by default.
+const SNAPSHOT_LOG: &str = "64MiB";
 
 /// Measures the standard table on three fresh nodes, and prints it as Markdown.
 #[derive(Parser)]
@@ -43,7 +47,7 @@ struct Cli {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let Cli { tollgate, data_dir, base_port, rounds, only } = Cli::parse();
-    let cluster = Cluster::start(&tollgate, &data_dir, base_port).await?;
+    let cluster = Cluster::start(&tollgate, &data_dir, base_port, SNAPSHOT_LOG).await?;
     println!("{}\n", circumstances(&tollgate));
     println!("| case | measured | target | |\n|---|---|---|---|");
     Table { cluster, rounds, only }.print().await

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use tollgate_bench::Ratio;
 
-use super::{cluster::Cluster, disk, h2load, measurement::Measurement};
+use super::{cluster::Cluster, disk, h2load, measurement::Measurement, stall::Stall};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -31,7 +31,9 @@ impl Table {
         self.streams().await?;
         self.slots().await?;
         self.many_resources().await?;
-        self.open_loop().await
+        self.open_loop().await?;
+        self.snapshots().await?;
+        self.prefetch().await
     }
 
     async fn unary(&self) -> Done {
@@ -173,6 +175,27 @@ impl Table {
         Ok(())
     }
 
+    async fn snapshots(&self) -> Done {
+        let case = "the same with 20,000 resources, while snapshots are written, p99";
+        if self.leaves_out(case) {
+            return Ok(());
+        }
+        let stall = Stall::measure(&self.cluster, self.rounds).await?;
+        row(case, &stall.to_string(), stall.times(), &Target::AtMost(2.0, "≤ 2 × the quiet one".to_owned()));
+        Ok(())
+    }
+
+    async fn prefetch(&self) -> Done {
+        let case = "permits taken in advance, one worker";
+        if self.leaves_out(case) {
+            return Ok(());
+        }
+        let rate = self.measure("prefetch").await?.rate("leader");
+        let figure = format!("{} permits a second", thousands(rate));
+        row(case, &figure, rate, &Target::AtLeast(5e6, "≥ 5,000,000".to_owned()));
+        Ok(())
+    }
+
     async fn measure(&self, arguments: &str) -> Result<Measurement, Box<dyn Error>> {
         Measurement::take(&self.cluster, &format!("{arguments} --duration {}s", self.rounds)).await
     }
@@ -198,12 +221,12 @@ fn row(case: &str, measured: &str, figure: f64, target: &Target) {
     println!("| {case} | {measured} | {target} | {} |", if is_met { "met" } else { "missed" });
 }
 
-fn micros(duration: Duration) -> String {
+pub fn micros(duration: Duration) -> String {
     format!("{} µs", thousands(duration.as_micros() as f64))
 }
 
 /// `45,678`.
-fn thousands(number: f64) -> String {
+pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let head = digits.len() % 3;
     let groups = digits.as_bytes()[head..].chunks(3).map(String::from_utf8_lossy);

@@ -68,6 +68,7 @@ pub fn operation(shape: &Shape) -> String {
             };
             format!("{cycle}, {per_message} in a message of a stream")
         }
+        Shape::Prefetch => "acquire, taken in advance".to_owned(),
     }
 }
 
@@ -114,7 +115,8 @@ fn ratio(ratio: Option<Ratio>) -> String {
 /// Three digits at least.
 fn latency(latency: Duration) -> String {
     match latency.as_micros() {
-        micros @ 0..1_000 => format!("{micros}µs"),
+        0 => format!("{}ns", latency.as_nanos()),
+        micros @ 1..1_000 => format!("{micros}µs"),
         micros @ 1_000..1_000_000 => format!("{:.2}ms", micros as f64 / 1e3),
         _ => format!("{:.2}s", latency.as_secs_f64()),
     }
@@ -126,7 +128,8 @@ mod tests {
 
     #[test]
     fn latencies_have_a_unit_that_fits() {
-        for (micros, expected) in [(0, "0µs"), (999, "999µs"), (1_000, "1.00ms"), (2_340_000, "2.34s")] {
+        assert_eq!(latency(Duration::from_nanos(180)), "180ns");
+        for (micros, expected) in [(1, "1µs"), (999, "999µs"), (1_000, "1.00ms"), (2_340_000, "2.34s")] {
             assert_eq!(latency(Duration::from_micros(micros)), expected);
         }
     }

@@ -19,6 +19,9 @@ use crate::raft::members::NodeId;
 /// Ports between the first ones of two nodes.
 const PORTS_PER_NODE: u16 = 10;
 
+/// What the environment may say for all three alike. The rest is of one node, and is in its file.
+const SHARED_SETTINGS: [&str; 3] = ["TOLLGATE_LOG", "TOLLGATE_SNAPSHOT_LOG", "TOLLGATE_DISK_RESERVE"];
+
 /// Lines of a log that are shown when its node could not start.
 const TAIL_LINES: usize = 12;
 
@@ -110,7 +113,7 @@ impl Node {
         let log = open_log(&layout.log(id)).map_err(failed)?;
         let mut command = Command::new(program);
         command.args(["server", "--config"]).arg(layout.configuration(id));
-        // Settings from the environment would count more than the file, for all three alike.
+        // Settings from the environment count more than the file.
         let inherited = env::vars_os().map(|(name, _)| name);
         let settings = inherited.filter(|name| name.to_str().is_some_and(is_setting_of_one_node));
         settings.for_each(|name| {
@@ -155,7 +158,7 @@ pub fn program() -> String {
 }
 
 fn is_setting_of_one_node(name: &str) -> bool {
-    name.starts_with("TOLLGATE_") && !name.starts_with("TOLLGATE_LOG")
+    name.starts_with("TOLLGATE_") && !SHARED_SETTINGS.iter().any(|shared| name.starts_with(shared))
 }
 
 fn open_log(path: &Path) -> io::Result<fs::File> {
