@@ -4,7 +4,7 @@
 //! vendor = "salesforce"
 //! title = "Salesforce"
 //! source = "https://developer.salesforce.com/docs/…"
-//! verified_on = "2026-11-22"
+//! verified_on = "2026-11-22"      # absent: nobody has compared the figures with the source
 //! confidence = "doc"
 //! default_plan = "professional"
 //!
@@ -108,8 +108,8 @@ pub struct Plan {
 pub struct Provenance {
     /// An address, or who said it.
     pub source: String,
-    /// When that was last read.
-    pub verified_on: Date,
+    /// When that was last read; absent: nobody has compared the figures with it.
+    pub verified_on: Option<Date>,
     /// How much it is worth.
     pub confidence: Confidence,
 }

@@ -81,22 +81,18 @@ fn origin<'i>(reader: &mut Reader<'i>, section: &mut Section<'_, 'i>) -> Origin 
 
 fn provenance<'i>(reader: &mut Reader<'i>, section: &mut Section<'_, 'i>, shared: &Origin) -> Provenance {
     let own = origin(reader, section);
-    let (source, verified_on, confidence) = (
-        own.source.or_else(|| shared.source.clone()),
-        own.verified_on.or(shared.verified_on),
-        own.confidence.or(shared.confidence),
-    );
-    let there = [
-        ("source", source.is_some()),
-        ("verified_on", verified_on.is_some()),
-        ("confidence", confidence.is_some()),
-    ];
+    // Whoever read the source of all plans has not read that of this one.
+    let shared_date = shared.verified_on.filter(|_| own.source.is_none());
+    let verified_on = own.verified_on.or(shared_date);
+    let (source, confidence) =
+        (own.source.or_else(|| shared.source.clone()), own.confidence.or(shared.confidence));
+    let there = [("source", source.is_some()), ("confidence", confidence.is_some())];
     for (key, _) in there.iter().filter(|(key, there)| !there && !section.has(key)) {
         reader.reject(section, key, "is required, here or for all plans");
     }
     Provenance {
         source: source.unwrap_or_default(),
-        verified_on: verified_on.unwrap_or_default(),
+        verified_on,
         confidence: confidence.unwrap_or(Confidence::Claim),
     }
 }

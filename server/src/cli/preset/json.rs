@@ -27,7 +27,7 @@ fn plan(plan: &Plan) -> Value {
         "name": plan.name,
         "description": plan.description,
         "source": plan.provenance.source,
-        "verified_on": plan.provenance.verified_on.to_string(),
+        "verified_on": plan.provenance.verified_on.map(|date| date.to_string()),
         "confidence": plan.provenance.confidence.to_string(),
     })
 }

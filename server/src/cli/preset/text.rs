@@ -19,7 +19,7 @@ pub fn list(presets: &Presets) -> String {
                 format!("{}:{}", preset.vendor, plan.name),
                 default.to_owned(),
                 plan.provenance.confidence.to_string(),
-                plan.provenance.verified_on.to_string(),
+                plan.provenance.verified_on.map_or("never".to_owned(), |date| date.to_string()),
                 plan.description.clone(),
             ]);
         }
@@ -33,7 +33,10 @@ pub fn show(preset: &Preset, plan: &Plan) -> String {
     let mut lines = vec![
         format!("{}:{}, {} {}", preset.vendor, plan.name, preset.title, plan.description),
         format!("source      {}", provenance.source),
-        format!("verified on {}", provenance.verified_on),
+        match provenance.verified_on {
+            Some(date) => format!("verified on {date}"),
+            None => "verified    never: nobody has compared the figures with the source".to_owned(),
+        },
         format!("confidence  {}", provenance.confidence),
     ];
     lines.extend(preset.notes.iter().map(|note| format!("note        {note}")));
