@@ -25,7 +25,8 @@ pub struct DenialLabels {
     pub resource: String,
     /// The limit that binds; empty where limits are not the reason.
     pub limit: String,
-    /// Why: `limit_exhausted`, `paused`, `key_unavailable`, `budget_exhausted`, `others_wait` or `call_under_way`.
+    /// Why: `limit_exhausted`, `paused`, `key_unavailable`, `budget_exhausted`, `others_wait`, `circuit_open`, `paced` or
+    /// `call_under_way`.
     pub reason: &'static str,
 }
 
@@ -91,6 +92,8 @@ pub struct Metrics {
     pub feedback: Family<FeedbackLabels, Counter>,
     /// Leases that ran out.
     pub leases_expired: Counter,
+    /// Circuits that opened, each time that a probe failed too.
+    pub circuits_opened: Counter,
     /// Calls answered by this node.
     pub calls: Family<CallLabels, Counter>,
     /// Connections closed at once, because the port had as many as it takes.
@@ -145,6 +148,7 @@ impl Metrics {
             releases: Family::default(),
             feedback: Family::default(),
             leases_expired: Counter::default(),
+            circuits_opened: Counter::default(),
             calls: Family::default(),
             connections_refused: Family::default(),
             acquire_seconds: latency(),
@@ -193,6 +197,11 @@ impl Metrics {
         );
         registry.register("feedback", "What vendors answered, by HTTP status", m.feedback);
         registry.register("leases_expired", "Leases that ran out", m.leases_expired);
+        registry.register(
+            "circuits_opened",
+            "Circuits that opened, again after a failed probe too",
+            m.circuits_opened,
+        );
         registry.register("calls", "Calls answered by this node, by method and status", m.calls);
         registry.register(
             "connections_refused",

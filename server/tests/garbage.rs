@@ -104,6 +104,8 @@ fn resource() -> Resource {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing::default(),
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }
 

@@ -49,6 +49,18 @@ pub enum DenialReason {
     OthersWait,
     /// Another request makes the [call](crate::Acquire::coalesce) just now.
     CallUnderWay,
+    /// The vendor fails: it is left alone for a while, or tried with few calls, all of which are out.
+    #[non_exhaustive]
+    CircuitOpen {
+        /// The key whose circuit it is; empty: the resource's.
+        key: String,
+    },
+    /// After a pause, an outage or refusals, permits are granted more slowly than the limits allow.
+    #[non_exhaustive]
+    Paced {
+        /// The key that is paced; empty: the resource as a whole.
+        key: String,
+    },
     /// One that only a newer server knows.
     Other,
 }
@@ -79,8 +91,8 @@ pub struct Exhausted {
     pub available: i64,
     /// How much the request would have debited.
     pub requested: u64,
-    /// How long until this limit alone has room.
-    pub retry_after: Duration,
+    /// How long until this limit alone has room; none: not before an operator says so, since the vendor allows less than is requested.
+    pub retry_after: Option<Duration>,
     /// Set when the limit itself has room, and a budget stands in the way.
     pub budget_cause: Option<BudgetCause>,
 }
@@ -110,6 +122,8 @@ impl From<v1::DeniedPermit> for Denial {
             v1::DenialReason::BudgetExhausted => DenialReason::BudgetExhausted { budget: denied.budget },
             v1::DenialReason::OthersWait => DenialReason::OthersWait,
             v1::DenialReason::CallUnderWay => DenialReason::CallUnderWay,
+            v1::DenialReason::CircuitOpen => DenialReason::CircuitOpen { key: denied.paused_key },
+            v1::DenialReason::Paced => DenialReason::Paced { key: denied.paused_key },
             v1::DenialReason::Unspecified => DenialReason::Other,
         };
         Denial {
@@ -138,7 +152,7 @@ impl From<v1::ExhaustedLimit> for Exhausted {
             amount: exhausted.amount,
             available: exhausted.available,
             requested: exhausted.requested,
-            retry_after: exhausted.retry_after.map(from_wire).unwrap_or_default(),
+            retry_after: exhausted.retry_after.map(from_wire),
         }
     }
 }
@@ -170,6 +184,8 @@ impl fmt::Display for Denial {
             DenialReason::BudgetExhausted { budget } => self.fmt_budget(budget, f)?,
             DenialReason::OthersWait => write!(f, "denied: others wait for {:?} first", self.limit)?,
             DenialReason::CallUnderWay => f.write_str("denied: another makes the call")?,
+            DenialReason::CircuitOpen { key } => write!(f, "denied: the circuit{} is open", OfKey(key))?,
+            DenialReason::Paced { key } => write!(f, "denied: calls{} are paced", OfKey(key))?,
             DenialReason::Other => f.write_str("denied")?,
         }
         match self.retry_after {
@@ -190,5 +206,14 @@ impl fmt::Display for Pause {
             "" => Ok(()),
             reason => write!(f, " ({reason})"),
         }
+    }
+}
+
+/// Nothing for the resource as a whole.
+struct OfKey<'a>(&'a str);
+
+impl fmt::Display for OfKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " of key {:?}", self.0) }
     }
 }

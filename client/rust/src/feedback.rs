@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate_proto::v1::{self, permit_service_client::PermitServiceClient};
+use tollgate_proto::v1::{self, Outcome, permit_service_client::PermitServiceClient};
 
 use crate::{
     answer::Answer,
@@ -74,6 +74,18 @@ impl Report {
         self
     }
 
+    /// The permit of the call, by its id. It tells in which order calls were permitted, and that none counts twice.
+    pub fn permit(mut self, permit_id: impl Into<String>) -> Report {
+        self.request.permit_id = permit_id.into();
+        self
+    }
+
+    /// How the call ended, such as [`Outcome::Timeout`] where there is no answer. Default: what the answer says.
+    pub fn outcome(mut self, outcome: Outcome) -> Report {
+        self.request.outcome = outcome.into();
+        self
+    }
+
     /// How long all tries may take together. Default: the client's.
     pub fn deadline(mut self, deadline: Duration) -> Report {
         self.deadline = deadline;
@@ -82,9 +94,10 @@ impl Report {
 
     async fn ask(self) -> Result<Understood, Error> {
         let Report { client, request, deadline } = self;
-        // Repeating it changes nothing: of two waits the longer holds.
+        // Without its permit nobody knows that it is the same, and it would count twice.
+        let repeat = if request.permit_id.is_empty() { Repeat::OnlyUnsent } else { Repeat::Freely };
         let answered = client
-            .call(Terms::at_once(deadline, Repeat::Freely), |attempt| {
+            .call(Terms::at_once(deadline, repeat), |attempt| {
                 let request = attempt.request(request.clone());
                 async move { PermitServiceClient::new(attempt.channel).report_feedback(request).await }
             })

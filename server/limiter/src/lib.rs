@@ -40,6 +40,8 @@
 //!     description: Description::default(),
 //!     budgets: vec![],
 //!     queueing: Queueing::default(),
+//!     circuit_breaker: None,
+//!     feedback: Box::default(),
 //! };
 //! let acquire = Command::Acquire(Acquire {
 //!     resource: name,

@@ -33,6 +33,8 @@ impl Account {
             description: Description::default(),
             budgets: vec![],
             queueing: Queueing::default(),
+            circuit_breaker: None,
+            feedback: Box::default(),
         };
         let mut account = Account { limiter: Limiter::default(), stamp: Stamp::default() };
         assert!(account.apply(&[Command::CreateResource(resource)])[0].is_ok());
@@ -53,7 +55,7 @@ impl Account {
     fn release(&mut self, permit: u64) -> Answer {
         let outcome = CallOutcome::NotSent;
         let (permit, amounts) = (PermitId(permit), BTreeMap::new());
-        let release = Release { permit, outcome, cost: None, amounts, result: None };
+        let release = Release { permit, outcome, cost: None, amounts, answer: None, result: None };
         self.apply(&[Command::Release(release)]).remove(0)
     }
 }

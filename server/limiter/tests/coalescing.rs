@@ -40,7 +40,7 @@ impl Fleet {
         };
         let result = Some(CallResult { bytes: ResultBytes::new(bytes).unwrap(), ttl });
         let (outcome, amounts) = (CallOutcome::Ok, BTreeMap::new());
-        let release = Release { permit: grant.permit, outcome, cost: None, amounts, result };
+        let release = Release { permit: grant.permit, outcome, cost: None, amounts, answer: None, result };
         assert!(self.apply(Command::Release(release)).is_ok());
     }
 
@@ -75,6 +75,8 @@ fn resource(name: &str) -> Resource {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing::default(),
+        circuit_breaker: None,
+        feedback: Default::default(),
     }
 }
 

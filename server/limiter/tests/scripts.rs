@@ -29,6 +29,19 @@ scripts! {
     invalidation_leaves_no_result_from_before
     malformed_results_name_the_field
     one_call_is_made_for_all_that_want_the_same
+    a_circuit_opens_and_is_closed_by_probes
+    a_circuit_opens_for_longer_each_time
+    a_failing_key_is_passed_over
+    a_pause_ends_with_a_ramp
+    a_probe_gives_up_its_place
+    a_share_of_failures_opens_a_circuit
+    a_limit_of_the_vendor_below_ours_tightens_ours
+    an_exhausted_operation_waits_alone
+    what_others_use_is_debited
+    what_is_told_late_is_left_aside
+    malformed_circuits_and_feedback_name_the_field
+    refusals_lower_the_pace
+    reports_count_once_and_in_the_order_of_the_permits
     what_a_vendor_wants_holds_for_all
     a_changed_budget_never_refills
     a_denial_says_when_a_budget_was_the_reason

@@ -97,7 +97,7 @@ fn exhausted_table(exhausted: &[Exhausted]) -> String {
             thousands(limit.requested),
             thousands(limit.available),
             thousands(limit.amount),
-            duration::human(limit.retry_after),
+            limit.retry_after.map_or_else(|| "-".to_owned(), duration::human),
         ]
     };
     let headings = ["LIMIT", "SCOPE", "REQUESTED", "AVAILABLE", "AMOUNT", "RETRY AFTER"];
@@ -120,8 +120,14 @@ fn reason_text(denial: &Denial) -> String {
         DenialReason::BudgetExhausted { budget, .. } => budget_text(denial, budget),
         DenialReason::OthersWait => format!("denied: others wait for {} first", denial.limit),
         DenialReason::CallUnderWay => "denied: another makes the call".to_owned(),
+        DenialReason::CircuitOpen { key, .. } => format!("denied: the circuit{} is open", of_key(key)),
+        DenialReason::Paced { key, .. } => format!("denied: calls{} are paced", of_key(key)),
         _ => "denied".to_owned(),
     }
+}
+
+fn of_key(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!(" of key {key}") }
 }
 
 fn budget_text(denial: &Denial, budget: &str) -> String {
@@ -148,7 +154,7 @@ pub fn denied_json(denial: &Denial) -> Value {
         json!({
             "limit": limit.limit, "scope_value": limit.scope_value, "amount": limit.amount,
             "available": limit.available, "requested": limit.requested,
-            "retry_after_seconds": seconds(limit.retry_after),
+            "retry_after_seconds": limit.retry_after.map(seconds),
             "budget_cause": limit.budget_cause.map(budget_cause),
         })
     });
@@ -161,6 +167,8 @@ pub fn denied_json(denial: &Denial) -> Value {
         }
         DenialReason::OthersWait => ("others_wait", None, None),
         DenialReason::CallUnderWay => ("call_under_way", None, None),
+        DenialReason::CircuitOpen { .. } => ("circuit_open", None, None),
+        DenialReason::Paced { .. } => ("paced", None, None),
         _ => ("other", None, None),
     };
     json!({

@@ -35,8 +35,10 @@ enum Ended {
     Throttled,
     /// The vendor refused it as wrong (other 4xx).
     ClientError,
-    /// The vendor failed (5xx), or did not answer.
+    /// The vendor failed (5xx).
     ServerError,
+    /// The vendor did not answer, or not in time.
+    Timeout,
     /// It never left.
     NotSent,
 }
@@ -64,6 +66,7 @@ impl From<Ended> for Outcome {
             Ended::Throttled => Outcome::Throttled,
             Ended::ClientError => Outcome::ClientError,
             Ended::ServerError => Outcome::ServerError,
+            Ended::Timeout => Outcome::Timeout,
             Ended::NotSent => Outcome::NotSent,
         }
     }

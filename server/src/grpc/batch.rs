@@ -58,7 +58,8 @@ impl Read {
             }
             Some(stream_call::Call::Release(request)) => {
                 let permit_id = request.permit_id.clone();
-                let call = permit::release(request)?;
+                // One with feedback goes alone.
+                let (call, _) = permit::release(request, clock::wall(), 0)?;
                 Ok(Read { question: Question::Release { permit_id }, call, timeout })
             }
             None => Err(Invalid::field("call", "is required: one of acquire, renew or release").into()),

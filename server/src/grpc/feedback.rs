@@ -2,56 +2,68 @@
 
 use std::time::Duration;
 
-use tollgate_limiter::Called;
+use tollgate_limiter::{Called, Command, Label, Outcome, ResourceName};
 use tollgate_proto::v1;
 use tracing::info;
 
 use super::{
-    convert::{
-        decision,
-        feedback::{hold_back, read, reported, understood},
-        permit::parse_id,
-    },
+    convert::{decision, feedback},
     status::Failure,
 };
-use crate::{clock, metrics::FeedbackLabels, node::Node};
+use crate::{
+    clock,
+    metrics::FeedbackLabels,
+    node::Node,
+    preset::Presets,
+    raft::call::{Call, Query, Reply},
+};
 
 /// Takes a report.
 pub(super) async fn report(
     node: &Node,
-    request: v1::ReportFeedbackRequest,
+    mut request: v1::ReportFeedbackRequest,
     timeout: Duration,
 ) -> Result<v1::ReportFeedbackResponse, Failure> {
-    let (called, feedback) = reported(&request)?;
-    count(node, feedback);
-    let Some(report) = read(feedback, clock::wall()) else { return Ok(Default::default()) };
-    let order = hold_back(called, feedback, &report, rand::random_range(0..=1_000));
-    if let Some(order) = &order {
-        let answer = decision::outcome(node.router.call(order.clone().into(), timeout).await);
-        answer.map_err(|failure| failure.naming(&request.resource))?;
-        info!(resource = request.resource, key = request.key, feedback.status, "a vendor says to wait");
+    let resource = ResourceName::new(&request.resource).ok();
+    let called = resource.map(|resource| Called::Of { resource, key: Label::default() });
+    name_vendor(node, called, request.feedback.as_mut(), timeout).await;
+    let (report, told) = feedback::report(&request, clock::wall(), jitter())?;
+    if let Some(feedback) = &request.feedback {
+        count(node, feedback);
     }
-    Ok(understood(&report, order.as_ref()))
+    let answer = decision::outcome(node.router.call(Command::Report(report).into(), timeout).await);
+    match answer.map_err(|failure| failure.naming(&request.resource))? {
+        Outcome::Reported(_) => {}
+        other => return Err(Failure::mismatch(&other)),
+    }
+    let told = told.unwrap_or_default();
+    if told.wait.is_some() {
+        info!(resource = request.resource, key = request.key, "a vendor says to wait");
+    }
+    Ok(told)
 }
 
-/// Takes what comes with a release, before the permit is forgotten. That nobody could be told does not keep it from being
-/// released: whoever calls next is told to wait as well.
-pub(super) async fn with_release(
+/// Names the vendor of an answer that does not, by its resource, if this node knows it.
+pub(super) async fn name_vendor(
     node: &Node,
-    id: &str,
-    feedback: &v1::VendorFeedback,
+    called: Option<Called>,
+    feedback: Option<&mut v1::VendorFeedback>,
     timeout: Duration,
-) -> Option<v1::ReportFeedbackResponse> {
-    let (permit, report) = (parse_id(id).ok()?, read(feedback, clock::wall())?);
-    let mut order = hold_back(Called::With(permit), feedback, &report, rand::random_range(0..=1_000));
-    if let Some(hold_back) = &order {
-        match decision::outcome(node.router.call(hold_back.clone().into(), timeout).await) {
-            Ok(_) => info!(permit = id, feedback.status, "a vendor says to wait"),
-            // Nobody is held back, so nobody is told that anybody is.
-            Err(_) => order = None,
-        }
+) {
+    let unnamed = feedback.filter(|feedback| feedback.vendor.is_empty());
+    let Some(feedback) = unnamed.filter(|feedback| feedback::is_valid(feedback)) else { return };
+    let Some(called) = called else { return };
+    let reply = node.router.call_here(Call::Query(Query::VendorHere(called)), timeout).await;
+    if let Ok(Reply::Vendor(vendor)) = reply
+        && Presets::embedded().select(vendor.as_str()).is_ok()
+    {
+        feedback.vendor = vendor.to_string();
     }
-    Some(understood(&report, order.as_ref()))
+}
+
+/// How much longer to wait than a vendor says; see [`feedback::understand`].
+pub(super) fn jitter() -> u64 {
+    rand::random_range(0..=1_000)
 }
 
 /// In metrics.

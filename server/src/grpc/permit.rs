@@ -4,9 +4,10 @@ use std::{iter, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use prost::Message;
-use tollgate_limiter::Span;
+use tollgate_limiter::{Called, Span};
 use tollgate_proto::v1::{self, permit_service_server::PermitService, stream_answer::Answer};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::info;
 
 use super::{
     answer::{answer, patience, timeout, timeout_waiting},
@@ -216,19 +217,20 @@ async fn renew(
 /// Ends a permit.
 pub(super) async fn release(
     node: &Node,
-    request: v1::ReleasePermitRequest,
+    mut request: v1::ReleasePermitRequest,
     timeout: Duration,
 ) -> Result<v1::ReleasePermitResponse, Failure> {
+    let called = permit::parse_id(&request.permit_id).ok().map(Called::With);
+    feedback::name_vendor(node, called, request.feedback.as_mut(), timeout).await;
     let (id, feedback) = (request.permit_id.clone(), request.feedback.clone());
-    let call = permit::release(request)?;
-    let understood = match &feedback {
-        Some(feedback) => feedback::with_release(node, &id, feedback, timeout).await,
-        None => None,
-    };
+    let (call, understood) = permit::release(request, clock::wall(), feedback::jitter())?;
     let response =
         decision::released(node.router.call(call, timeout).await).map_err(|failure| failure.naming(&id))?;
     if let Some(feedback) = &feedback {
         feedback::count(node, feedback);
+    }
+    if understood.as_ref().is_some_and(|understood| understood.wait.is_some()) {
+        info!(permit = id, "a vendor says to wait");
     }
     Ok(v1::ReleasePermitResponse { understood, ..response })
 }

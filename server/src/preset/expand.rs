@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_proto::v1::{Limit, Resource, Scope, limit::Kind};
+use tollgate_proto::v1::{FeedbackRules, Limit, Resource, Scope, limit::Kind};
 
-use super::{Parameter, Plan, Preset};
+use super::{Parameter, Plan, Preset, Presets};
 
 impl Preset {
     /// What a plan of it stands for: a definition without a name. `given` are parameters by name; the others are as by
     /// default. `keys` are those of the resource.
     pub fn expand(&self, plan: &Plan, given: &BTreeMap<String, u64>, keys: &[String]) -> Resource {
+        Resource { feedback: self.read_by_nodes(), ..self.unread(plan, given, keys) }
+    }
+
+    /// As [`expand`](Self::expand), without saying who reads answers: that is known when all presets are.
+    pub(super) fn unread(&self, plan: &Plan, given: &BTreeMap<String, u64>, keys: &[String]) -> Resource {
         let mut limits = plan.limits.clone();
         for allowance in &plan.allowances {
             let parameter = self.parameters.iter().find(|parameter| parameter.name == allowance.parameter);
@@ -36,6 +41,14 @@ impl Preset {
             keys: keys.to_vec(),
             ..Resource::default()
         }
+    }
+}
+
+impl Preset {
+    /// That answers are read with it, if nodes know it: they have those of their program, not those of users' files.
+    fn read_by_nodes(&self) -> Option<FeedbackRules> {
+        let is_known = Presets::embedded().select(&self.vendor).is_ok();
+        is_known.then(|| FeedbackRules { vendor: self.vendor.clone(), ..FeedbackRules::default() })
     }
 }
 

@@ -3,8 +3,8 @@
 
 use minicbor::{Decode, Encode};
 use tollgate_limiter::{
-    Answer, ClusterTime, Command, Label, Outcome, PermitId, RequestId, ResourceName, ResourceUsage, Span,
-    StoredResource, Work, WorkEstimate, WorkRejection,
+    Answer, Called, ClusterTime, Command, Label, Outcome, PermitId, RequestId, ResourceName, ResourceUsage,
+    Span, StoredResource, Work, WorkEstimate, WorkRejection,
 };
 
 use super::members::{Member, NodeId};
@@ -102,6 +102,8 @@ impl Call {
             Call::Command { command: Command::HoldBack(_), .. } => true,
             // The second finds less to drop.
             Call::Command { command: Command::InvalidateResults(_), .. } => true,
+            // Without its permit nobody knows that it is the same.
+            Call::Command { command: Command::Report(report), .. } => report.permit.is_some(),
             _ => false,
         }
     }
@@ -170,6 +172,9 @@ pub enum Query {
     /// How long some work would take.
     #[n(5)]
     Estimate(#[n(0)] Work),
+    /// Whose preset reads the answers to calls of a resource, as far as the node that is asked knows, leader or not: answered at once.
+    #[n(6)]
+    VendorHere(#[n(0)] Called),
 }
 
 /// The answer to a call.
@@ -210,6 +215,9 @@ pub enum Reply {
     /// To [`Query::Estimate`].
     #[n(6)]
     Estimate(#[n(0)] Result<WorkEstimate, WorkRejection>),
+    /// To [`Query::VendorHere`]; empty if it is not known.
+    #[n(7)]
+    Vendor(#[n(0)] Label),
 }
 
 /// The answer to what was decided at once.

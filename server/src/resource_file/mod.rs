@@ -31,6 +31,7 @@
 mod budget;
 pub(crate) mod limit;
 mod read;
+mod vendor;
 mod write;
 
 use std::fmt;

@@ -7,6 +7,7 @@ use tollgate_proto::v1;
 use super::{
     FaultyFile, budget,
     limit::{limits, required, span},
+    vendor,
 };
 use crate::{
     grpc::convert::definition::definition,
@@ -90,6 +91,13 @@ fn resource<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>, presets: 
         budgets: {
             let budgets = reader.sections(&mut section, "budget");
             budgets.into_iter().map(|section| budget::read(reader, section)).collect()
+        },
+        circuit_breaker: reader
+            .section(&mut section, "circuit_breaker")
+            .map(|section| vendor::circuit_breaker(reader, section)),
+        feedback: match reader.section(&mut section, "feedback") {
+            Some(section) => Some(vendor::feedback(reader, section, base.feedback)),
+            None => base.feedback,
         },
         // Generation and orders are the server's.
         ..Default::default()

@@ -14,6 +14,8 @@ settle_within = "0s"
 max_waiters = 500
 max_waiters_per_consumer = 20
 ageing = "1m"
+circuit_breaker = { scope = "key", consecutive_failures = 0, failure_percent = 40, probes = 3, open_for = "1m" }
+feedback = { ramp = "0s", ramp_from_percent = 5, pace_recovery = "1m", pace_floor_percent = 20, trusted_percent = 0, longest_wait = "5m", vendor = "hubspot" }
 
 [[resource.limit]]
 name = "bucket"
@@ -105,17 +107,17 @@ fn each_fault_names_its_line_and_key() {
         (
             "capacity = 10",
             "capcity = 10",
-            "line 15: resource[0].limit[0].capcity: unknown key; did you mean `capacity`?",
+            "line 17: resource[0].limit[0].capcity: unknown key; did you mean `capacity`?",
         ),
         (
             "refill_period",
             "period",
-            "line 17: resource[0].limit[0].period: unknown key; did you mean `refill_period`?",
+            "line 19: resource[0].limit[0].period: unknown key; did you mean `refill_period`?",
         ),
         (
             "refill_amount",
             "amount",
-            "line 16: resource[0].limit[0].amount: unknown key; did you mean `refill_amount`?",
+            "line 18: resource[0].limit[0].amount: unknown key; did you mean `refill_amount`?",
         ),
         (
             "amount = 190",
@@ -135,7 +137,7 @@ fn each_fault_names_its_line_and_key() {
         (
             "\"1s\"",
             "\"1 parsec\"",
-            "line 17: resource[0].limit[0].refill_period: must be a duration such as 500ms",
+            "line 19: resource[0].limit[0].refill_period: must be a duration such as 500ms",
         ),
         ("\"1s\"", "1", "resource[0].limit[0].refill_period: must be a text in quotes, not integer"),
         ("amount = 190", "amount = -1", "resource[0].limit[4].amount: is negative or too large"),

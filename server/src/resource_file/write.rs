@@ -3,14 +3,16 @@
 use std::{fmt::Write, time};
 
 use prost_types::Duration;
-use tollgate_limiter::Queueing;
+use tollgate_limiter::{FeedbackRules, Queueing};
 use tollgate_proto::v1::{self, limit::Kind as Parameters};
 
 use super::{
-    budget,
+    budget, vendor,
     words::{ANCHORS, SCOPES},
 };
-use crate::grpc::convert::{budget::waiters_per_consumer, definition::SCOPE_VALUES, duration};
+use crate::grpc::convert::{
+    budget::waiters_per_consumer, circuit::feedback_rules_to_wire, definition::SCOPE_VALUES, duration,
+};
 
 /// Writes resources so that reading them gives the same definitions. The generation is left out: it belongs to the
 /// cluster that counts it.
@@ -50,11 +52,18 @@ impl Lines {
         }
     }
 
+    /// Also a zero, where that says something.
+    pub(super) fn figure(&mut self, key: &str, number: Option<u32>) {
+        if let Some(number) = number {
+            self.value(key, i64::from(number));
+        }
+    }
+
     pub(super) fn into_text(self) -> String {
         self.0
     }
 
-    fn span(&mut self, key: &str, duration: Option<Duration>) {
+    pub(super) fn span(&mut self, key: &str, duration: Option<Duration>) {
         if let Some(duration) = duration.and_then(|duration| time::Duration::try_from(duration).ok()) {
             self.value(key, humantime::format_duration(duration).to_string());
         }
@@ -69,7 +78,12 @@ fn resource(resource: &v1::Resource) -> String {
     lines.span("dispatch_tolerance", resource.dispatch_tolerance);
     lines.span("settle_within", resource.settle_within);
     queueing(&mut lines, resource);
+    let default = feedback_rules_to_wire(&FeedbackRules::default());
+    let feedback = resource.feedback.as_ref().filter(|rules| **rules != default);
     let tables = resource.limits.iter().map(limit).chain(resource.budgets.iter().map(budget::write));
+    let tables = tables
+        .chain(resource.circuit_breaker.as_ref().map(vendor::write_circuit_breaker))
+        .chain(feedback.map(vendor::write_feedback));
     lines.0 + "\n" + &tables.collect::<Vec<_>>().join("\n")
 }
 

@@ -30,7 +30,14 @@ fn coalesced(call: Call) -> Call {
 fn found(permit: PermitId) -> Call {
     let result = CallResult { bytes: ResultBytes::new(FOUND).unwrap(), ttl: CallResult::TTL_MIN };
     let (outcome, amounts) = (CallOutcome::Ok, Default::default());
-    command(Command::Release(Release { permit, outcome, cost: None, amounts, result: Some(result) }))
+    command(Command::Release(Release {
+        permit,
+        outcome,
+        cost: None,
+        amounts,
+        answer: None,
+        result: Some(result),
+    }))
 }
 
 fn invalidate() -> Call {

@@ -46,6 +46,8 @@ pub fn with_limit(name: &str, kind: LimitKind) -> Resource {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing::default(),
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }
 
@@ -101,6 +103,7 @@ pub fn release(permit: PermitId) -> Call {
         outcome: Default::default(),
         cost: None,
         amounts: Default::default(),
+        answer: None,
         result: None,
     }))
 }

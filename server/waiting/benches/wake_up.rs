@@ -88,8 +88,14 @@ impl Leader {
         self.now.stamp = self.now.stamp.after(Span::from_millis(1));
         let permit = self.held.take().expect("the slot is always held");
         let (outcome, cost) = (CallOutcome::Ok, None);
-        let release =
-            Command::Release(Release { permit, outcome, cost, amounts: Default::default(), result: None });
+        let release = Command::Release(Release {
+            permit,
+            outcome,
+            cost,
+            amounts: Default::default(),
+            answer: None,
+            result: None,
+        });
         let freed = self.limiter.freed_by(&release).expect("the permit holds the slot");
         self.apply(release);
         self.queue.freed(&freed);
@@ -189,5 +195,7 @@ fn resource() -> Resource {
             max_waiters_per_consumer: 200_000,
             ageing: Span::from_secs(3600),
         },
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }

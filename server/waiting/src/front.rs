@@ -205,8 +205,14 @@ impl Front {
         for Passage { line, amount, .. } in passages {
             self.lines.pass(line, candidate.at(line, passages), *amount, weight);
         }
-        if let Some(line @ (Line::Gate { .. } | Line::Call { .. })) = &candidate.from {
-            self.lines.pass(line, candidate.as_comer(), 1, weight);
+        let is_passed = |line: &Line| passages.iter().any(|passage| passage.line == *line);
+        match &candidate.from {
+            // The vendor has recovered: what is not rationed any more is not charged for either, but still in order.
+            Some(line @ Line::Ration { .. }) if is_passed(line) => {}
+            Some(line @ (Line::Gate { .. } | Line::Call { .. } | Line::Ration { .. })) => {
+                self.lines.pass(line, candidate.as_comer(), 1, weight);
+            }
+            Some(Line::Limit { .. }) | None => {}
         }
     }
 
@@ -270,12 +276,16 @@ impl Candidate {
     /// Where one that any key would do stands instead of the line of the key that it would get now: time alone can make it
     /// another key.
     fn any_key_instead_of<'a>(&self, line: &Line, passages: &'a [Passage]) -> Option<&'a Line> {
-        let Line::Limit { limit, scope_value, budget } = line else { return None };
-        if scope_value.is_empty() || self.key.signature.pins_key() {
+        if self.key.signature.pins_key() {
             return None;
         }
-        let any_key =
-            Line::Limit { limit: limit.clone(), scope_value: Label::default(), budget: budget.clone() };
+        let any_key = match line {
+            Line::Limit { limit, scope_value, budget } if !scope_value.is_empty() => {
+                Line::Limit { limit: limit.clone(), scope_value: Label::default(), budget: budget.clone() }
+            }
+            Line::Ration { key } if !key.is_empty() => Line::Ration { key: Label::default() },
+            _ => return None,
+        };
         passages.iter().map(|passage| &passage.line).find(|line| **line == any_key)
     }
 

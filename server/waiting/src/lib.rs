@@ -7,8 +7,9 @@
 //! # The rules
 //!
 //! **Lines.** Who cannot go stands in the line of what holds it: the limit that binds ([`Line::Limit`]: of this scope value,
-//! or of a budget's share of it), a gate ([`Line::Gate`]: a pause, a key out of use, hours), or the call that another makes
-//! for it ([`Line::Call`]). One that pins no key stands in the line of any key.
+//! or of a budget's share of it), a gate ([`Line::Gate`]: a pause, a key out of use, hours), the few permits that are granted
+//! while the vendor is not well ([`Line::Ration`]), or the call that another makes for it ([`Line::Call`]). One that pins no
+//! key stands in the line of any key.
 //!
 //! **Nobody passes a line in which one stands that is to go before it.** A request goes when the limiter would grant it, and
 //! nobody better stands in a line of any limit that it is debited on; otherwise it stands there as well. So a newcomer does
@@ -41,6 +42,9 @@
 //! the line of its call. When that ends, all with its key are looked at, wherever they stand: they go beside everybody if there
 //! is a result, because they take nothing, else the first of them goes when the limits let it.
 //!
+//! **What never fits**, because a vendor said that it allows less and a limit was tightened, does not wait: it is denied at
+//! once, since only an operator can help it.
+//!
 //! **Without patience** a request takes part in one turn and is answered then. The wait of others ends with what the limiter
 //! says at that moment; or, if there is room but others go first, with
 //! [`DenialReason::OthersWait`](tollgate_limiter::DenialReason). Leaving gains and costs nothing.
@@ -52,6 +56,7 @@
 //!
 //! [`Line::Limit`]: tollgate_limiter::Line::Limit
 //! [`Line::Gate`]: tollgate_limiter::Line::Gate
+//! [`Line::Ration`]: tollgate_limiter::Line::Ration
 //! [`Line::Call`]: tollgate_limiter::Line::Call
 
 #![deny(clippy::float_arithmetic)]

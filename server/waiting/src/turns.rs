@@ -106,6 +106,11 @@ impl<C> WaitingQueue<C> {
         let limiter = rehearsal.as_ref().unwrap_or(round.limiter);
         match limiter.prospect(round.now.stamp, acquire, alternative) {
             Err(rejection) => self.end(id, Err(rejection), round),
+            // It would keep those behind it waiting for an operator.
+            Ok(Err(denial)) if denial.never_fits() => {
+                let answer = self.farewell(id, round);
+                self.end(id, answer, round);
+            }
             Ok(Err(denial)) => {
                 round.looks_left -= 1;
                 front.stop(candidate, limiter.obstacle(&denial, acquire));
@@ -227,7 +232,7 @@ impl<C> Parked<C> {
 fn others_wait(line: Option<&Line>, due_in: Option<Span>) -> Denial {
     let limit = line.and_then(|line| match line {
         Line::Limit { limit, .. } => Some(limit.clone()),
-        Line::Gate { .. } | Line::Call { .. } => None,
+        Line::Gate { .. } | Line::Ration { .. } | Line::Call { .. } => None,
     });
     Denial {
         limit,

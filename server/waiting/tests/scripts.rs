@@ -45,6 +45,7 @@ scripts! {
     idle_time_earns_nothing
     limits_that_bind_by_turns_share_fairly
     nobody_goes_while_a_proposal_is_on_its_way
+    probes_and_paces_keep_the_order
     search_does_not_hold_others
     shadow_limits_hold_nobody
     slots_and_bucket_free_at_the_exact_moment
@@ -52,4 +53,5 @@ scripts! {
     the_first_alternative_that_frees
     twins_go_together
     two_limits_that_are_never_free_together
+    what_never_fits_keeps_nobody_waiting
 }

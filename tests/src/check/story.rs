@@ -123,6 +123,8 @@ pub fn resource(kind: LimitKind) -> Resource {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing::default(),
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }
 
@@ -209,7 +211,7 @@ pub fn release(permit: u64) -> Command {
 
 pub fn release_as(permit: u64, outcome: CallOutcome, cost: Option<u64>) -> Command {
     let (permit, amounts) = (PermitId(permit), Default::default());
-    Command::Release(Release { permit, outcome, cost, amounts, result: None })
+    Command::Release(Release { permit, outcome, cost, amounts, answer: None, result: None })
 }
 
 pub fn released() -> Answer {

@@ -452,5 +452,12 @@ fn release(permit: PermitId) -> Command {
 }
 
 fn end_of(permit: PermitId) -> Release {
-    Release { permit, outcome: CallOutcome::Ok, cost: None, amounts: BTreeMap::new(), result: None }
+    Release {
+        permit,
+        outcome: CallOutcome::Ok,
+        cost: None,
+        amounts: BTreeMap::new(),
+        answer: None,
+        result: None,
+    }
 }

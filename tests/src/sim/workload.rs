@@ -45,6 +45,8 @@ pub fn resource(number: usize, seed: u64) -> Resource {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing { ageing: Span::from_secs(3), ..Queueing::default() },
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }
 
@@ -68,6 +70,8 @@ pub fn steady_resource(number: usize, seed: u64) -> Resource {
         description: Description::default(),
         budgets,
         queueing: Queueing { ageing: Span::from_secs(3), ..Queueing::default() },
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }
 

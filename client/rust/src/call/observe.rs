@@ -59,7 +59,7 @@ impl Observation {
                 500.. => Outcome::ServerError,
                 _ => Outcome::Ok,
             },
-            Observation::Unanswered => Outcome::ServerError,
+            Observation::Unanswered => Outcome::Timeout,
             Observation::Unsent | Observation::Unneeded => Outcome::NotSent,
             // It is no fault of the vendor's.
             Observation::Failed => Outcome::ClientError,

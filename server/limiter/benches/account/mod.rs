@@ -100,7 +100,14 @@ impl Requests {
 /// Ends a permit in order.
 pub fn release(permit: PermitId) -> Command {
     let outcome = CallOutcome::Ok;
-    Command::Release(Release { permit, outcome, cost: None, amounts: Default::default(), result: None })
+    Command::Release(Release {
+        permit,
+        outcome,
+        cost: None,
+        amounts: Default::default(),
+        answer: None,
+        result: None,
+    })
 }
 
 /// The permits among the answers.
@@ -190,5 +197,7 @@ fn resource(number: usize, limits: &[Limit], settle_within: Span) -> Resource {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing::default(),
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }

@@ -139,7 +139,7 @@ pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -
         let caller = Caller::of(acquire, key);
         let mut demands = request::demands(resource, &caller, acquire.cost, &acquire.amounts);
         let by_key = demands.iter().any(|demand| resource.limits[demand.limit].scope == Scope::Key);
-        let gate = state.availability.gate(key, now.cluster);
+        let gate = state.gate(key, now.cluster);
         // Where nothing counts by key, no other key fits better or sooner than one that stands open.
         let is_last = !by_key && gate == Gate::Open;
         match evaluate(state, &mut demands, standing.as_ref(), gate, now) {
@@ -170,7 +170,7 @@ pub(super) fn is_sooner(one: &Denial, other: &Denial) -> bool {
     let rank = |denial: &Denial| {
         let by = match denial.reason {
             DenialReason::LimitExhausted => 0,
-            DenialReason::Paused { .. } => 1,
+            DenialReason::Paused { .. } | DenialReason::CircuitOpen { .. } | DenialReason::Paced { .. } => 1,
             DenialReason::BudgetExhausted { .. } => 2,
             DenialReason::OthersWait => 3,
             DenialReason::KeyUnavailable => 4,

@@ -60,7 +60,8 @@ impl Limiter {
         };
         let state: &ResourceState = self.resources.get(&acquire.resource).ok_or_else(missing)?;
         let wrong = |violation: Violation| Rejection::Invalid(violation.of_alternative(alternative));
-        request::check(&state.definition, &acquire).map_err(wrong)?;
+        // What is only tightened now fits again later.
+        request::check(state.defined(), &acquire).map_err(wrong)?;
         Ok(Choice { alternative, acquire, state })
     }
 }

@@ -3,10 +3,10 @@
 use super::{Limiter, request};
 use crate::{
     model::{
-        Answer, Called, HoldBack, Label, Outcome, Pause, PauseResource, Rejection, ResourceName,
+        Answer, Called, HoldBack, Label, Outcome, Pause, PauseResource, PermitId, Rejection, ResourceName,
         ResumeResource, SetKeyState, Span, Violation,
     },
-    state::Availability,
+    state::{Availability, ResourceState},
 };
 
 impl Limiter {
@@ -19,7 +19,16 @@ impl Limiter {
     }
 
     pub(super) fn resume(&mut self, order: &ResumeResource) -> Answer {
-        self.order(&order.resource, &order.key, |availability| availability.resume(&order.key))
+        let (name, key) = (&order.resource, &order.key);
+        let (newest, now) = (PermitId(self.permits_granted), self.now);
+        let state = self.ordered(name, key)?;
+        state.conditions.forget(key, newest);
+        match key.is_empty() {
+            true => state.loosen(newest, now),
+            false => state.forget_told(key, newest, now.cluster),
+        }
+        state.availability.resume(key);
+        Ok(Outcome::Stored(state.stored(now.cluster)))
     }
 
     pub(super) fn set_key_state(&mut self, order: &SetKeyState) -> Answer {
@@ -51,11 +60,18 @@ impl Limiter {
     }
 
     fn order(&mut self, name: &ResourceName, key: &Label, change: impl FnOnce(&mut Availability)) -> Answer {
+        let now = self.now.cluster;
+        let state = self.ordered(name, key)?;
+        change(&mut state.availability);
+        Ok(Outcome::Stored(state.stored(now)))
+    }
+
+    /// What an order is about, to be changed.
+    fn ordered(&mut self, name: &ResourceName, key: &Label) -> Result<&mut ResourceState, Rejection> {
         let state = self.resources.get(name).ok_or(Rejection::ResourceNotFound)?;
         request::check_key(&state.definition, key).map_err(Rejection::Invalid)?;
-        let state = self.resources.get_mut(name).ok_or(Rejection::ResourceNotFound)?;
-        change(&mut state.availability);
-        Ok(Outcome::Stored(state.stored(self.now.cluster)))
+        let state: &mut ResourceState = self.resources.get_mut(name).ok_or(Rejection::ResourceNotFound)?;
+        Ok(state)
     }
 }
 

@@ -17,8 +17,8 @@
 //! fall by a; else the right side is now the sum over the others, which rule 2 has left. What is given back of a reserve is no
 //! more than what the limit was given back. Hence whoever asks for no more than is left of its reserve finds room.
 //!
-//! It does not hold of what was not granted by this rule: where a settlement turns out to weigh more than was acquired, after a
-//! definition has changed, and while a budget is closed, since others may then use its reserve. Then a reserve has what the
+//! It does not hold of what was not granted by this rule: where a settlement turns out to weigh more than was acquired, where
+//! others than the fleet use the limit, after a definition has changed, and while a budget is closed, since others may then use its reserve. Then a reserve has what the
 //! limit has left, first come first served, and as time goes by all that comes free, until the invariant holds again.
 //!
 //! While a budget is closed its reserve does not hold others back, but in a calendar window in which it opens again: the day's

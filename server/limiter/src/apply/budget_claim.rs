@@ -7,8 +7,7 @@ use crate::{
     state::{Counters, LimitState, ResourceState, Share},
 };
 
-/// More than anything lasts.
-const NEVER: Span = Span(u64::MAX);
+const NEVER: Span = Span::MAX;
 
 /// Chances that are looked at: hours that begin and end, windows that pass. Beyond them the answer is early, never late.
 const ROUNDS_MAX: usize = 64;

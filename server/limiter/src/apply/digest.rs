@@ -32,6 +32,7 @@ pub(super) fn fold_answer(digest: u64, answer: &Answer) -> u64 {
             fold(fold(fold(digest, 8), result.bytes.as_slice().len() as u64), result.age.0)
         }
         Ok(Outcome::Invalidated(count)) => fold(fold(digest, 9), *count),
+        Ok(Outcome::Reported(shut_for)) => fold(fold(digest, 10), shut_for.0),
         Err(rejection) => fold(digest, 16 + kind(rejection)),
     }
 }
@@ -54,6 +55,8 @@ fn fold_denial(digest: u64, denial: &Denial) -> u64 {
         DenialReason::BudgetExhausted { .. } => fold(digest, 3),
         DenialReason::OthersWait => fold(digest, 4),
         DenialReason::CallUnderWay => fold(digest, 9),
+        DenialReason::CircuitOpen { circuit, .. } => fold(fold(digest, 5), circuit.left.0),
+        DenialReason::Paced { pace, .. } => fold(fold(digest, 6), pace.next_in.0),
     };
     denial.exhausted.iter().fold(digest, |digest, limit| {
         fold(fold(digest, limit.available.cast_unsigned()), limit.retry_after.0)
@@ -68,6 +71,7 @@ fn fold_alternative(digest: u64, alternative: u32) -> u64 {
 fn fold_stored(digest: u64, stored: &StoredResource) -> u64 {
     let digest = fold(digest, stored.generation);
     let digest = stored.pause.iter().fold(digest, fold_pause);
+    let digest = stored.vendor.tightened.iter().fold(digest, |digest, limit| fold(digest, limit.amount));
     stored.keys.iter().fold(digest, |digest, status| {
         status.pause.iter().fold(fold(digest, status.state as u64), fold_pause)
     })

@@ -11,6 +11,9 @@ use crate::{
 /// bound can make an answer early, never late; two or three rounds settle everything but windows that alternate.
 const RETRY_ROUNDS_MAX: usize = 256;
 
+/// More than a limit ever has: it was tightened, until an operator says otherwise.
+const NEVER: Span = Span::MAX;
+
 /// Marks which demands fit now; the denial if an enforced one does not, if the consumer's budget is closed, or if the gate is
 /// not open.
 pub(super) fn evaluate(
@@ -40,7 +43,8 @@ pub(super) fn evaluate(
     let binding = longest_wait(&exhausted).map(|binding| &exhausted[binding]);
     let by_budget = closed.is_some() || binding.is_some_and(|binding| binding.budget.is_some());
     let limit = binding.map(|binding| binding.limit.clone());
-    let retry_after = |opens_in| Some(retry_after(state, demands, standing, opens_in, now));
+    let retry_after =
+        |opens_in| Some(retry_after(state, demands, standing, opens_in, now)).filter(|wait| *wait < NEVER);
     let (limit, retry_after, reason) = match gate {
         Gate::Open if limit.is_none() && !by_budget => return Ok(()),
         Gate::Open if by_budget => {
@@ -48,10 +52,7 @@ pub(super) fn evaluate(
             (limit, retry_after(Span::ZERO), DenialReason::BudgetExhausted { budget })
         }
         Gate::Open => (limit, retry_after(Span::ZERO), DenialReason::LimitExhausted),
-        Gate::Paused { key, pause } => {
-            (None, pause.left.and_then(retry_after), DenialReason::Paused { key, pause })
-        }
-        Gate::Unavailable => (None, None, DenialReason::KeyUnavailable),
+        Gate::Shut { reason, opens_in } => (None, opens_in.and_then(retry_after), reason),
     };
     Err(Denial { limit, exhausted, retry_after, reason, alternative: 0 })
 }
@@ -73,8 +74,8 @@ pub(super) fn available(state: &ResourceState, demand: &Demand, now: Stamp) -> i
 
 /// How long from `at` until one limit has room, if nothing else changes.
 fn wait(state: &ResourceState, demand: &Demand, at: Stamp) -> Span {
-    const NEVER: Span = Span(u64::MAX);
     let terms = state.terms(demand.limit);
+    let held = state.limits[demand.limit].told.wait(&demand.scope_value, at.cluster);
     let earliest = match &state.limits[demand.limit].counters {
         Counters::Rate(counters) => match counters.get(&demand.scope_value) {
             Some(counter) => counter.earliest(terms, demand.amount, at),
@@ -86,7 +87,7 @@ fn wait(state: &ResourceState, demand: &Demand, at: Stamp) -> Span {
             _ => Some(at.cluster),
         },
     };
-    earliest.map_or(NEVER, |earliest| earliest.since(at.cluster))
+    earliest.map_or(NEVER, |earliest| earliest.since(at.cluster)).max(held)
 }
 
 /// The first moment, once the gate and the consumer's budget are open, at which all enforced limits have room together, and
@@ -115,6 +116,9 @@ fn retry_after(
             break;
         }
         after = after + more;
+        if after == NEVER {
+            break;
+        }
     }
     after
 }

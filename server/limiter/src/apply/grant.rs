@@ -33,6 +33,9 @@ impl Limiter {
             .or_else(|| is_coalesced.then(|| acquire.lease.unwrap_or(COALESCED_LEASE_DEFAULT)));
         let lease_end = now.cluster + lease.unwrap_or_default();
         let (debits, holds) = debit(state, &acquire.consumer, &demands, (id, lease_end), now);
+        let ResourceState { definition, conditions, .. } = state;
+        let probe = (id, leased.then_some(lease_end));
+        conditions.granted(definition, &plan.key, acquire.cost, probe, now.cluster);
         let grant = Grant {
             permit: id,
             key: plan.key,
@@ -62,6 +65,7 @@ impl Limiter {
                 holds,
                 request_id: acquire.request_id.clone(),
                 coalesce_key: acquire.coalesce_key.clone(),
+                reported: false,
             };
             if let Some(key) = &permit.coalesce_key {
                 state.coalesced.begin(key.clone(), id, permit.reclaimed_at());
@@ -140,7 +144,7 @@ fn debit(
     for demand in demands.iter().filter(|demand| demand.fits) {
         let kind = &definition.limits[demand.limit].kind;
         let terms = terms_of(definition, &definition.limits[demand.limit]);
-        let LimitState { id: limit, counters, shares, by_consumer } = &mut limits[demand.limit];
+        let LimitState { id: limit, counters, shares, by_consumer, .. } = &mut limits[demand.limit];
         let (limit, scope_value) = (*limit, demand.scope_value.clone());
         match counters {
             Counters::Rate(counters) => {

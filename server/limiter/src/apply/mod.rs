@@ -19,12 +19,14 @@ mod coalesce;
 mod digest;
 mod evaluate;
 mod expire;
+mod figures;
 mod grant;
 mod headroom;
 pub(crate) mod operations;
 mod outlook;
 mod release;
 mod renew;
+mod report;
 mod request;
 mod resources;
 mod usage;
@@ -64,6 +66,8 @@ pub struct Limiter {
     request_ids: RequestIds,
     #[cbor(skip)]
     result_ends: ResultEnds,
+    #[cbor(n(8), default)]
+    circuits_opened: u64,
 }
 
 /// A snapshot that cannot be read.
@@ -84,6 +88,8 @@ pub struct Totals {
     pub results: u64,
     /// What they take of memory, roughly.
     pub result_bytes: u64,
+    /// Circuits that opened since the beginning, each time that a probe failed too.
+    pub circuits_opened: u64,
 }
 
 impl Limiter {
@@ -163,6 +169,7 @@ impl Limiter {
             leases_expired: self.leases_expired,
             results: self.result_ends.len() as u64,
             result_bytes: self.result_ends.bytes(),
+            circuits_opened: self.circuits_opened,
         }
     }
 
@@ -207,6 +214,7 @@ impl Limiter {
             Command::SetKeyState(order) => self.set_key_state(order),
             Command::HoldBack(report) => self.hold_back(report),
             Command::InvalidateResults(order) => self.invalidate_results(order),
+            Command::Report(report) => self.report(report),
         }
     }
 

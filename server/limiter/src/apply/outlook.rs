@@ -6,9 +6,11 @@
 //! A request that pins no key may go with any, so what holds it is not one key's counter: for limits that count by key
 //! it stands in a line of its own, whose scope value is empty.
 
+use smallvec::SmallVec;
+
 use super::{
     Limiter,
-    acquire::Decision,
+    acquire::{Decision, Plan},
     budget::{Standing, budget_of},
     operations,
     request::Demand,
@@ -16,8 +18,8 @@ use super::{
 use crate::{
     model::{
         Acquire, Answer, Budget, BudgetCause, BudgetName, CallOutcome, CoalesceKey, Command, Denial,
-        DenialReason, ExhaustedLimit, Label, LimitName, PermitId, Queueing, Rejection, Resource,
-        ResourceName, Scope, Span, Stamp,
+        DenialReason, ExhaustedLimit, Label, LimitName, PermitId, Queueing, Rejection, Report, Resource,
+        ResourceName, Scope, Span, Stamp, VendorAnswer,
     },
     state::{CowMap, ResourceState, Shared},
 };
@@ -46,6 +48,11 @@ pub enum Line {
     Call {
         /// What the call is known by.
         key: CoalesceKey,
+    },
+    /// The few permits that are granted while the vendor is not well: probes of a circuit, or those of a pace.
+    Ration {
+        /// The key that the request pins; empty: the resource as a whole, and when any key would do.
+        key: Label,
     },
 }
 
@@ -115,17 +122,20 @@ impl Limiter {
         acquire: &Acquire,
         alternative: u32,
     ) -> Result<Result<Vec<Passage>, Denial>, Rejection> {
-        let passages = |demands| {
+        let passages = |plan: &Plan| {
             let choice = acquire.choice(alternative);
             let state = choice.as_ref().and_then(|choice| self.resources.get(&choice.resource));
             state.map_or_else(Vec::new, |state| {
-                passages(state, &acquire.consumer, demands, self.now.max(stamp))
+                let now = self.now.max(stamp);
+                let cost = choice.as_ref().map_or(acquire.cost, |choice| choice.cost);
+                let rations = rations(state, &plan.key, cost, now);
+                rations.chain(passages(state, &acquire.consumer, &plan.demands, now)).collect()
             })
         };
         Ok(match self.decide(acquire, alternative..=alternative, self.now.max(stamp))? {
             Decision::Deny(denial) => Err(denial),
             Decision::Replay(_) | Decision::Share(_) => Ok(Vec::new()),
-            Decision::Grant(plan) => Ok(passages(&plan.demands)),
+            Decision::Grant(plan) => Ok(passages(&plan)),
         })
     }
 
@@ -143,10 +153,16 @@ impl Limiter {
             let exhausted = denial.exhausted.iter().filter(|exhausted| exhausted.limit == *limit);
             exhausted.max_by_key(|exhausted| exhausted.retry_after)
         });
+        let ration = |of: &Label, pinned, wait| {
+            let key = if of.is_empty() { Label::default() } else { pinned };
+            Obstacle { line: Line::Ration { key }, frees_in: Some(wait) }
+        };
         match (&denial.reason, binding) {
             (DenialReason::Paused { pause, .. }, _) => {
                 Obstacle { line: Line::Gate { key, budget: None }, frees_in: pause.left }
             }
+            (DenialReason::CircuitOpen { key: of, circuit }, _) => ration(of, key, circuit.left),
+            (DenialReason::Paced { key: of, pace }, _) => ration(of, key, pace.next_in),
             (DenialReason::BudgetExhausted { budget }, Some(exhausted)) => match exhausted.budget {
                 Some(BudgetCause::Schedule) => Obstacle {
                     line: Line::Gate { key, budget: budget.clone() },
@@ -183,15 +199,17 @@ impl Limiter {
     /// is held that they could have had first, and may go with another now: of a resource with keys, theirs are among the
     /// lines whatever is freed.
     pub fn freed_by(&self, command: &Command) -> Option<Freed> {
-        let (permit, is_settled) = match command {
-            Command::GiveBack(permit) => (*permit, true),
+        let (permit, is_settled, is_slowed) = match command {
+            Command::GiveBack(permit) => (*permit, true, false),
             Command::Release(release) => {
+                let is_slowed = is_slowed(release.outcome, release.answer.as_deref());
                 let differs = release.cost.is_some() || !release.amounts.is_empty();
-                (release.permit, differs || release.outcome == CallOutcome::NotSent)
+                (release.permit, differs || release.outcome == CallOutcome::NotSent, is_slowed)
             }
+            Command::Report(report) => return self.freed_by_report(report),
             _ => return None,
         };
-        self.freed_with(permit, is_settled)
+        self.freed_with(permit, is_settled, is_slowed)
     }
 
     /// The state of one resource alone, to try out on it what to propose: nothing else of the state is in it, and no permit
@@ -258,7 +276,7 @@ impl Limiter {
         Obstacle { line, frees_in: Some(exhausted.retry_after) }
     }
 
-    fn freed_with(&self, permit: PermitId, is_settled: bool) -> Option<Freed> {
+    fn freed_with(&self, permit: PermitId, is_settled: bool, is_slowed: bool) -> Option<Freed> {
         let permit = self.permits.get(permit)?;
         let state = self.resources.get(&permit.resource)?;
         let holds = permit.holds.iter().map(|hold| (hold.limit, &hold.scope_value));
@@ -273,14 +291,65 @@ impl Limiter {
             .chain(debits)
             .filter_map(|(id, value)| Some(line(&limits[state.position(id)?].name, value.clone())))
             .collect();
-        if !lines.is_empty() && !state.definition.keys.is_empty() {
-            let by_key = limits.iter().filter(|limit| limit.scope == Scope::Key);
-            lines.extend(by_key.map(|limit| line(&limit.name, Label::default())));
-            lines.push(Line::Gate { key: Label::default(), budget: None });
+        lines.extend(state.rationed(&permit.key, is_slowed));
+        if !lines.is_empty() {
+            lines.extend(state.any_key());
         }
         lines.extend(permit.coalesce_key.clone().map(|key| Line::Call { key }));
         Some(Freed { resource: permit.resource.clone(), lines })
     }
+
+    /// A probe may have given up its place, or closed the circuit; and a pace that is lowered is another one.
+    fn freed_by_report(&self, report: &Report) -> Option<Freed> {
+        let state = self.resources.get(&report.resource)?;
+        let permit = report.permit.and_then(|id| self.permits.get(id));
+        let key = permit.map_or(&report.key, |permit| &permit.key);
+        let mut lines: Vec<_> =
+            state.rationed(key, is_slowed(report.outcome, Some(&report.answer))).collect();
+        if !lines.is_empty() {
+            lines.extend(state.any_key());
+        }
+        Some(Freed { resource: report.resource.clone(), lines })
+    }
+}
+
+impl ResourceState {
+    /// Where those stand who wait for places of probes with the key, or for what comes of those that are out; and where the pace
+    /// changes (`is_slowed`), those who wait for that.
+    fn rationed(&self, key: &Label, is_slowed: bool) -> impl Iterator<Item = Line> + use<> {
+        let moves = self.conditions.awaits_probes(key) || is_slowed && self.conditions.is_paced(key);
+        let whole = moves.then(Label::default);
+        let own = whole.is_some().then(|| key.clone()).filter(|key| !key.is_empty());
+        whole.into_iter().chain(own).map(|key| Line::Ration { key })
+    }
+
+    /// Where those stand who would take any key.
+    fn any_key(&self) -> Vec<Line> {
+        if self.definition.keys.is_empty() {
+            return Vec::new();
+        }
+        let any = Label::default;
+        let by_key = self.definition.limits.iter().filter(|limit| limit.scope == Scope::Key);
+        let limits =
+            by_key.map(|limit| Line::Limit { limit: limit.name.clone(), scope_value: any(), budget: None });
+        limits.chain([Line::Gate { key: any(), budget: None }, Line::Ration { key: any() }]).collect()
+    }
+}
+
+/// Whether what is told of a call may change a pace that is in force.
+fn is_slowed(outcome: CallOutcome, answer: Option<&VendorAnswer>) -> bool {
+    outcome == CallOutcome::Throttled || answer.is_some_and(|answer| answer.wait.is_some())
+}
+
+/// The lines of rationed permits that one of this key passes: that of the resource, in which those stand too who take any
+/// key, and that of the key.
+fn rations(state: &ResourceState, key: &Label, amount: u64, now: Stamp) -> impl Iterator<Item = Passage> {
+    let mut keys = SmallVec::<[Label; 2]>::new();
+    for of in state.conditions.rationed(&state.definition, key, now.cluster) {
+        keys.extend([Label::default(), of.clone()].into_iter().take(if of.is_empty() { 1 } else { 2 }));
+    }
+    keys.dedup();
+    keys.into_iter().map(move |key| Passage { line: Line::Ration { key }, amount, covered_in: None })
 }
 
 /// The lines of all enforced limits that are debited: that of the budget's share, and that of the limit itself unless the

@@ -7,6 +7,7 @@ use super::{
     budget::Standing,
     budget_debit::{Settlement, Whole},
     coalesce::check_result,
+    report::{self, Call},
     request::{self, Caller},
 };
 use crate::{
@@ -24,7 +25,14 @@ impl Limiter {
             return Ok(Outcome::Kept);
         }
         let outcome = CallOutcome::NotSent;
-        self.release(&Release { permit, outcome, cost: None, amounts: BTreeMap::new(), result: None })
+        self.release(&Release {
+            permit,
+            outcome,
+            cost: None,
+            amounts: BTreeMap::new(),
+            answer: None,
+            result: None,
+        })
     }
 
     pub(super) fn release(&mut self, release: &Release) -> Answer {
@@ -47,6 +55,20 @@ impl Limiter {
             });
         }
         settle(state, &mut permit, release, now);
+        let Release { outcome, answer, .. } = release;
+        let call = Call {
+            key: &permit.key,
+            permit: Some(release.permit),
+            outcome: *outcome,
+            is_known: permit.reported,
+            granted: Some(&*permit),
+        };
+        let newest = PermitId(self.permits_granted);
+        if report::is_trouble(*outcome) {
+            state.conditions.note_trouble(release.permit);
+        }
+        let has_opened = report::heed(state, &call, answer.as_deref(), newest, now);
+        self.circuits_opened += u64::from(has_opened);
         match (&permit.request_id, release.outcome) {
             (None, _) => {}
             // The retry of a call that was never sent is decided anew.
@@ -64,6 +86,7 @@ fn check(state: &ResourceState, permit: &Permit, release: &Release) -> Result<()
     if let Some(cost) = release.cost.filter(|cost| *cost > MAX_AMOUNT) {
         return Err(Violation::new("cost", format!("must be 0 to {MAX_AMOUNT}, not {cost}")));
     }
+    release.answer.as_deref().map_or(Ok(()), report::check)?;
     request::check_amounts(&state.definition, &release.amounts, &permit.amounts)?;
     check_result(permit, release)
 }
@@ -97,12 +120,7 @@ fn debit_what_was_not_foreseen(state: &mut ResourceState, permit: &Permit, relea
     if amounts.is_empty() {
         return;
     }
-    let caller = Caller {
-        operation: &permit.operation,
-        key: &permit.key,
-        consumer: &permit.consumer,
-        subject: &permit.subject,
-    };
+    let caller = Caller::with(permit);
     let ResourceState { definition, limits, .. } = state;
     let standing = Standing::of(definition, &permit.consumer);
     for demand in request::demands(definition, &caller, 0, &amounts) {

@@ -23,6 +23,7 @@ impl Limiter {
         let lease = lease(state, permit, renew.lease).map_err(Rejection::Invalid)?;
         let ends_at = permit.ends_at.max(now + lease);
         let (resource, holds) = (permit.resource.clone(), permit.holds.clone());
+        let (key, granted_at) = (permit.key.clone(), permit.granted_at);
         let (coalesce_key, grace) =
             (permit.coalesce_key.clone(), permit.reclaimed_at().since(permit.ends_at));
         if let Some(state) = self.resources.get_mut(&resource) {
@@ -31,6 +32,8 @@ impl Limiter {
                     slots.extend(index, renew.permit, ends_at + hold.kept_for);
                 });
             }
+            let ResourceState { definition, conditions, .. } = &mut **state;
+            conditions.renewed(definition, &key, (renew.permit, granted_at), ends_at, now);
             if let Some(key) = &coalesce_key {
                 state.coalesced.extend(key, renew.permit, ends_at + grace);
             }

@@ -8,6 +8,7 @@ use super::{budget::Standing, operations};
 use crate::{
     counter::most,
     model::{Acquire, Dimension, LEASE_MIN, Label, Limit, MAX_AMOUNT, Resource, Scope, Span, Violation},
+    state::Permit,
 };
 
 /// What a request wants of one limit.
@@ -34,12 +35,21 @@ pub(super) struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
+    pub(super) fn with(permit: &'a Permit) -> Caller<'a> {
+        Caller {
+            operation: &permit.operation,
+            key: &permit.key,
+            consumer: &permit.consumer,
+            subject: &permit.subject,
+        }
+    }
+
     pub(super) fn of(acquire: &'a Acquire, key: &'a Label) -> Caller<'a> {
         Caller { operation: &acquire.operation, key, consumer: &acquire.consumer, subject: &acquire.subject }
     }
 
     /// The value that selects the limit's counter, if it was given.
-    fn scope_value(&self, scope: Scope) -> Option<Label> {
+    pub(super) fn scope_value(&self, scope: Scope) -> Option<Label> {
         let value = match scope {
             Scope::Resource => return Some(Label::default()),
             Scope::Key => self.key,

@@ -16,7 +16,8 @@ impl Limiter {
         }
         check(resource.validate())?;
         self.definitions_stored += 1;
-        let state = ResourceState::new(resource.clone(), self.definitions_stored, self.now);
+        let mut state = ResourceState::new(resource.clone(), self.definitions_stored, self.now);
+        state.spoken_after = self.permits_granted;
         let stored = state.stored(self.now.cluster);
         self.resources.insert(resource.name.clone(), Shared::new(state));
         Ok(Outcome::Stored(stored))
@@ -27,13 +28,14 @@ impl Limiter {
         if update.generation != state.generation {
             return Err(Rejection::StaleGeneration { current: state.generation });
         }
-        if *state.definition == update.resource {
+        if *state.defined() == update.resource {
             return Ok(Outcome::Stored(state.stored(self.now.cluster)));
         }
         check(update.resource.validate())?;
-        check(state.definition.check_change(&update.resource))?;
+        check(state.defined().check_change(&update.resource))?;
         self.definitions_stored += 1;
         state.redefine(update.resource.clone(), self.definitions_stored, &self.permits, self.now);
+        state.spoken_after = self.permits_granted;
         Ok(Outcome::Stored(state.stored(self.now.cluster)))
     }
 

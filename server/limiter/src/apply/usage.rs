@@ -3,7 +3,9 @@
 use super::{Limiter, budget_usage};
 use crate::{
     counter::{Slots, Terms},
-    model::{ClusterTime, CounterFigures, HeldSlot, Label, LimitFigures, ResourceName, ResourceUsage, Stamp},
+    model::{
+        ClusterTime, CounterFigures, HeldSlot, Label, LimitFigures, ResourceName, ResourceUsage, Span, Stamp,
+    },
     state::{Counters, ResourceState, Scoped},
 };
 
@@ -80,7 +82,7 @@ fn figures(
     now: Stamp,
 ) -> LimitFigures {
     let limit = &state.definition.limits[at];
-    let terms = state.terms(at);
+    let (terms, told) = (state.terms(at), &state.limits[at].told);
     let (counters, scope_values) = match &state.limits[at].counters {
         Counters::Rate(scoped) => {
             let wanted = scoped.iter().filter(|(value, _)| wanted(value));
@@ -90,12 +92,17 @@ fn figures(
                 used: counter.used(terms, now),
                 available: counter.available(terms, now),
                 full_in: counter.fresh_in(terms, now),
+                used_by_others: told.by_others(value, limit.kind.turnover().unwrap_or_default(), now.cluster),
+                held_for: told.wait(value, now.cluster),
             });
             (least_available(figures, max), scoped.len())
         }
         Counters::Slots(scoped) => {
             let wanted = scoped.iter().filter(|(value, _)| wanted(value));
-            let figures = wanted.filter_map(|(value, slots)| slot_figures(terms, value, slots, now.cluster));
+            let figures = wanted.filter_map(|(value, slots)| {
+                let held_for = told.wait(value, now.cluster);
+                Some(CounterFigures { held_for, ..slot_figures(terms, value, slots, now.cluster)? })
+            });
             (least_available(figures, max), scoped.len())
         }
     };
@@ -110,6 +117,8 @@ fn slot_figures(terms: Terms, value: &Label, slots: &Slots, now: ClusterTime) ->
         used: slots.counting(concurrency, now),
         available: slots.available(concurrency, now),
         full_in: slots.fresh_in(now),
+        used_by_others: 0,
+        held_for: Span::ZERO,
     })
 }
 

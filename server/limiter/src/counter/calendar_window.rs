@@ -75,6 +75,11 @@ impl CalendarWindowCounter {
         WallTime(if this.touches_next(rules, now) { this.next_end } else { this.end })
     }
 
+    /// Whether the vendor's window of now had begun at that moment, whatever its clock shows.
+    pub(super) fn began_before(&self, rules: Rules<'_>, then: WallTime, now: WallTime) -> bool {
+        rules.vendor_earliest(then) >= self.at(rules, now).start
+    }
+
     /// The state at this moment: windows that passed are left behind.
     fn at(self, rules: Rules<'_>, now: WallTime) -> Self {
         let vendor_earliest = rules.vendor_earliest(now);

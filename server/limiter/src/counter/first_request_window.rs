@@ -92,6 +92,11 @@ impl FirstRequestWindowCounter {
         }
     }
 
+    /// Whether what was granted at that moment is a call of the window that is open now.
+    pub(super) fn holds(&self, rules: Rules<'_>, then: ClusterTime, now: ClusterTime) -> bool {
+        self.is_open(rules, now) && self.opens_from <= then
+    }
+
     /// When the vendor's window has certainly closed.
     fn closed_at(&self, rules: Rules<'_>) -> ClusterTime {
         self.opens_by + rules.window.period + rules.tolerance

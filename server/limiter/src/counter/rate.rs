@@ -115,6 +115,20 @@ impl RateCounter {
         saturating_u64(used)
     }
 
+    /// Whether a call that was granted `then` certainly arrived in the window of now, so that what was said of it is not about an
+    /// earlier one. Windows that slide, and buckets, have no such boundary.
+    pub fn is_of_this_window(&self, terms: Terms, then: Stamp, now: Stamp) -> bool {
+        match (self, Rules::of(terms)) {
+            (Self::CalendarWindow(counter), Rules::CalendarWindow(rules)) => {
+                counter.began_before(rules, then.wall, now.wall)
+            }
+            (Self::FirstRequestWindow(counter), Rules::FirstRequestWindow(rules)) => {
+                counter.holds(rules, then.cluster, now.cluster)
+            }
+            _ => true,
+        }
+    }
+
     /// How long until the counter is as good as fresh, provided that nothing is debited. Zero if and only if it cannot be
     /// told from a fresh one.
     pub fn fresh_in(&self, terms: Terms, now: Stamp) -> Span {

@@ -106,8 +106,7 @@ fn opens(state: &ResourceState, key: &Label, now: ClusterTime) -> Option<Cluster
     }
     match state.availability.gate(key, now) {
         Gate::Open => Some(now),
-        Gate::Paused { pause, .. } => pause.left.map(|left| now + left),
-        Gate::Unavailable => None,
+        Gate::Shut { opens_in, .. } => opens_in.map(|opens_in| now + opens_in),
     }
 }
 

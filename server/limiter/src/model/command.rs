@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 
 use super::{
     Alternative, CallResult, CoalesceKey, Dimension, HoldBack, InvalidateResults, Label, PauseResource,
-    RequestId, Resource, ResourceName, ResumeResource, SetKeyState, Span,
+    Report, RequestId, Resource, ResourceName, ResumeResource, SetKeyState, Span, VendorAnswer,
 };
 
 /// A change, as the log carries it. Everything in it was checked as far as it can be without the state.
@@ -42,12 +42,15 @@ pub enum Command {
     /// Take a key out of use, or back into it.
     #[n(9)]
     SetKeyState(#[n(0)] SetKeyState),
-    /// Grant nothing for as long as a vendor wants.
+    /// Grant nothing for as long as a vendor wants. In logs from before there were reports.
     #[n(11)]
     HoldBack(#[n(0)] HoldBack),
     /// Drop what calls were answered with.
     #[n(14)]
     InvalidateResults(#[n(0)] InvalidateResults),
+    /// Heed how a call ended and what the vendor said.
+    #[n(12)]
+    Report(#[n(0)] Report),
     /// Ask for a permit of one of the request's resources alone. Only the leader says it, which knows whose turn it is
     /// where. A retry is known by the whole request, whichever of its resources it is put to.
     #[n(10)]
@@ -157,6 +160,9 @@ pub struct Release {
     /// For the others that want the same; only of a permit whose request had a coalesce key.
     #[n(6)]
     pub result: Option<CallResult>,
+    /// What the vendor said of its limits.
+    #[n(4)]
+    pub answer: Option<Box<VendorAnswer>>,
 }
 
 /// How a vendor call ended.
@@ -178,6 +184,9 @@ pub enum CallOutcome {
     /// Never left: everything is given back.
     #[n(4)]
     NotSent,
+    /// Not answered, or not in time; it may have been served.
+    #[n(5)]
+    Timeout,
 }
 
 /// Replace a resource's definition.

@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 use smallvec::SmallVec;
 
 use super::{
-    BudgetCause, BudgetName, KeyStatus, Label, LimitName, Pause, PermitId, Resource, ResourceName,
-    SharedResult, Span, Violation,
+    BudgetCause, BudgetName, CircuitStatus, KeyStatus, Label, LimitName, PaceStatus, Pause, PermitId,
+    Resource, ResourceName, SharedResult, Span, VendorStatus, Violation,
 };
 
 /// The answer to one command: the outcome, or why the command could not be carried out. A rejection changes nothing.
@@ -41,6 +41,9 @@ pub enum Outcome {
     /// So many results are gone.
     #[n(9)]
     Invalidated(#[n(0)] u64),
+    /// The report was heeded. For so long nothing is granted with its key; zero if something is, or if only an order changes it.
+    #[n(7)]
+    Reported(#[n(0)] Span),
 }
 
 /// A resource, how often it was changed, and what operators ordered about it.
@@ -58,12 +61,15 @@ pub struct StoredResource {
     /// Its keys that are not active or are paused, in its order.
     #[cbor(n(3), default)]
     pub keys: Vec<KeyStatus>,
+    /// What came of what its vendor answered.
+    #[cbor(n(4), default)]
+    pub vendor: Box<VendorStatus>,
 }
 
 impl StoredResource {
     /// About which nothing is ordered.
     pub fn new(resource: Resource, generation: u64) -> StoredResource {
-        StoredResource { resource, generation, pause: None, keys: Vec::new() }
+        StoredResource { resource, generation, pause: None, keys: Vec::new(), vendor: Box::default() }
     }
 }
 
@@ -152,6 +158,15 @@ pub struct Denial {
     pub alternative: u32,
 }
 
+impl Denial {
+    /// Whether the request needs more than a limit ever has, or than a budget gets of it, until an operator says otherwise.
+    pub fn never_fits(&self) -> bool {
+        let by_limits =
+            matches!(self.reason, DenialReason::LimitExhausted | DenialReason::BudgetExhausted { .. });
+        by_limits && self.retry_after.is_none()
+    }
+}
+
 /// What stands in the way of a permit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub enum DenialReason {
@@ -186,6 +201,26 @@ pub enum DenialReason {
     /// the lease is not renewed.
     #[n(9)]
     CallUnderWay,
+    /// The vendor fails: it is left alone for a while, or tried with few calls.
+    #[n(5)]
+    CircuitOpen {
+        /// The circuit of this key; empty: of the resource as a whole.
+        #[n(0)]
+        key: Label,
+        /// Open, or half-open with all places taken.
+        #[n(1)]
+        circuit: Box<CircuitStatus>,
+    },
+    /// Permits are granted more slowly than the limits allow, after a pause or refusals.
+    #[n(6)]
+    Paced {
+        /// Of this key; empty: of the resource as a whole.
+        #[n(0)]
+        key: Label,
+        /// How slowly.
+        #[n(1)]
+        pace: Box<PaceStatus>,
+    },
 }
 
 /// A limit without room.
@@ -206,7 +241,7 @@ pub struct ExhaustedLimit {
     /// Wanted.
     #[n(4)]
     pub requested: u64,
-    /// Until it has room.
+    /// Until it has room; [`Span::MAX`] where that is not before an operator says so.
     #[n(5)]
     pub retry_after: Span,
     /// The limit itself has room, or the budget is closed; this is what stands in the way.

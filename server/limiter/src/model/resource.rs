@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::{Budget, Description, Dimension, Label, LimitName, Queueing, ResourceName, Span, TimeZoneName};
+use super::{
+    Budget, CircuitBreaker, Description, Dimension, FeedbackRules, Label, LimitName, Queueing, ResourceName,
+    Span, TimeZoneName,
+};
 
 /// One vendor account that is protected.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -34,6 +37,12 @@ pub struct Resource {
     /// How requests wait.
     #[cbor(n(7), default)]
     pub queueing: Queueing,
+    /// When a failing vendor is left alone.
+    #[n(8)]
+    pub circuit_breaker: Option<Box<CircuitBreaker>>,
+    /// How what the vendor answers is heeded.
+    #[cbor(n(9), default)]
+    pub feedback: Box<FeedbackRules>,
 }
 
 /// One constraint of a resource.
@@ -109,6 +118,58 @@ impl LimitKind {
             LimitKind::SlidingWindow(window) => window.amount,
             LimitKind::Concurrency(concurrency) => u64::from(concurrency.slots),
         }
+    }
+
+    /// As [`amount`](Self::amount), but of a token bucket what is refilled in a period: what vendors call its limit.
+    pub fn amount_per_period(&self) -> u64 {
+        match self {
+            LimitKind::TokenBucket(bucket) => bucket.refill_amount,
+            other => other.amount(),
+        }
+    }
+
+    /// The same with at most so much in a period; at least 1. A bucket that saves up more than it is refilled in a period saves up
+    /// less in proportion.
+    pub(crate) fn at_most(&self, amount: u64) -> LimitKind {
+        let amount = amount.max(1);
+        let mut kind = self.clone();
+        match &mut kind {
+            LimitKind::TokenBucket(bucket) => {
+                let refill = bucket.refill_amount.min(amount);
+                let in_proportion = u128::from(bucket.capacity) * u128::from(refill);
+                let in_proportion = in_proportion.div_ceil(u128::from(bucket.refill_amount.max(1)));
+                // No more than the capacity, which fits.
+                bucket.capacity = bucket.capacity.min(amount.max(in_proportion as u64));
+                bucket.refill_amount = refill;
+            }
+            LimitKind::LeakyBucket(bucket) => bucket.amount = bucket.amount.min(amount),
+            LimitKind::FixedWindow(window) => window.amount = window.amount.min(amount),
+            LimitKind::SlidingWindow(window) => window.amount = window.amount.min(amount),
+            LimitKind::Concurrency(slots) => {
+                slots.slots = slots.slots.min(u32::try_from(amount).unwrap_or(u32::MAX));
+            }
+        }
+        kind
+    }
+
+    /// In which [`amount_per_period`](Self::amount_per_period) is granted; of slots there is none.
+    pub(crate) fn period(&self) -> Option<Span> {
+        match self {
+            LimitKind::TokenBucket(bucket) => Some(bucket.refill_period),
+            LimitKind::LeakyBucket(bucket) => Some(bucket.period),
+            LimitKind::FixedWindow(window) => Some(window.period),
+            LimitKind::SlidingWindow(window) => Some(window.period),
+            LimitKind::Concurrency(_) => None,
+        }
+    }
+
+    /// How long it takes until all of [`amount`](Self::amount) can be had again; of slots nobody knows.
+    pub(crate) fn turnover(&self) -> Option<Span> {
+        let LimitKind::TokenBucket(TokenBucket { capacity, refill_amount, refill_period }) = self else {
+            return self.period();
+        };
+        let nanos = u128::from(*capacity) * u128::from(refill_period.0);
+        Some(Span(u64::try_from(nanos.div_ceil(u128::from(*refill_amount).max(1))).unwrap_or(u64::MAX)))
     }
 
     /// So many percent of [`amount`](Self::amount), rounded down.

@@ -20,6 +20,8 @@ pub struct Span(#[n(0)] pub u64);
 impl Span {
     /// No time at all.
     pub const ZERO: Span = Span(0);
+    /// More than anything lasts.
+    pub const MAX: Span = Span(u64::MAX);
 
     /// So many milliseconds.
     pub const fn from_millis(millis: u64) -> Span {

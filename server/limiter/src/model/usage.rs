@@ -121,7 +121,7 @@ pub struct CounterFigures {
     /// Empty for the whole resource.
     #[n(0)]
     pub scope_value: Label,
-    /// As defined.
+    /// In force: as defined, or less where it is tightened.
     #[n(1)]
     pub amount: u64,
     /// In use.
@@ -133,6 +133,12 @@ pub struct CounterFigures {
     /// Until it is as good as fresh, if nobody acquires.
     #[n(4)]
     pub full_in: Span,
+    /// Of what was used since the last period of such use began: by others than the fleet, as the vendor told.
+    #[cbor(n(5), default)]
+    pub used_by_others: u64,
+    /// How much longer nothing of it is granted, because the vendor wants it.
+    #[cbor(n(6), default)]
+    pub held_for: Span,
 }
 
 /// A slot that is held.

@@ -38,6 +38,8 @@ impl Resource {
         self.check_spans(&mut check);
         self.check_budgets(&mut check);
         self.check_queueing(&mut check);
+        self.check_circuit_breaker(&mut check);
+        self.check_feedback(&mut check);
         match check.violations.is_empty() {
             true => Ok(()),
             false => Err(check.violations),
@@ -243,6 +245,8 @@ mod tests {
             description: Description::default(),
             budgets: vec![],
             queueing: Queueing::default(),
+            circuit_breaker: None,
+            feedback: Box::default(),
         };
         let fields: Vec<_> =
             resource.validate().unwrap_err().into_iter().map(|violation| violation.field).collect();

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 
-use crate::model::{ClusterTime, KeyState, KeyStatus, Label, Pause, Resource, StoredResource};
+use crate::model::{
+    ClusterTime, DenialReason, KeyState, KeyStatus, Label, Pause, Resource, Span, StoredResource,
+};
 
 /// Pauses, and keys that are not active. A pause that is over stays until the next order, and counts for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -39,22 +41,20 @@ struct PausedUntil {
     reason: Label,
 }
 
-/// Whether a key can be had, as far as orders go.
+/// Whether a key can be had, whatever the limits say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Gate {
     /// Now.
     Open,
-    /// When the pause ends. It is the key's, or of the whole resource where `key` is empty.
-    Paused { key: Label, pause: Pause },
-    /// Not before somebody orders otherwise: it is draining or disabled.
-    Unavailable,
+    /// Not before that time, or not before somebody orders otherwise.
+    Shut { reason: DenialReason, opens_in: Option<Span> },
 }
 
 impl Availability {
-    /// What stands before the key (empty: of a resource without keys). Of several pauses the one that ends last.
+    /// What was ordered about the key (empty: of a resource without keys). Of several pauses the one that ends last.
     pub(crate) fn gate(&self, key: &Label, now: ClusterTime) -> Gate {
         if self.state(key) != KeyState::Active {
-            return Gate::Unavailable;
+            return Gate::Shut { reason: DenialReason::KeyUnavailable, opens_in: None };
         }
         let whole = in_force(&self.pause, &self.held, now).map(|pause| (Label::default(), pause));
         let own = self.keys.get(key).and_then(|own| in_force(&own.pause, &own.held, now));
@@ -63,7 +63,10 @@ impl Availability {
             (Some(whole), Some(own)) if lasts_longer(&own.1, &whole.1) => Some(own),
             (whole, own) => whole.or(own),
         };
-        last.map_or(Gate::Open, |(key, pause)| Gate::Paused { key, pause })
+        last.map_or(Gate::Open, |(key, pause)| {
+            let opens_in = pause.left;
+            Gate::Shut { reason: DenialReason::Paused { key, pause }, opens_in }
+        })
     }
 
     /// What becomes of the key.
@@ -136,7 +139,8 @@ impl Availability {
             (!plain).then(|| KeyStatus { key: key.clone(), state, pause })
         };
         let keys = resource.keys.iter().filter_map(status).collect();
-        StoredResource { resource, generation, pause: in_force(&self.pause, &self.held, now), keys }
+        let pause = in_force(&self.pause, &self.held, now);
+        StoredResource { pause, keys, ..StoredResource::new(resource, generation) }
     }
 
     fn set_pause(&mut self, key: &Label, pause: Option<PausedUntil>) {

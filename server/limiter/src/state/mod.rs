@@ -5,8 +5,12 @@
 
 mod availability;
 mod budget;
+mod circuit;
 mod coalesced;
+mod condition;
+mod conditions;
 mod cow_map;
+mod pace;
 mod permits;
 mod request_ids;
 mod resource;
@@ -14,12 +18,16 @@ mod result_ends;
 mod scoped;
 mod shared;
 mod spare;
+mod tally;
+mod told;
 
 pub(crate) use availability::{Availability, Gate};
 pub(crate) use budget::{
     BudgetDebit, ByConsumer, MAX_CONSUMERS, Share, ShareDebit, ShareHold, ShareId, Whole,
 };
+pub(crate) use circuit::Turned;
 pub(crate) use coalesced::{Coalesced, Kept, MAX_CALLS};
+pub(crate) use conditions::Conditions;
 pub(crate) use cow_map::CowMap;
 pub(crate) use permits::{Debited, Debits, Hold, Holds, Permit, Permits};
 pub(crate) use request_ids::{Fingerprint, Remembered, RequestIds};
@@ -28,5 +36,6 @@ pub(crate) use result_ends::ResultEnds;
 pub(crate) use scoped::Scoped;
 pub(crate) use shared::Shared;
 pub(crate) use spare::Spare;
+pub(crate) use told::Told;
 
 pub use resource::MAX_RESOURCES;

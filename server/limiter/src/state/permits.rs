@@ -52,6 +52,9 @@ pub(crate) struct Permit {
     /// Others wait for what becomes of its call.
     #[n(14)]
     pub coalesce_key: Option<CoalesceKey>,
+    /// That something was wrong with its call was told before its release.
+    #[cbor(n(15), default, skip_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// What one limit was debited.
@@ -154,6 +157,15 @@ impl Permits {
     /// Takes back a record that was removed, for the next permit.
     pub(crate) fn reuse(&mut self, permit: Shared<Permit>) {
         self.spare.keep(permit);
+    }
+
+    /// How a permit's call ended is told: whether with trouble. Returns whether trouble was told before; of a permit that is not
+    /// remembered, nothing is.
+    pub(crate) fn note_report(&mut self, id: PermitId, is_trouble: bool) -> bool {
+        let Some(permit) = self.by_id.get_mut(&id) else { return false };
+        let was_told = permit.reported;
+        permit.reported |= is_trouble;
+        was_told
     }
 
     /// Moves the end of a lease.

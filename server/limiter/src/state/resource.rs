@@ -3,11 +3,15 @@
 use minicbor::{Decode, Encode};
 
 use super::{
-    Availability, ByConsumer, Coalesced, CowMap, Hold, Permits, Scoped, Share, ShareId, Shared, Whole,
+    Availability, ByConsumer, Coalesced, Conditions, CowMap, Gate, Hold, Permits, Scoped, Share, ShareId,
+    Shared, Told, Whole,
 };
 use crate::{
     counter::{RateCounter, Slots, Terms},
-    model::{ClusterTime, Limit, LimitKind, PermitId, Resource, Scope, Stamp, StoredResource},
+    model::{
+        ClusterTime, Label, Limit, LimitKind, PermitId, Resource, Scope, Stamp, StoredResource,
+        TightenedLimit, VendorStatus,
+    },
 };
 
 /// Resources at a time: what every node can hold in memory with counters for each. The public API states it.
@@ -42,6 +46,16 @@ pub(crate) struct ResourceState {
     /// Calls that are made for many, and their results; they survive a change of the definition.
     #[cbor(n(10), skip_if = "Coalesced::is_empty")]
     pub coalesced: Shared<Coalesced>,
+    /// How the vendor is doing.
+    #[cbor(n(11), default)]
+    pub conditions: Conditions,
+    /// As its owner defined it, where `definition`, which is in force, is tightened.
+    #[n(12)]
+    pub as_defined: Option<Shared<Resource>>,
+    /// The last permit that was granted before an operator defined or resumed it last: what the vendor said of its limits to the
+    /// calls until then is known, or was about others.
+    #[cbor(n(13), default)]
+    pub spoken_after: u64,
 }
 
 /// Names a limit's state within its resource, for ever: a limit that is removed and added again under the same name is
@@ -63,6 +77,9 @@ pub(crate) struct LimitState {
     /// Of a resource with budgets, what each consumer uses of a rate limit of the resource or of its keys.
     #[cbor(n(3), default)]
     pub by_consumer: ByConsumer,
+    /// What the vendor told of it.
+    #[cbor(n(4), default)]
+    pub told: Told,
 }
 
 /// Of the kind that the definition says.
@@ -85,6 +102,9 @@ impl ResourceState {
             ids_given: 0,
             availability: Availability::default(),
             coalesced: Shared::default(),
+            conditions: Conditions::default(),
+            as_defined: None,
+            spoken_after: 0,
         };
         let definition = state.definition.clone();
         state.limits =
@@ -92,10 +112,59 @@ impl ResourceState {
         state
     }
 
+    /// The definition of its owner.
+    pub(crate) fn defined(&self) -> &Resource {
+        self.as_defined.as_ref().unwrap_or(&self.definition)
+    }
+
     /// Replaces the definition. The state of a limit that keeps its name is carried over, never refilled; the caller has
-    /// checked that it keeps its kind. Takes time in proportion to the counters of the limits that change, and where a
-    /// disabled key goes to the leases.
+    /// checked that it keeps its kind. A limit that its owner leaves as it is stays tightened. Takes time in proportion to the
+    /// counters of the limits that change, and where a disabled key goes to the leases.
     pub(crate) fn redefine(&mut self, definition: Resource, generation: u64, permits: &Permits, now: Stamp) {
+        let (old, mut in_force) = (Shared::new(self.defined().clone()), definition.clone());
+        let tightened =
+            old.limits.iter().zip(&self.definition.limits).filter(|(old, now)| old.kind != now.kind);
+        for (before, tightened) in tightened {
+            let same = |limit: &&mut Limit| limit.name == before.name && limit.kind == before.kind;
+            if let Some(limit) = in_force.limits.iter_mut().find(same) {
+                limit.kind = tightened.kind.clone();
+            }
+        }
+        self.as_defined = (in_force != definition).then(|| Shared::new(definition));
+        self.put_in_force(in_force, now);
+        self.generation = generation;
+        let new = Shared::new(self.defined().clone());
+        self.conditions.redefine(&old, &new);
+        let ResourceState { availability, leased, .. } = self;
+        let live = || leased.iter().filter_map(|(id, ())| permits.live(*id, now.cluster));
+        availability.redefine(&old, &new, || live().map(|permit| permit.key.clone()).collect());
+    }
+
+    /// Grants less of a limit than is defined.
+    pub(crate) fn tighten(&mut self, limit: usize, kind: LimitKind, now: Stamp) {
+        let mut in_force = Resource::clone(&self.definition);
+        in_force.limits[limit].kind = kind;
+        self.as_defined.get_or_insert_with(|| self.definition.clone());
+        self.put_in_force(in_force, now);
+    }
+
+    /// Grants what is defined again, and forgets what the vendor told. `newest` is the last permit that was granted.
+    pub(crate) fn loosen(&mut self, newest: PermitId, now: Stamp) {
+        self.spoken_after = newest.0;
+        if let Some(defined) = self.as_defined.take() {
+            self.put_in_force(Resource::clone(&defined), now);
+        }
+        self.limits.iter_mut().for_each(|limit| limit.told = Told::default());
+    }
+
+    /// Forgets what the vendor told of a key. `newest` is the last permit that was granted.
+    pub(crate) fn forget_told(&mut self, key: &Label, newest: PermitId, now: ClusterTime) {
+        let limits = self.definition.limits.iter().zip(&mut self.limits);
+        let by_key = limits.filter(|(limit, _)| limit.scope == Scope::Key);
+        by_key.for_each(|(_, state)| state.told.forget(key, newest, now));
+    }
+
+    fn put_in_force(&mut self, definition: Resource, now: Stamp) {
         let old = std::mem::replace(&mut self.definition, Shared::new(definition));
         let new = self.definition.clone();
         let states = std::mem::take(&mut self.limits);
@@ -107,10 +176,19 @@ impl ResourceState {
                 None => self.fresh_limit(&new, limit, now),
             })
             .collect();
-        self.generation = generation;
-        let ResourceState { availability, leased, .. } = self;
-        let live = || leased.iter().filter_map(|(id, ())| permits.live(*id, now.cluster));
-        availability.redefine(&old, &new, || live().map(|permit| permit.key.clone()).collect());
+    }
+
+    /// The limits of which less is in force than is defined.
+    fn tightened(&self) -> Vec<TightenedLimit> {
+        let Some(defined) = &self.as_defined else { return Vec::new() };
+        let both = defined.limits.iter().zip(&self.definition.limits);
+        both.filter(|(defined, in_force)| defined.kind != in_force.kind)
+            .map(|(defined, in_force)| TightenedLimit {
+                limit: defined.name.clone(),
+                defined: defined.kind.amount_per_period(),
+                amount: in_force.kind.amount_per_period(),
+            })
+            .collect()
     }
 
     /// The definition, what is counted, ordered and coalesced, but not whom it was granted to.
@@ -124,11 +202,32 @@ impl ResourceState {
             ids_given: self.ids_given,
             availability: self.availability.clone(),
             coalesced: self.coalesced.clone(),
+            conditions: self.conditions.clone(),
+            as_defined: self.as_defined.clone(),
+            spoken_after: self.spoken_after,
         }
     }
 
     pub(crate) fn stored(&self, now: ClusterTime) -> StoredResource {
-        self.availability.describe(Resource::clone(&self.definition), self.generation, now)
+        let ordered = self.availability.describe(self.defined().clone(), self.generation, now);
+        let conditions = self.conditions.describe(&self.definition, now);
+        let vendor = Box::new(VendorStatus { conditions, tightened: self.tightened() });
+        StoredResource { vendor, ..ordered }
+    }
+
+    /// What stands before the key (empty: of a resource without keys): orders, and how the vendor is doing. Of all that stands
+    /// there, what ends last; and orders before the rest.
+    pub(crate) fn gate(&self, key: &Label, now: ClusterTime) -> Gate {
+        let ordered = self.availability.gate(key, now);
+        let Some(obstruction) = self.conditions.before(&self.definition, key, now) else { return ordered };
+        match &ordered {
+            Gate::Shut { opens_in, .. }
+                if opens_in.is_none_or(|opens_in| opens_in >= obstruction.opens_in) =>
+            {
+                ordered
+            }
+            _ => Gate::Shut { reason: obstruction.reason, opens_in: Some(obstruction.opens_in) },
+        }
     }
 
     pub(crate) fn terms(&self, limit: usize) -> Terms<'_> {
@@ -138,7 +237,12 @@ impl ResourceState {
     /// Whether each limit has counters of its kind; a snapshot might say otherwise.
     pub(crate) fn is_consistent(&self) -> bool {
         let limits = &self.definition.limits;
+        let is_same = |defined: &Resource| {
+            let of = |limit: &Limit| (limit.name.clone(), limit.kind.field(), limit.scope);
+            defined.name == self.definition.name && defined.limits.iter().map(of).eq(limits.iter().map(of))
+        };
         limits.len() == self.limits.len()
+            && self.as_defined.as_ref().is_none_or(|defined| is_same(defined))
             && limits.iter().zip(&self.limits).all(|(limit, state)| {
                 matches!(state.counters, Counters::Slots(_)) == limit.kind.concurrency().is_some()
                     && state.shares.iter().all(|share| share.is_consistent(limit))
@@ -186,7 +290,7 @@ impl ResourceState {
         let shares = shares
             .map(|(budget, share)| Share::fresh(ShareId(self.next_id()), budget, share, &of, now))
             .collect();
-        LimitState { id, counters, shares, by_consumer: ByConsumer::default() }
+        LimitState { id, counters, shares, by_consumer: ByConsumer::default(), told: Told::default() }
     }
 
     /// The same use under other terms, and of budgets that keep their name.
@@ -213,7 +317,7 @@ impl ResourceState {
                 from.carry(&state.by_consumer, &before, &to, &new.1.kind, now)
             }
         };
-        LimitState { id: state.id, counters, shares, by_consumer }
+        LimitState { id: state.id, counters, shares, by_consumer, told: state.told.clone() }
     }
 
     fn next_id(&mut self) -> u64 {
@@ -250,10 +354,9 @@ fn carry(counters: &Counters, old: Terms, new: Terms, now: Stamp) -> Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Description, Queueing, ResourceName, Span};
+    use crate::model::{CoalesceKey, Description, Queueing, ResourceName, Span};
 
-    #[test]
-    fn a_state_from_before_there_were_orders_is_read() {
+    fn unlimited() -> ResourceState {
         let definition = Resource {
             name: ResourceName::new("acme").unwrap(),
             limits: vec![],
@@ -263,22 +366,43 @@ mod tests {
             description: Description::default(),
             budgets: vec![],
             queueing: Queueing::default(),
+            circuit_breaker: None,
+            feedback: Box::default(),
         };
-        let state = ResourceState::new(definition, 1, Stamp::default());
-        let mut bytes = minicbor::to_vec(&state).unwrap();
-        // An array of seven, the last of which is an array of nothing and of no keys.
-        assert_eq!((bytes[0], &bytes[bytes.len() - 3..]), (0x87, &[0x82, 0xf6, 0xa0][..]));
-        bytes[0] = 0x86;
-        bytes.truncate(bytes.len() - 3);
+        ResourceState::new(definition, 1, Stamp::default())
+    }
+
+    #[test]
+    fn a_state_from_before_there_were_orders_is_read() {
+        let state = unlimited();
+        let ResourceState { definition, generation, limits, leased, settleable, ids_given, .. } = &state;
+        let before = (definition, generation, limits, leased, settleable, ids_given);
+        let bytes = minicbor::to_vec(before).unwrap();
+        assert_eq!(minicbor::decode::<ResourceState>(&bytes).unwrap(), state);
+    }
+
+    #[test]
+    fn a_state_from_before_vendors_were_heeded_is_read() {
+        let mut state = unlimited();
+        state.coalesced.begin(CoalesceKey::new("k").unwrap(), PermitId(1), ClusterTime(5));
+        let ResourceState { definition, generation, limits, leased, settleable, ids_given, .. } = &state;
+        let counted = (definition, generation, limits, leased, settleable, ids_given);
+        // Three numbers were left out then.
+        let ordered = (&state.availability, (), (), (), &state.coalesced);
+        let mut bytes = minicbor::to_vec(counted).unwrap();
+        assert_eq!(bytes[0], 0x86, "an array of six");
+        bytes[0] = 0x8b;
+        bytes.extend_from_slice(&minicbor::to_vec(ordered).unwrap()[1..]);
         assert_eq!(minicbor::decode::<ResourceState>(&bytes).unwrap(), state);
     }
 
     #[test]
     fn a_limit_and_permits_from_before_there_were_budgets_are_read() {
-        let (id, value) = (LimitId(1), crate::model::Label::default());
+        let (id, value) = (LimitId(1), Label::default());
         let counters = Counters::Slots(Scoped::with(Some(Slots::default())));
         let limit: LimitState = minicbor::decode(&minicbor::to_vec((id, &counters)).unwrap()).unwrap();
-        let expected = LimitState { id, counters, shares: vec![], by_consumer: ByConsumer::default() };
+        let (by_consumer, told) = (ByConsumer::default(), Told::default());
+        let expected = LimitState { id, counters, shares: vec![], by_consumer, told };
         assert_eq!(limit, expected);
 
         let kept_for = Span::from_secs(1);

@@ -12,6 +12,7 @@
 //! | `release p1 [outcome=…] [cost=…] [amounts=…]` | ends a permit                                             |
 //! | `release p1 result=TEXT [ttl=SPAN]`           | ends the call for all that wait for it                    |
 //! | `invalidate RESOURCE key=…|prefix=…`          | drops results                                             |
+//! | `report RESOURCE [key=…] [permit=p1] [outcome=…] [wait=…] [exhausted=…] [told=…]` | what came of a call; so in `release` |
 //! | `give_back p1`                                | ends a permit that nobody was left to receive             |
 //! | `pause RESOURCE [key=…] [for=SPAN] [reason=…]` | grants nothing for a while, or until it is resumed       |
 //! | `resume RESOURCE [key=…]`                     | ends a pause                                              |
@@ -72,6 +73,10 @@ impl Runner for Script {
                 let change = Change::Acquire(parse::acquire(&mut args)?);
                 let refused = self.limiter.refuse(self.stamp, &change);
                 Ok(refused.map_or("not refused: propose it".into(), |answer| show::answer(&answer)))
+            }
+            "report" => {
+                let report = parse::feedback::report(&mut args)?;
+                self.apply(Change::Report(report))
             }
             "renew" => {
                 let renew = Renew { permit: permit(&mut args)?, lease: option(&mut args, "lease", span)? };
@@ -149,8 +154,9 @@ impl Script {
         let outcome = option(args, "outcome", parse::outcome)?.unwrap_or_default();
         let cost = take(args, "cost")?;
         let amounts = option(args, "amounts", parse::amounts)?.unwrap_or_default();
+        let answer = parse::feedback::answer_with(outcome, args)?;
         let result = parse::result(args)?;
-        self.apply(Change::Release(Release { permit, outcome, cost, amounts, result }))
+        self.apply(Change::Release(Release { permit, outcome, cost, amounts, answer, result }))
     }
 
     fn advance(&mut self, args: &mut ArgumentConsumer) -> Output {

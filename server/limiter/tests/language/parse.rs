@@ -6,6 +6,8 @@
 
 #[path = "budget.rs"]
 mod budget;
+#[path = "feedback.rs"]
+pub mod feedback;
 
 use std::{collections::BTreeMap, error::Error, fmt::Display, str::FromStr};
 
@@ -41,7 +43,10 @@ pub fn resource_name(args: &mut ArgumentConsumer) -> Parsed<ResourceName> {
 }
 
 pub fn permit(args: &mut ArgumentConsumer) -> Parsed<PermitId> {
-    let text = required(args.next_pos(), "a permit")?;
+    permit_id(required(args.next_pos(), "a permit")?)
+}
+
+fn permit_id(text: &str) -> Parsed<PermitId> {
     Ok(PermitId(text.strip_prefix('p').ok_or("permits are p1, p2, …")?.parse()?))
 }
 
@@ -80,6 +85,7 @@ pub fn outcome(text: &str) -> Parsed<CallOutcome> {
         "throttled" => CallOutcome::Throttled,
         "client_error" => CallOutcome::ClientError,
         "server_error" => CallOutcome::ServerError,
+        "timeout" => CallOutcome::Timeout,
         "not_sent" => CallOutcome::NotSent,
         _ => return Err(format!("unknown outcome {text}").into()),
     })
@@ -193,6 +199,8 @@ pub fn resource(args: &mut ArgumentConsumer) -> Parsed<Resource> {
         description: Description::default(),
         budgets,
         queueing: Queueing::default(),
+        circuit_breaker: option(args, "breaker", feedback::breaker)?.map(Box::new),
+        feedback: option(args, "feedback", feedback::rules)?.map(Box::new).unwrap_or_default(),
     })
 }
 

@@ -1,8 +1,9 @@
 //! How scripts show what the limiter answers: a line for each answer, so that the output reads as a trace.
 
 use tollgate_limiter::{
-    Answer, BudgetCause, BudgetFigures, ConsumerFigures, CounterFigures, Denial, DenialReason, Grant,
-    HeldSlot, KeyStatus, Outcome, Pause, ResourceUsage, StoredResource,
+    Answer, BudgetCause, BudgetFigures, CircuitState, CircuitStatus, ConsumerFigures, CounterFigures, Denial,
+    DenialReason, Grant, HeldSlot, KeyStatus, Label, Outcome, PaceStatus, Pause, ResourceUsage,
+    StoredResource,
 };
 
 pub fn answer(answer: &Answer) -> String {
@@ -22,6 +23,8 @@ pub fn answer(answer: &Answer) -> String {
         }
         Ok(Outcome::Invalidated(1)) => "a result is gone".into(),
         Ok(Outcome::Invalidated(count)) => format!("{count} results are gone"),
+        Ok(Outcome::Reported(shut_for)) if shut_for.is_zero() => "reported".into(),
+        Ok(Outcome::Reported(shut_for)) => format!("reported, shut for {shut_for}"),
         Err(rejection) => format!("rejected: {rejection}"),
     }
 }
@@ -64,6 +67,8 @@ fn denial(denial: &Denial) -> String {
         },
         (DenialReason::OthersWait, _) => "others that wait".into(),
         (DenialReason::CallUnderWay, _) => "the call of another".into(),
+        (DenialReason::CircuitOpen { key, circuit }, _) => of_key(key, &self::circuit(circuit)),
+        (DenialReason::Paced { key, pace }, _) => of_key(key, &self::pace(pace)),
     };
     let retry = match denial.retry_after {
         Some(retry_after) => format!("retry after {retry_after}"),
@@ -93,6 +98,10 @@ fn denial(denial: &Denial) -> String {
     parts.join("; ")
 }
 
+fn of_key(key: &Label, what: &str) -> String {
+    if key.is_empty() { what.to_owned() } else { format!("key {key} {what}") }
+}
+
 fn of_limit(denial: &Denial) -> String {
     denial.limit.as_ref().map(|limit| format!(" at {limit}")).unwrap_or_default()
 }
@@ -104,7 +113,46 @@ fn orders(stored: &StoredResource) -> Vec<String> {
         let stop = stop.iter().map(|stop| format!(" {}", pause(stop)));
         format!("key {key} {state}{}", stop.collect::<String>())
     };
-    stored.pause.iter().map(pause).chain(stored.keys.iter().map(key)).collect()
+    let ordered = stored.pause.iter().map(pause).chain(stored.keys.iter().map(key));
+    let circuits = stored
+        .vendor
+        .conditions
+        .iter()
+        .filter_map(|told| Some(of_key(&told.key, &circuit(told.circuit.as_ref()?))));
+    let paces = stored
+        .vendor
+        .conditions
+        .iter()
+        .filter_map(|told| Some(of_key(&told.key, &pace(told.pace.as_ref()?))));
+    let tightened = stored
+        .vendor
+        .tightened
+        .iter()
+        .map(|told| format!("{} tightened from {} to {}", told.limit, told.defined, told.amount));
+    ordered.chain(circuits).chain(paces).chain(tightened).collect()
+}
+
+fn circuit(status: &CircuitStatus) -> String {
+    let CircuitStatus { state, left, times_opened, .. } = status;
+    match state {
+        CircuitState::Closed => format!(
+            "circuit closed, {} failures in a row, {} of {} calls failed",
+            status.failures_in_row, status.failures, status.calls
+        ),
+        CircuitState::Open => format!("circuit open for {left} (opened {times_opened} times)"),
+        CircuitState::HalfOpen => {
+            format!(
+                "circuit half-open, {} probes out, {} succeeded",
+                status.probes_out, status.probes_succeeded
+            )
+        }
+    }
+}
+
+/// Rates in whole thousandths a second.
+fn pace(pace: &PaceStatus) -> String {
+    let rate = |rate: u64| format!("{}.{:03}/s", rate / 1_000_000, rate / 1_000 % 1_000);
+    format!("paced at {} of {}, full in {}", rate(pace.rate), rate(pace.full_rate), pace.full_in)
 }
 
 fn pause(pause: &Pause) -> String {
@@ -151,9 +199,16 @@ fn consumer(figures: &ConsumerFigures) -> String {
 }
 
 fn counter(figures: &CounterFigures) -> String {
-    let CounterFigures { scope_value, amount, used, available, full_in } = figures;
+    let CounterFigures { scope_value, amount, used, available, full_in, .. } = figures;
     let of = if scope_value.is_empty() { String::new() } else { format!(" of {scope_value}") };
-    format!("{of}: {used} used, {available}/{amount} left, full in {full_in}")
+    let mut text = format!("{of}: {used} used, {available}/{amount} left, full in {full_in}");
+    if figures.used_by_others > 0 {
+        text.push_str(&format!(", {} used by others", figures.used_by_others));
+    }
+    if !figures.held_for.is_zero() {
+        text.push_str(&format!(", held for {}", figures.held_for));
+    }
+    text
 }
 
 fn held(slot: &HeldSlot) -> String {

@@ -9,7 +9,7 @@ use tollgate_client::{
 
 use super::{
     super::{Failure, Output, duration},
-    json,
+    condition, json,
 };
 
 #[derive(Debug, clap::Args)]
@@ -85,7 +85,7 @@ pub async fn key(client: &Client, output: Output, args: KeyChange) -> Result<(),
     show(output, &client.resources().set_key_state(&args.name, &args.key, state).await?)
 }
 
-/// What operators ordered about the resource and its keys; nothing where nothing is.
+/// What operators ordered about the resource and its keys, and how its vendor is doing; nothing where nothing is to tell.
 pub fn lines(resource: &Resource) -> Vec<String> {
     let whole = resource.pause.iter().map(pause_text);
     let keys = resource.key_statuses.iter().map(|status| {
@@ -93,7 +93,7 @@ pub fn lines(resource: &Resource) -> Vec<String> {
         let paused = status.pause.iter().map(|pause| format!(", {}", pause_text(pause)));
         format!("key {}: {state}{}", status.key, paused.collect::<String>())
     });
-    whole.chain(keys).collect()
+    whole.chain(keys).chain(condition::lines(resource)).collect()
 }
 
 pub fn state_name(state: v1::KeyState) -> &'static str {

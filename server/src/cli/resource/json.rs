@@ -5,7 +5,7 @@ use tollgate_client::v1::{
     Anchor, Concurrency, FixedWindow, KeyStatus, Limit, Pause, Resource, Scope, limit::Kind,
 };
 
-use super::{super::output::wire_seconds, availability::state_name, shares};
+use super::{super::output::wire_seconds, availability::state_name, condition, shares};
 
 pub fn resource(resource: &Resource) -> Value {
     json!({
@@ -22,6 +22,10 @@ pub fn resource(resource: &Resource) -> Value {
         "max_waiters": resource.max_waiters,
         "max_waiters_per_consumer": resource.max_waiters_per_consumer,
         "ageing_seconds": wire_seconds(resource.ageing),
+        "circuit_breaker": resource.circuit_breaker.as_ref().map(condition::circuit_breaker),
+        "feedback": resource.feedback.as_ref().map(condition::feedback_rules),
+        "tightened": resource.tightened.iter().map(condition::tightened).collect::<Vec<_>>(),
+        "conditions": resource.conditions.iter().map(condition::json).collect::<Vec<_>>(),
     })
 }
 
@@ -108,7 +112,7 @@ fn concurrency(slots: &Concurrency) -> Value {
     })
 }
 
-fn scope(scope: Scope) -> &'static str {
+pub fn scope(scope: Scope) -> &'static str {
     match scope {
         Scope::Unspecified | Scope::Resource => "resource",
         Scope::Key => "key",

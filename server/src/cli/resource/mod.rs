@@ -2,6 +2,7 @@
 
 mod apply;
 mod availability;
+mod condition;
 mod diff;
 pub(super) mod json;
 mod shares;

@@ -115,6 +115,8 @@ fn counter_json(counter: &CounterFigures) -> Value {
         "used": counter.used,
         "available": counter.available,
         "full_in_seconds": wire_seconds(counter.full_in),
+        "used_by_others": counter.used_by_others,
+        "held_for_seconds": wire_seconds(counter.held_for),
     })
 }
 

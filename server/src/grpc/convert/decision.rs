@@ -7,7 +7,13 @@ use tollgate_limiter::{
 };
 use tollgate_proto::v1;
 
-use super::{availability::pause, coalesce::shared, duration, permit::permit_id};
+use super::{
+    availability::pause,
+    circuit::{circuit, pace},
+    coalesce::shared,
+    duration,
+    permit::permit_id,
+};
 use crate::{
     grpc::status::Failure,
     raft::call::{Refusal, Reply},
@@ -144,6 +150,14 @@ fn denied(denial: Denial) -> v1::DeniedPermit {
         }
         DenialReason::OthersWait => v1::DenialReason::OthersWait,
         DenialReason::CallUnderWay => v1::DenialReason::CallUnderWay,
+        DenialReason::CircuitOpen { key, circuit: status } => {
+            (denied.paused_key, denied.circuit) = (key.to_string(), Some(Box::new(circuit(*status))));
+            v1::DenialReason::CircuitOpen
+        }
+        DenialReason::Paced { key, pace: status } => {
+            (denied.paused_key, denied.pace) = (key.to_string(), Some(Box::new(pace(*status))));
+            v1::DenialReason::Paced
+        }
     };
     denied.set_reason(reason);
     denied
@@ -156,7 +170,7 @@ fn exhausted(limit: ExhaustedLimit) -> v1::ExhaustedLimit {
         amount: limit.amount,
         available: limit.available,
         requested: limit.requested,
-        retry_after: Some(duration(limit.retry_after)),
+        retry_after: Some(limit.retry_after).filter(|wait| *wait < Span::MAX).map(duration),
         budget_cause: budget_cause(limit.budget).into(),
     }
 }

@@ -10,6 +10,7 @@ use tollgate_proto::v1;
 use super::{
     Fields, Invalid,
     budget::{budget, queueing},
+    circuit::{circuit_breaker, feedback_rules},
 };
 
 // The defaults that `resource.proto` states.
@@ -25,7 +26,7 @@ const LEASE_MAX: Span = Span::from_secs(600);
 const GRACE_MAX: Span = Span::from_secs(5);
 
 const KINDS: &str = "token_bucket, leaky_bucket, fixed_window, sliding_window or concurrency";
-const SCOPES: &str = "SCOPE_RESOURCE, SCOPE_KEY, SCOPE_CONSUMER or SCOPE_SUBJECT";
+pub(super) const SCOPES: &str = "SCOPE_RESOURCE, SCOPE_KEY, SCOPE_CONSUMER or SCOPE_SUBJECT";
 const ANCHORS: &str = "ANCHOR_EPOCH, ANCHOR_MIDNIGHT or ANCHOR_FIRST_REQUEST";
 
 /// Reads and checks a definition.
@@ -39,6 +40,8 @@ pub fn definition(wire: v1::Resource) -> Result<Resource, Invalid> {
 
 fn read(fields: &mut Fields, wire: v1::Resource) -> Option<Resource> {
     let queueing = queueing(fields, &wire);
+    let circuit_breaker = wire.circuit_breaker.as_ref().map(|wire| circuit_breaker(fields, wire));
+    let feedback = feedback_rules(fields, &wire.feedback.unwrap_or_default());
     let name = fields.name("name", ResourceName::new(&wire.name));
     let limits = each(wire.limits, |index, wire| limit(fields, &format!("limits[{index}]"), wire));
     let keys = each(wire.keys, |index, key| fields.name(&format!("keys[{index}]"), Label::new(&key)));
@@ -54,6 +57,8 @@ fn read(fields: &mut Fields, wire: v1::Resource) -> Option<Resource> {
         description: description?,
         budgets: budgets?,
         queueing,
+        circuit_breaker: circuit_breaker.map(Box::new),
+        feedback: Box::new(feedback),
     })
 }
 
@@ -100,7 +105,7 @@ fn limit(fields: &mut Fields, path: &str, wire: v1::Limit) -> Option<Limit> {
     })
 }
 
-fn scope(scope: v1::Scope) -> Scope {
+pub(super) fn scope(scope: v1::Scope) -> Scope {
     match scope {
         v1::Scope::Unspecified | v1::Scope::Resource => Scope::Resource,
         v1::Scope::Key => Scope::Key,

@@ -1,12 +1,18 @@
 //! What vendors answered: read with the preset of the vendor that it names.
 
 use jiff::Timestamp;
-use tollgate_limiter::{Called, Command, HoldBack, Label, Pause, ResourceName, Span, WallTime};
+use tollgate_limiter::{
+    CallOutcome, HoldBack, Label, LimitTold, Pause, Report, Resource, ResourceName, Span, VendorAnswer,
+    WallTime,
+};
 use tollgate_proto::v1;
-use tollgate_vendors::{Answer, Report};
+use tollgate_vendors::Answer;
 
-use super::{Fields, Invalid, duration};
-use crate::preset::Presets;
+use super::{
+    Fields, duration,
+    permit::{outcome, parse_id},
+};
+use crate::{grpc::status::Failure, preset::Presets};
 
 const HEADERS_MAX: usize = 32;
 const HEADERS_BYTES_MAX: usize = 4096;
@@ -43,26 +49,91 @@ pub fn check(fields: &mut Fields, feedback: &v1::VendorFeedback) {
     }
 }
 
-/// Reads and checks a report: what was called, and with what answer.
-pub fn reported(request: &v1::ReportFeedbackRequest) -> Result<(Called, &v1::VendorFeedback), Invalid> {
+/// Whether an answer is as it must be.
+pub fn is_valid(feedback: &v1::VendorFeedback) -> bool {
+    let mut fields = Fields::default();
+    check(&mut fields, feedback);
+    fields.finish(Some(())).is_ok()
+}
+
+/// What is to be heeded of how a call ended, and what its caller is told of it.
+pub struct Understood {
+    /// How it ended.
+    pub outcome: CallOutcome,
+    /// What the vendor said; nothing if nobody reads it.
+    pub answer: VendorAnswer,
+    /// Absent if nobody reads it.
+    pub told: Option<v1::ReportFeedbackResponse>,
+}
+
+/// Reads what a call came to. What the client says of its outcome counts, unless the vendor's preset knows the answer for a
+/// refusal. `share` is what is added to the time that the vendor wants, 0 to 1,000 thousandths of a tenth of it: several fleets that
+/// were refused together shall not come back together.
+pub fn understand(
+    feedback: Option<&v1::VendorFeedback>,
+    given: Option<CallOutcome>,
+    received_at: WallTime,
+    share: u64,
+) -> Understood {
+    let report = feedback.and_then(|feedback| Some((feedback, read(feedback, received_at)?)));
+    let is_refused = report.as_ref().is_some_and(|(_, report)| report.limited);
+    let outcome = match given {
+        Some(CallOutcome::NotSent) => CallOutcome::NotSent,
+        _ if is_refused => CallOutcome::Throttled,
+        Some(given) => given,
+        None => feedback.map_or(CallOutcome::Ok, |feedback| by_status(feedback.status)),
+    };
+    let Some((feedback, report)) = report else {
+        return Understood { outcome, answer: VendorAnswer::default(), told: None };
+    };
+    let answer = answer(feedback, &report, share);
+    let told = v1::ReportFeedbackResponse {
+        limited: report.limited,
+        wait: answer.wait.map(duration),
+        ignored_headers: report.ignored.iter().map(|ignored| ignored.header.clone()).collect(),
+    };
+    Understood { outcome, answer, told: Some(told) }
+}
+
+/// Reads and checks a report.
+pub fn report(
+    request: &v1::ReportFeedbackRequest,
+    received_at: WallTime,
+    share: u64,
+) -> Result<(Report, Option<v1::ReportFeedbackResponse>), Failure> {
     let mut fields = Fields::default();
     let resource = fields.name("resource", ResourceName::new(&request.resource));
     let key = fields.name("key", Label::new(&request.key));
+    let given = outcome(&mut fields, request.outcome);
     match &request.feedback {
-        None => fields.reject("feedback", "is required"),
+        None if given.is_none() => fields.reject("feedback", "is required, unless the outcome is told"),
+        None => {}
         Some(feedback) => {
             check(&mut fields, feedback);
-            if feedback.vendor.is_empty() {
-                fields.reject("feedback.vendor", "is required: the name of a preset, such as hubspot");
-            }
         }
     }
-    let called = resource.zip(key).map(|(resource, key)| Called::Of { resource, key });
-    fields.finish(called.zip(request.feedback.as_ref()))
+    let (resource, key) = fields.finish(resource.zip(key))?;
+    let permit = match request.permit_id.as_str() {
+        "" => None,
+        id => Some(parse_id(id)?),
+    };
+    let Understood { outcome, answer, told } =
+        understand(request.feedback.as_ref(), given, received_at, share);
+    Ok((Report { resource, key, permit, outcome, answer }, told))
+}
+
+/// How a call ended without anybody reading the answer.
+fn by_status(status: u32) -> CallOutcome {
+    match status {
+        429 => CallOutcome::Throttled,
+        400..=499 => CallOutcome::ClientError,
+        500.. => CallOutcome::ServerError,
+        _ => CallOutcome::Ok,
+    }
 }
 
 /// What the answer says, by its vendor's profile. `None`: it names no vendor.
-pub fn read(feedback: &v1::VendorFeedback, received_at: WallTime) -> Option<Report> {
+fn read(feedback: &v1::VendorFeedback, received_at: WallTime) -> Option<tollgate_vendors::Report> {
     if feedback.vendor.is_empty() {
         return None;
     }
@@ -80,32 +151,23 @@ pub fn read(feedback: &v1::VendorFeedback, received_at: WallTime) -> Option<Repo
     Some(preset.profile.read(&answer, received_at))
 }
 
-/// The order to wait, if the answer demands it. `share` is what is added to the time, 0 to 1,000 thousandths of a tenth of it:
-/// several fleets that were refused together shall not come back together.
-pub fn hold_back(
-    called: Called,
-    feedback: &v1::VendorFeedback,
-    report: &Report,
-    share: u64,
-) -> Option<Command> {
-    let nanos = u64::try_from(report.retry_after?.as_nanos()).unwrap_or(u64::MAX);
-    let wait = Span(nanos).min(HoldBack::LONGEST);
-    if wait < Pause::SHORTEST {
-        return None;
-    }
-    let wait = Span(wait.0 + wait.0 / 10_000 * share.min(1_000)).min(HoldBack::LONGEST);
+fn answer(feedback: &v1::VendorFeedback, report: &tollgate_vendors::Report, share: u64) -> VendorAnswer {
+    let nanos = report.retry_after.map(|wait| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+    let wait = nanos.map(|nanos| Span(nanos).min(HoldBack::LONGEST)).filter(|wait| *wait >= Pause::SHORTEST);
+    let jittered = |wait: Span| Span(wait.0 + wait.0 / 10_000 * share.min(1_000)).min(HoldBack::LONGEST);
     let reason = format!("{} answered {}", feedback.vendor, feedback.status);
     // The name of a preset and a status are short, and have no control characters.
     let reason = Label::new(&reason).unwrap_or_default();
-    Some(Command::HoldBack(HoldBack { called, wait, reason }))
-}
-
-/// What was understood.
-pub fn understood(report: &Report, order: Option<&Command>) -> v1::ReportFeedbackResponse {
-    let wait = match order {
-        Some(Command::HoldBack(order)) => Some(duration(order.wait)),
-        _ => None,
-    };
-    let ignored_headers = report.ignored.iter().map(|ignored| ignored.header.clone()).collect();
-    v1::ReportFeedbackResponse { limited: report.limited, wait, ignored_headers }
+    let exhausted = report.exhausted.iter().filter(|_| report.limited).take(Resource::MAX_LIMITS);
+    let told = report.standings.iter().take(Resource::MAX_LIMITS).map(|(limit, standing)| LimitTold {
+        limit: limit.clone(),
+        amount: standing.limit,
+        remaining: standing.remaining,
+    });
+    VendorAnswer {
+        wait: wait.map(jittered),
+        reason,
+        exhausted: exhausted.cloned().collect(),
+        limits: told.collect(),
+    }
 }

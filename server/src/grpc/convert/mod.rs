@@ -5,6 +5,7 @@ pub mod acquire;
 mod alternatives;
 pub mod availability;
 pub mod budget;
+pub mod circuit;
 pub mod cluster;
 pub mod coalesce;
 pub mod decision;

@@ -1,20 +1,20 @@
 //! Permits by their ids, and what is done with them: renewals and releases, from the wire.
 
-use tollgate_limiter::{CallOutcome, Command, MAX_AMOUNT, PermitId, Rejection, Release, Renew};
+use tollgate_limiter::{CallOutcome, Command, MAX_AMOUNT, PermitId, Rejection, Release, Renew, WallTime};
 use tollgate_proto::v1;
 
 use super::{
     Fields, Invalid,
     acquire::{amounts, lease},
-    coalesce, feedback,
+    coalesce,
+    feedback::{self, Understood},
 };
 use crate::{grpc::status::Failure, raft::call::Call};
 
 /// The only Raft group so far; a part of every permit's id, so that ids stay unique when there are more.
 const GROUP: &str = "0";
 
-const OUTCOMES: &str =
-    "OUTCOME_OK, OUTCOME_THROTTLED, OUTCOME_CLIENT_ERROR, OUTCOME_SERVER_ERROR or OUTCOME_NOT_SENT";
+const OUTCOMES: &str = "OUTCOME_OK, OUTCOME_THROTTLED, OUTCOME_CLIENT_ERROR, OUTCOME_SERVER_ERROR, OUTCOME_NOT_SENT or OUTCOME_TIMEOUT";
 
 /// The id as the wire has it: `p<group>-<count, hexadecimal>`.
 pub fn permit_id(permit: PermitId) -> String {
@@ -43,28 +43,40 @@ pub fn renew(request: &v1::RenewPermitRequest) -> Result<Call, Failure> {
     Ok(Command::Renew(Renew { permit, lease }).into())
 }
 
-/// Reads and checks a release.
-pub fn release(request: v1::ReleasePermitRequest) -> Result<Call, Failure> {
+/// Reads and checks a release; with what its caller is told of what came with it. See [`feedback::understand`].
+pub fn release(
+    request: v1::ReleasePermitRequest,
+    received_at: WallTime,
+    share: u64,
+) -> Result<(Call, Option<v1::ReportFeedbackResponse>), Failure> {
     let mut fields = Fields::default();
-    let outcome = fields.variant("outcome", request.outcome, OUTCOMES).map(outcome);
+    let given = outcome(&mut fields, request.outcome);
     let cost = request.cost.map(|cost| fields.within("cost", cost, 0..=MAX_AMOUNT));
     let result = coalesce::result(&mut fields, &request);
     let amounts = amounts(&mut fields, request.amounts);
     if let Some(feedback) = &request.feedback {
         feedback::check(&mut fields, feedback);
     }
-    let outcome = fields.finish(outcome)?;
+    fields.finish(Some(()))?;
     let permit = parse_id(&request.permit_id)?;
-    let command = Command::Release(Release { permit, outcome, cost, amounts, result });
-    Ok(command.into())
+    let Understood { outcome, answer, told } =
+        feedback::understand(request.feedback.as_ref(), given, received_at, share);
+    // A refusal is heeded only with an answer, be it an empty one: logs from before that was so have none.
+    let is_heeded = told.is_some() || outcome == CallOutcome::Throttled;
+    let answer = is_heeded.then(|| Box::new(answer));
+    let command = Command::Release(Release { permit, outcome, cost, amounts, answer, result });
+    Ok((command.into(), told))
 }
 
-fn outcome(outcome: v1::Outcome) -> CallOutcome {
-    match outcome {
-        v1::Outcome::Unspecified | v1::Outcome::Ok => CallOutcome::Ok,
-        v1::Outcome::Throttled => CallOutcome::Throttled,
-        v1::Outcome::ClientError => CallOutcome::ClientError,
-        v1::Outcome::ServerError => CallOutcome::ServerError,
-        v1::Outcome::NotSent => CallOutcome::NotSent,
+/// How the client says that a call ended, if it does.
+pub(super) fn outcome(fields: &mut Fields, given: i32) -> Option<CallOutcome> {
+    match fields.variant("outcome", given, OUTCOMES)? {
+        v1::Outcome::Unspecified => None,
+        v1::Outcome::Ok => Some(CallOutcome::Ok),
+        v1::Outcome::Throttled => Some(CallOutcome::Throttled),
+        v1::Outcome::ClientError => Some(CallOutcome::ClientError),
+        v1::Outcome::ServerError => Some(CallOutcome::ServerError),
+        v1::Outcome::NotSent => Some(CallOutcome::NotSent),
+        v1::Outcome::Timeout => Some(CallOutcome::Timeout),
     }
 }

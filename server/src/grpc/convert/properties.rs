@@ -118,6 +118,49 @@ fn budgets(limits: &[v1::Limit]) -> impl Strategy<Value = Vec<v1::Budget>> + use
 }
 
 prop_compose! {
+    fn circuit_breaker()(
+        scope in variant(),
+        consecutive_failures in option::of(small()),
+        failure_percent in option::of(small()),
+        minimum_calls in small(),
+        (window, open_for, max_open_for, probe_timeout) in (duration(), duration(), duration(), duration()),
+        probes in small(),
+    ) -> v1::CircuitBreaker {
+        v1::CircuitBreaker {
+            scope,
+            consecutive_failures,
+            failure_percent,
+            minimum_calls,
+            window,
+            open_for,
+            max_open_for,
+            probes,
+            probe_timeout,
+        }
+    }
+}
+
+prop_compose! {
+    fn feedback()(
+        (ramp, pace_recovery, longest_wait) in (duration(), duration(), duration()),
+        (ramp_from_percent, pace_floor_percent) in (option::of(small()), option::of(small())),
+        trusted_percent in option::of(small()),
+        vendor in prop::sample::select(vec!["", "", "hubspot", "nobody"]),
+    ) -> v1::FeedbackRules {
+        let vendor = vendor.to_owned();
+        v1::FeedbackRules {
+            ramp,
+            ramp_from_percent,
+            pace_recovery,
+            pace_floor_percent,
+            trusted_percent,
+            vendor,
+            longest_wait,
+        }
+    }
+}
+
+prop_compose! {
     fn wire_resource()(limits in prop::collection::vec(limit(), 0..3))(
         budgets in budgets(&limits),
         limits in Just(limits),
@@ -129,6 +172,8 @@ prop_compose! {
         dispatch_tolerance in option::weighted(0.2, duration()),
         settle_within in option::weighted(0.2, duration()),
         description in any::<String>(),
+        circuit_breaker in option::weighted(0.2, circuit_breaker()),
+        feedback in option::weighted(0.2, feedback()),
     ) -> v1::Resource {
         v1::Resource {
             name,
@@ -141,6 +186,8 @@ prop_compose! {
             max_waiters,
             max_waiters_per_consumer,
             ageing: ageing.flatten(),
+            circuit_breaker,
+            feedback,
             ..Default::default()
         }
     }

@@ -9,6 +9,7 @@ use super::{
     Fields, Invalid,
     availability::{key_status, pause},
     budget::budget_to_wire,
+    circuit::{circuit_breaker_to_wire, condition, feedback_rules_to_wire, tightened as tightened_limit},
     duration,
 };
 use crate::raft::call::Query;
@@ -45,7 +46,7 @@ pub fn page(request: &v1::ListResourcesRequest) -> Result<Query, Invalid> {
 
 /// The definition with all its defaults spelt out, and what operators ordered.
 pub fn resource(stored: StoredResource) -> v1::Resource {
-    let StoredResource { resource, generation, pause: paused, keys } = stored;
+    let StoredResource { resource, generation, pause: paused, keys, vendor } = stored;
     v1::Resource {
         name: resource.name.to_string(),
         limits: resource.limits.into_iter().map(limit).collect(),
@@ -60,6 +61,10 @@ pub fn resource(stored: StoredResource) -> v1::Resource {
         max_waiters: resource.queueing.max_waiters,
         max_waiters_per_consumer: resource.queueing.max_waiters_per_consumer,
         ageing: Some(duration(resource.queueing.ageing)),
+        circuit_breaker: resource.circuit_breaker.as_deref().map(circuit_breaker_to_wire),
+        feedback: Some(feedback_rules_to_wire(&resource.feedback)),
+        conditions: vendor.conditions.into_iter().map(condition).collect(),
+        tightened: vendor.tightened.into_iter().map(tightened_limit).collect(),
     }
 }
 
@@ -68,14 +73,14 @@ fn limit(limit: Limit) -> v1::Limit {
         name: limit.name.to_string(),
         operations: limit.operations.iter().map(ToString::to_string).collect(),
         dimension: limit.dimension.map(|dimension| dimension.to_string()).unwrap_or_default(),
-        scope: scope(limit.scope).into(),
+        scope: scope_to_wire(limit.scope).into(),
         max_scope_values: limit.max_scope_values,
         shadow: limit.shadow,
         kind: Some(kind(limit.kind)),
     }
 }
 
-fn scope(scope: Scope) -> v1::Scope {
+pub(super) fn scope_to_wire(scope: Scope) -> v1::Scope {
     match scope {
         Scope::Resource => v1::Scope::Resource,
         Scope::Key => v1::Scope::Key,

@@ -72,6 +72,8 @@ fn counter(figures: CounterFigures) -> v1::CounterFigures {
         used: figures.used,
         available: figures.available,
         full_in: Some(duration(figures.full_in)),
+        used_by_others: figures.used_by_others,
+        held_for: (!figures.held_for.is_zero()).then(|| duration(figures.held_for)),
     }
 }
 

@@ -37,7 +37,12 @@ fn throttled(vendor: &str, retry_after: &str) -> v1::VendorFeedback {
 }
 
 fn report(resource: &str, key: &str, feedback: v1::VendorFeedback) -> v1::ReportFeedbackRequest {
-    v1::ReportFeedbackRequest { resource: resource.into(), key: key.into(), feedback: Some(feedback) }
+    v1::ReportFeedbackRequest {
+        resource: resource.into(),
+        key: key.into(),
+        feedback: Some(feedback),
+        ..Default::default()
+    }
 }
 
 async fn asked(rig: &Rig, resource: &str, key: &str) -> v1::acquire_permit_response::Decision {
@@ -135,6 +140,43 @@ async fn a_release_tells_for_the_key_of_its_permit() {
 }
 
 #[tokio::test]
+async fn an_answer_that_names_no_vendor_is_read_by_that_of_the_resource() {
+    let rig = rig().await;
+    // The resource was made from a preset; the other one was not.
+    let told = rig.permits().report_feedback(report("hubspot/acme", "", throttled("", "100"))).await.unwrap();
+    assert!(told.into_inner().wait.is_some());
+    assert!((100..=110).contains(&paused(&rig, "hubspot/acme", "").await));
+    let told = rig.permits().report_feedback(report("vendor/keys", "", throttled("", "100"))).await.unwrap();
+    assert_eq!(told.into_inner(), v1::ReportFeedbackResponse::default());
+}
+
+#[tokio::test]
+async fn figures_tighten_and_tell_what_others_use() {
+    let rig = rig().await;
+    let permit = granted(&rig, "hubspot/acme", "").await;
+    let header = |name: &str, value: &str| (format!("X-HubSpot-RateLimit-{name}"), value.to_owned());
+    let headers = BTreeMap::from([
+        header("Interval-Milliseconds", "10000"),
+        header("Max", "120"),
+        header("Remaining", "90"),
+    ]);
+    let release = v1::ReleasePermitRequest {
+        permit_id: permit.permit_id,
+        feedback: Some(v1::VendorFeedback { status: 200, headers, ..Default::default() }),
+        ..Default::default()
+    };
+    rig.permits().release_permit(release).await.unwrap();
+
+    let request = v1::GetResourceUsageRequest { name: "hubspot/acme".into(), ..Default::default() };
+    let usage = rig.resources().get_resource_usage(request).await.unwrap().into_inner();
+    let tightened = v1::TightenedLimit { limit: "ten-seconds".into(), defined: 190, amount: 120 };
+    assert_eq!(usage.resource.unwrap().tightened, [tightened]);
+    let limit = usage.limits.iter().find(|limit| limit.limit == "ten-seconds").unwrap();
+    let counter = &limit.counters[0];
+    assert_eq!((counter.amount, counter.used_by_others, counter.available), (120, 29, 90));
+}
+
+#[tokio::test]
 async fn the_code_is_found_in_the_body_where_the_vendor_puts_it() {
     let rig = rig().await;
     let refused = r#"[{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}]"#;
@@ -168,7 +210,6 @@ async fn a_wrong_report_names_its_field() {
         (v1::ReportFeedbackRequest { resource: String::new(), ..good() }, "resource"),
         (v1::ReportFeedbackRequest { feedback: None, ..good() }, "feedback"),
         (v1::ReportFeedbackRequest { key: "blue".into(), ..good() }, "key"),
-        (of(throttled("", "1")), "feedback.vendor"),
         (of(throttled("hubspt", "1")), "feedback.vendor"),
         (of(v1::VendorFeedback { status: 99, ..throttled("hubspot", "1") }), "feedback.status"),
     ] {

@@ -3,6 +3,7 @@
 mod alternatives;
 mod answers;
 mod availability;
+mod circuits;
 mod coalesce;
 mod feedback;
 mod health;

@@ -98,6 +98,8 @@ fn reason_label(reason: &DenialReason) -> &'static str {
         DenialReason::BudgetExhausted { .. } => "budget_exhausted",
         DenialReason::OthersWait => "others_wait",
         DenialReason::CallUnderWay => "call_under_way",
+        DenialReason::CircuitOpen { .. } => "circuit_open",
+        DenialReason::Paced { .. } => "paced",
     }
 }
 
@@ -108,5 +110,6 @@ fn outcome_label(outcome: CallOutcome) -> &'static str {
         CallOutcome::ClientError => "client_error",
         CallOutcome::ServerError => "server_error",
         CallOutcome::NotSent => "not_sent",
+        CallOutcome::Timeout => "timeout",
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct Effects {
     reports: UnboundedSender<Stored>,
     planner: Planner,
     leases_expired: u64,
+    circuits_opened: u64,
     // The resources that were said to be waited for.
     awaited: BTreeSet<ResourceName>,
 }
@@ -59,6 +60,7 @@ impl Effects {
             reports,
             planner,
             leases_expired: 0,
+            circuits_opened: 0,
             awaited: BTreeSet::new(),
         }
     }
@@ -136,10 +138,12 @@ impl Effects {
         self.metrics.result_bytes.set(gauge(totals.result_bytes));
         self.awaited = self.metrics.set_waiting(replica.queue_lengths(), &self.awaited);
         let expired = totals.leases_expired.saturating_sub(self.leases_expired);
+        let opened = totals.circuits_opened.saturating_sub(self.circuits_opened);
         if replica.is_serving() {
             self.metrics.leases_expired.inc_by(expired);
+            self.metrics.circuits_opened.inc_by(opened);
         }
-        self.leases_expired = totals.leases_expired;
+        (self.leases_expired, self.circuits_opened) = (totals.leases_expired, totals.circuits_opened);
         to.send_if_modified(|published| {
             let is_new = *published != status;
             news::tell(published, &status);

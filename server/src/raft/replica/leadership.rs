@@ -99,8 +99,13 @@ impl<C> Leadership<C> {
 impl<C> Replica<C> {
     /// A call has arrived. It is queued or refused; nothing is proposed yet.
     pub(super) fn ask(&mut self, number: CallNumber, call: Call, caller: C, now: Reading) {
-        if call == Call::Query(Query::ClusterHere) {
-            return self.reply(caller, Ok(Reply::Cluster(self.view())));
+        match &call {
+            Call::Query(Query::ClusterHere) => return self.reply(caller, Ok(Reply::Cluster(self.view()))),
+            Call::Query(Query::VendorHere(called)) => {
+                let vendor = self.machine.limiter().vendor(called).cloned().unwrap_or_default();
+                return self.reply(caller, Ok(Reply::Vendor(vendor)));
+            }
+            _ => {}
         }
         if self.is_shutting_down {
             return self.reply(caller, Err(Refusal::ShuttingDown));

@@ -125,6 +125,7 @@ impl<C> Replica<C> {
                 Reply::Usage(usage)
             }
             Query::Cluster | Query::ClusterHere => Reply::Cluster(self.view()),
+            Query::VendorHere(called) => Reply::Vendor(limiter.vendor(&called).cloned().unwrap_or_default()),
             Query::Estimate(work) => return self.plan(work, moment, caller),
         };
         self.reply(caller, Ok(reply));

@@ -192,7 +192,7 @@ fn changed_by(command: &Command) -> Option<&ResourceName> {
         Command::ResumeResource(order) => Some(&order.resource),
         Command::SetKeyState(order) => Some(&order.resource),
         Command::HoldBack(HoldBack { called: Called::Of { resource, .. }, .. }) => Some(resource),
-        // Those who wait find out when it is their turn: it can only have become later.
+        // Those who wait find out when it is their turn: it can only have become later, but for what is told to be freed.
         Command::HoldBack(HoldBack { called: Called::With(_), .. }) => None,
         // Nobody waits who could have had what is dropped.
         Command::InvalidateResults(_)
@@ -200,7 +200,8 @@ fn changed_by(command: &Command) -> Option<&ResourceName> {
         | Command::AcquireFrom { .. }
         | Command::Renew(_)
         | Command::Release(_)
-        | Command::GiveBack(_) => None,
+        | Command::GiveBack(_)
+        | Command::Report(_) => None,
     }
 }
 

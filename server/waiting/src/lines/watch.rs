@@ -45,13 +45,12 @@ impl Lines {
 
     /// Puts the line without a budget on the agenda, and with it those of all budgets.
     pub fn wake(&mut self, line: &Line) {
-        let is_same = |other: &Line| match (other, line) {
-            (Line::Gate { key, .. }, Line::Gate { key: same, .. }) => key == same,
-            (Line::Limit { limit, scope_value, .. }, Line::Limit { limit: l, scope_value: v, .. }) => {
-                (limit, scope_value) == (l, v)
+        let is_same = |other: &Line| match line {
+            Line::Gate { key: same, .. } => matches!(other, Line::Gate { key, .. } if key == same),
+            Line::Limit { limit: l, scope_value: v, .. } => {
+                matches!(other, Line::Limit { limit, scope_value, .. } if (limit, scope_value) == (l, v))
             }
-            (Line::Call { key }, Line::Call { key: same }) => key == same,
-            _ => false,
+            Line::Call { .. } | Line::Ration { .. } => other == line,
         };
         let lines = self.lines.range(line.clone()..).map(|(other, _)| other);
         let lines: Vec<_> = lines.take_while(|other| is_same(other)).cloned().collect();
@@ -96,6 +95,9 @@ impl Lines {
     /// Whatever changes in a line may let others go: those that any key would do, by the key that the limiter takes; and
     /// those whose budget has a share of their own, where they gave way to others.
     pub(super) fn check_related(&mut self, line: &Line) {
+        if matches!(line, Line::Ration { key } if !key.is_empty()) {
+            self.wake(&Line::Ration { key: Label::default() });
+        }
         let Line::Limit { limit, scope_value, budget } = line else { return };
         let (limit, scope_value) = (limit.clone(), scope_value.clone());
         if budget.is_none() {

@@ -12,8 +12,12 @@ pub(super) enum Event {
         patience: Span,
     },
     /// The permit that was granted so many grants ago ends, or goes back.
-    Release(usize, Option<u64>),
+    Release(usize, Option<u64>, CallOutcome),
     GiveBack(usize),
+    /// How the call of the one that was granted so many grants ago ended, while it is still held.
+    Report(usize, CallOutcome),
+    /// The vendor of the resource refuses or fails, and may say how long it wants nothing.
+    Answer(ResourceName, CallOutcome, Option<Span>),
     /// The one that entered so many entries ago gives up.
     Cancel(usize),
     Advance(Span),
@@ -38,8 +42,12 @@ pub(super) fn story(length: usize) -> impl Strategy<Value = Vec<Event>> {
         prop_oneof![(0u64..3_000).prop_map(Span::from_millis), (0u64..60).prop_map(Span::from_secs)];
     let event = prop_oneof![
         20 => ask,
-        5 => (0usize..6, option::weighted(0.2, 0u64..4)).prop_map(|(at, cost)| Event::Release(at, cost)),
+        5 => (0usize..6, option::weighted(0.2, 0u64..4), outcome())
+            .prop_map(|(at, cost, outcome)| Event::Release(at, cost, outcome)),
         1 => (0usize..6).prop_map(Event::GiveBack),
+        1 => (0usize..6, outcome()).prop_map(|(at, outcome)| Event::Report(at, outcome)),
+        1 => (resource_name(), outcome(), option::of(select(vec![1, 4]).prop_map(Span::from_secs)))
+            .prop_map(|(resource, outcome, wait)| Event::Answer(resource, outcome, wait)),
         3 => (0usize..8).prop_map(Event::Cancel),
         2 => advance.prop_map(Event::Advance),
         8 => Just(Event::Sleep),
@@ -53,10 +61,47 @@ pub(super) fn story(length: usize) -> impl Strategy<Value = Vec<Event>> {
 /// Two, with several limits each, and sometimes budgets.
 pub(super) fn any_resources() -> impl Strategy<Value = Vec<Resource>> {
     let limits = || vec(limit(), 1..4);
-    (limits(), limits(), ageing(), any::<bool>()).prop_map(|(one, other, ageing, is_budgeted)| {
-        let budgets = if is_budgeted { budgets(&one[0]) } else { vec![] };
-        vec![Resource { budgets, ..resource("acme", one, ageing) }, resource("zeta", other, ageing)]
+    let vendor = (option::of(circuit_breaker()), feedback());
+    (limits(), limits(), ageing(), any::<bool>(), vendor).prop_map(
+        |(one, other, ageing, is_budgeted, (circuit_breaker, feedback))| {
+            let budgets = if is_budgeted { budgets(&one[0]) } else { vec![] };
+            let circuit_breaker = circuit_breaker.map(Box::new);
+            let acme = resource("acme", one, ageing);
+            vec![
+                Resource { budgets, circuit_breaker, feedback: Box::new(feedback), ..acme },
+                resource("zeta", other, ageing),
+            ]
+        },
+    )
+}
+
+/// One that opens soon, and not for long.
+fn circuit_breaker() -> impl Strategy<Value = CircuitBreaker> {
+    let scope = select(vec![Scope::Resource, Scope::Key]);
+    (scope, 1u32..3, 1u32..3, select(vec![1, 60])).prop_map(
+        |(scope, consecutive_failures, probes, timeout)| CircuitBreaker {
+            scope,
+            consecutive_failures,
+            open_for: Span::from_secs(2),
+            max_open_for: Span::from_secs(5),
+            probes,
+            probe_timeout: Span::from_secs(timeout),
+            ..CircuitBreaker::default()
+        },
+    )
+}
+
+fn feedback() -> impl Strategy<Value = FeedbackRules> {
+    (select(vec![0, 3]), select(vec![1, 20])).prop_map(|(ramp, recovery)| FeedbackRules {
+        ramp: Span::from_secs(ramp),
+        pace_recovery: Span::from_secs(recovery),
+        ..FeedbackRules::default()
     })
+}
+
+fn outcome() -> impl Strategy<Value = CallOutcome> {
+    use CallOutcome::*;
+    select(vec![Ok, Ok, Ok, ClientError, ServerError, Timeout, Throttled, NotSent])
 }
 
 /// One limit of the whole resource, without keys, and consumers of different weights.
@@ -113,6 +158,8 @@ pub(super) fn resource(name: &str, limits: Vec<LimitParts>, ageing: Span) -> Res
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing { max_waiters: 12, max_waiters_per_consumer: 8, ageing },
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }
 

@@ -56,13 +56,17 @@ impl World {
         self.on_its_way = None;
         match event.clone() {
             Event::Ask { acquire, waited_for, patience } => self.ask(*acquire, waited_for, patience),
-            Event::Release(at, cost) => {
+            Event::Release(at, cost, outcome) => {
                 if let Some((permit, is_coalesced)) = self.take_permit(at) {
-                    let (outcome, amounts) = (CallOutcome::Ok, BTreeMap::new());
+                    // The model knows of no refunds.
+                    let outcome = if self.model.is_some() { CallOutcome::Ok } else { outcome };
+                    let amounts = BTreeMap::new();
                     let result = CallResult { bytes: ResultBytes::default(), ttl: CallResult::TTL_MIN };
                     let result = Some(result).filter(|_| is_coalesced && at % 3 > 0);
                     // It may have run out.
-                    let _ = self.apply(Command::Release(Release { permit, outcome, cost, amounts, result }));
+                    let answer = None;
+                    let release = Release { permit, outcome, cost, amounts, answer, result };
+                    let _ = self.apply(Command::Release(release));
                 }
             }
             Event::GiveBack(at) => {
@@ -84,6 +88,15 @@ impl World {
                 self.advance(wake.unwrap_or(self.now.monotonic));
             }
             _ if self.model.is_some() => {}
+            Event::Report(at, outcome) => {
+                if let Some(&(permit, _)) = self.permits.iter().rev().nth(at) {
+                    // It may be another resource's.
+                    let _ = self.report(self.resources[0].clone(), Some(permit), outcome, None);
+                }
+            }
+            Event::Answer(resource, outcome, wait) => {
+                assert!(self.report(resource, None, outcome, wait).is_ok());
+            }
             Event::Propose(resource) => self.on_its_way = Some(resource),
             Event::Order(order) => {
                 let resource = match &order {
@@ -114,6 +127,7 @@ impl World {
                 outcome: CallOutcome::Ok,
                 cost: None,
                 amounts: BTreeMap::new(),
+                answer: None,
                 result: None,
             }));
         }
@@ -272,6 +286,17 @@ impl World {
         self.limiter.apply(self.now.stamp, &[command], &mut answers);
         freed.into_iter().for_each(|freed| self.queue.freed(&freed));
         answers.pop().unwrap()
+    }
+
+    fn report(
+        &mut self,
+        resource: ResourceName,
+        permit: Option<PermitId>,
+        outcome: CallOutcome,
+        wait: Option<Span>,
+    ) -> Answer {
+        let answer = VendorAnswer { wait, ..VendorAnswer::default() };
+        self.apply(Command::Report(Report { resource, key: Label::default(), permit, outcome, answer }))
     }
 
     fn widen(&mut self, name: &ResourceName) {

@@ -109,6 +109,10 @@ impl Runner for Script {
                 let order = parse::invalidation(&mut args)?;
                 self.apply(Change::InvalidateResults(order))?.map_err(|rejection| rejection.to_string())?;
             }
+            "report" => {
+                let report = parse::feedback::report(&mut args)?;
+                self.apply(Change::Report(report))?.map_err(|rejection| rejection.to_string())?;
+            }
             "ask" => self.ask(&mut args, &mut lines)?,
             "release" => self.release(&mut args)?,
             "give_back" => {
@@ -208,11 +212,12 @@ impl Script {
         let outcome = option(args, "outcome", parse::outcome)?.unwrap_or_default();
         let cost = take(args, "cost")?;
         let amounts = option(args, "amounts", parse::amounts)?.unwrap_or_default();
+        let answer = parse::feedback::answer_with(outcome, args)?;
         let result = parse::result(args)?;
         for name in names(args)? {
             let permit = self.granted.remove(&name).ok_or_else(|| format!("{name} has no permit"))?;
-            let (amounts, result) = (amounts.clone(), result.clone());
-            let release = Release { permit, outcome, cost, amounts, result };
+            let (amounts, answer, result) = (amounts.clone(), answer.clone(), result.clone());
+            let release = Release { permit, outcome, cost, amounts, answer, result };
             self.apply(Change::Release(release))?.map_err(|rejection| rejection.to_string())?;
         }
         Ok(())

@@ -34,6 +34,8 @@ fn denial(denial: &Denial) -> String {
         DenialReason::BudgetExhausted { .. } => format!("for want of a budget{}", limit("in")),
         DenialReason::OthersWait => format!("because others wait{}", limit("for")),
         DenialReason::CallUnderWay => "because another makes the call".into(),
+        DenialReason::CircuitOpen { .. } => "for an open circuit".into(),
+        DenialReason::Paced { .. } => "for its pace".into(),
     };
     let retry = denial.retry_after.map_or("no time to retry".into(), |retry| format!("retry after {retry}"));
     format!("denied {by} ({retry})")

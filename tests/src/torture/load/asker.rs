@@ -93,7 +93,8 @@ impl Asker {
 
     /// Ends a permit.
     pub async fn release(&self, permit: PermitId, outcome: CallOutcome) {
-        let release = Release { permit, outcome, cost: None, amounts: Default::default(), result: None };
+        let release =
+            Release { permit, outcome, cost: None, amounts: Default::default(), answer: None, result: None };
         let invoked = self.invoke(Command::Release(release));
         let outcome = match outcome {
             CallOutcome::NotSent => v1::Outcome::NotSent,

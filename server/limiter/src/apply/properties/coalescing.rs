@@ -88,6 +88,8 @@ fn resource() -> Resource {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing::default(),
+        circuit_breaker: None,
+        feedback: Default::default(),
     }
 }
 
@@ -178,7 +180,8 @@ impl Model {
         let result = result.filter(|_| outcome != CallOutcome::NotSent);
         let bytes = |byte: u8| ResultBytes::new(&[byte]).unwrap();
         let told = result.map(|(byte, ttl)| CallResult { bytes: bytes(byte), ttl });
-        let release = Release { permit, outcome, cost: None, amounts: BTreeMap::new(), result: told };
+        let release =
+            Release { permit, outcome, cost: None, amounts: BTreeMap::new(), answer: None, result: told };
         if self.apply(Command::Release(release)).is_err() {
             return;
         }

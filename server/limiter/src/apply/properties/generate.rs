@@ -1,12 +1,16 @@
 //! Random resources and commands, small enough that everything interferes with everything.
 
 mod budget;
+mod feedback;
 
 use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use self::budget::budget;
+use self::{
+    budget::budget,
+    feedback::{answer, circuit_breaker, feedback_rules, report},
+};
 use crate::model::*;
 
 /// One entry of a log: how long after the last, and what is in it.
@@ -46,9 +50,10 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> + Clone {
 pub(super) fn permit_command() -> impl Strategy<Value = Command> + Clone {
     let renew =
         (permit(), option::of(lease())).prop_map(|(permit, lease)| Command::Renew(Renew { permit, lease }));
-    let release =
-        (permit(), outcome(), option::of(0u64..9), amounts()).prop_map(|(permit, outcome, cost, amounts)| {
-            Command::Release(Release { permit, outcome, cost, amounts, result: None })
+    let release = (permit(), outcome(), option::of(0u64..9), amounts(), option::weighted(0.2, answer()))
+        .prop_map(|(permit, outcome, cost, amounts, answer)| {
+            let answer = answer.map(Box::new);
+            Command::Release(Release { permit, outcome, cost, amounts, answer, result: None })
         });
     let give_back = permit().prop_map(Command::GiveBack);
     prop_oneof![
@@ -58,6 +63,7 @@ pub(super) fn permit_command() -> impl Strategy<Value = Command> + Clone {
         4 => release,
         2 => give_back,
         2 => order(),
+        3 => report(),
     ]
 }
 
@@ -147,8 +153,9 @@ fn other_resource(
 fn resource() -> impl Strategy<Value = Resource> + Clone {
     let tolerance = select(vec![0, 1, 4]).prop_map(Span::from_millis);
     let settle = select(vec![0, 5, 2000]).prop_map(Span::from_millis);
-    (vec(limit(), 1..5), tolerance, settle, vec(budget(), 0..4)).prop_map(
-        |(limits, dispatch_tolerance, settle_within, budgets)| {
+    let vendor = (option::weighted(0.3, circuit_breaker()), feedback_rules());
+    (vec(limit(), 1..5), tolerance, settle, vec(budget(), 0..4), vendor).prop_map(
+        |(limits, dispatch_tolerance, settle_within, budgets, (circuit_breaker, feedback))| {
             let limits: Vec<_> = (0..)
                 .zip(limits)
                 .map(|(index, limit)| Limit { name: limit_name(index, &limit), ..limit })
@@ -161,6 +168,8 @@ fn resource() -> impl Strategy<Value = Resource> + Clone {
                 description: Description::default(),
                 budgets: (0..).zip(budgets).map(|(index, wish)| wish.of(index, &limits)).collect(),
                 queueing: Queueing::default(),
+                circuit_breaker: circuit_breaker.map(Box::new),
+                feedback: Box::new(feedback),
                 limits,
             }
         },
@@ -252,7 +261,14 @@ pub(super) fn span() -> impl Strategy<Value = Span> + Clone {
 }
 
 fn outcome() -> impl Strategy<Value = CallOutcome> + Clone {
-    select(vec![CallOutcome::Ok, CallOutcome::Throttled, CallOutcome::NotSent])
+    select(vec![
+        CallOutcome::Ok,
+        CallOutcome::Ok,
+        CallOutcome::Throttled,
+        CallOutcome::NotSent,
+        CallOutcome::ServerError,
+        CallOutcome::Timeout,
+    ])
 }
 
 fn amounts() -> impl Strategy<Value = BTreeMap<Dimension, u64>> + Clone {

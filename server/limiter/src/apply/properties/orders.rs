@@ -67,9 +67,10 @@ pub(super) fn headroom(
             continue;
         }
         let counter = figures.counters.iter().find(|counter| counter.scope_value == *key);
-        let amount = limit.kind.amount();
-        let left = counter.map_or(amount, |counter| counter.available.max(0).cast_unsigned());
-        let share = (u128::from(left), u128::from(amount));
+        // Without a counter nothing is used, whatever is in force.
+        let share = counter.map_or((1, 1), |counter| {
+            (u128::from(counter.available.max(0).cast_unsigned()), u128::from(counter.amount))
+        });
         if share.0 * least.1 < least.0 * share.1 {
             least = share;
         }

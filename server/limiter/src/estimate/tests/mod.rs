@@ -70,6 +70,8 @@ fn resource(name: &str, limits: Vec<Limit>) -> Resource {
         description: Description::default(),
         budgets: vec![],
         queueing: Queueing::default(),
+        circuit_breaker: None,
+        feedback: Box::default(),
     }
 }
 

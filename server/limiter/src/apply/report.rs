@@ -1,0 +1,163 @@
+//! What comes of how calls ended and of what vendors said: circuits, paces and pauses.
+
+use super::{
+    Limiter, figures,
+    operations::applies,
+    request::{self, Caller},
+};
+use crate::{
+    model::{
+        Answer, CallOutcome, Called, HoldBack, Label, LimitName, Outcome, Pause, PermitId, Rejection, Report,
+        Resource, Scope, Span, Stamp, VendorAnswer, Violation,
+    },
+    state::{Gate, Permit, ResourceState, Turned},
+};
+
+/// A call of which something is told.
+pub(super) struct Call<'a> {
+    /// Empty: the resource as a whole is meant.
+    pub key: &'a Label,
+    pub permit: Option<PermitId>,
+    pub outcome: CallOutcome,
+    /// The outcome was told before, and counts once.
+    pub is_known: bool,
+    /// While it is remembered.
+    pub granted: Option<&'a Permit>,
+}
+
+impl Limiter {
+    /// Whose preset reads the answers to calls of a resource, or with a permit that is remembered.
+    pub fn vendor(&self, called: &Called) -> Option<&Label> {
+        let resource = match called {
+            Called::With(permit) => &self.permits.get(*permit)?.resource,
+            Called::Of { resource, .. } => resource,
+        };
+        self.resources.get(resource).map(|state| &state.definition.feedback.vendor)
+    }
+
+    pub(super) fn report(&mut self, report: &Report) -> Answer {
+        check(&report.answer).map_err(Rejection::Invalid)?;
+        let state = self.resources.get(&report.resource).ok_or(Rejection::ResourceNotFound)?;
+        request::check_key(&state.definition, &report.key).map_err(Rejection::Invalid)?;
+        if report.permit.is_some_and(|permit| !self.was_granted(permit)) {
+            return Err(Rejection::PermitNotFound);
+        }
+        let permit = report.permit.and_then(|id| self.permits.get(id));
+        if permit.is_some_and(|permit| permit.resource != report.resource) {
+            let problem = "is the id of a permit of another resource";
+            return Err(Rejection::Invalid(Violation::new("permit_id", problem)));
+        }
+        if report.permit.is_some()
+            && permit.is_none()
+            && report.key.is_empty()
+            && !state.definition.keys.is_empty()
+        {
+            let problem = "is required: the permit is not remembered";
+            return Err(Rejection::Invalid(Violation::new("key", problem)));
+        }
+        let key = permit.map_or(&report.key, |permit| &permit.key).clone();
+        let is_trouble = is_trouble(report.outcome);
+        let was_told = report.permit.is_some_and(|id| self.permits.note_report(id, is_trouble));
+        let granted = report.permit.and_then(|id| self.permits.get(id));
+        let (now, newest) = (self.now, PermitId(self.permits_granted));
+        let state = self.resources.get_mut(&report.resource).ok_or(Rejection::ResourceNotFound)?;
+        let troubled = report.permit.filter(|_| is_trouble);
+        let is_repeated = troubled.is_some_and(|id| state.conditions.note_trouble(id));
+        let is_known = was_told || is_repeated && granted.is_none();
+        let call = Call { key: &key, permit: report.permit, outcome: report.outcome, is_known, granted };
+        self.circuits_opened += u64::from(heed(state, &call, Some(&report.answer), newest, now));
+        let shut_for = match state.gate(&key, now.cluster) {
+            Gate::Shut { opens_in: Some(opens_in), .. } => opens_in,
+            Gate::Shut { opens_in: None, .. } | Gate::Open => Span::ZERO,
+        };
+        Ok(Outcome::Reported(shut_for))
+    }
+}
+
+/// Draws the consequences for all that call the resource. Returns whether a circuit has opened.
+pub(super) fn heed(
+    state: &mut ResourceState,
+    call: &Call,
+    answer: Option<&VendorAnswer>,
+    newest: PermitId,
+    now: Stamp,
+) -> bool {
+    if !call.key.is_empty() && !state.definition.keys.contains(call.key) {
+        // The key is gone, and what was said about it with it.
+        return false;
+    }
+    let at = (newest, now.cluster);
+    let longest = state.definition.feedback.longest_wait;
+    let wait = answer.and_then(|answer| answer.wait).map(|wait| wait.min(longest));
+    let is_held = answer.zip(wait).is_some_and(|(answer, wait)| hold_limits(state, call, answer, wait, now));
+    let ResourceState { definition, availability, conditions, .. } = &mut *state;
+    let mut turned = None;
+    if !call.is_known {
+        turned = conditions.ended(definition, call.key, call.permit, call.outcome, at);
+        // Releases without an answer are in logs from before refusals were heeded.
+        if call.outcome == CallOutcome::Throttled && answer.is_some() && !is_held {
+            conditions.refused(definition, call.key, call.permit, wait.is_some(), at);
+        }
+    }
+    if let Some((answer, wait)) = answer.zip(wait).filter(|_| !is_held) {
+        let until = now.cluster + wait;
+        availability.hold_back(call.key, until, &answer.reason);
+        conditions.held_back(definition, call.key, until, now.cluster);
+    }
+    let Some(permit) = call.permit.filter(|permit| permit.0 > state.spoken_after) else {
+        return turned == Some(Turned::Open);
+    };
+    for told in answer.into_iter().flat_map(|answer| &answer.limits) {
+        figures::tighten(state, told, now);
+        if let Some(granted) = call.granted.filter(|_| !call.is_known) {
+            figures::debit_others(state, (permit, granted), told, now);
+        }
+    }
+    turned == Some(Turned::Open)
+}
+
+/// Whether an outcome says that something is wrong. It counts once of a call; that all is well is worth telling twice.
+pub(super) fn is_trouble(outcome: CallOutcome) -> bool {
+    matches!(outcome, CallOutcome::Throttled | CallOutcome::ServerError | CallOutcome::Timeout)
+}
+
+/// Holds what the exhausted limits apply to, if the vendor says which they are and all of them are narrower than the key: limits of
+/// some operations, of the consumer or of the subject. Returns whether that is enough. Where as many are held as may be, it is
+/// too: that one more has to wait is no reason to stop all.
+fn hold_limits(
+    state: &mut ResourceState,
+    call: &Call,
+    answer: &VendorAnswer,
+    wait: Span,
+    now: Stamp,
+) -> bool {
+    let Some(permit) = call.granted.filter(|_| !answer.exhausted.is_empty()) else { return false };
+    let caller = Caller::with(permit);
+    let ResourceState { definition, limits, .. } = state;
+    let narrow = |name: &LimitName| {
+        let at = definition.limits.iter().position(|limit| limit.name == *name && !limit.shadow)?;
+        let limit = &definition.limits[at];
+        let is_narrow =
+            !limit.operations.is_empty() || matches!(limit.scope, Scope::Consumer | Scope::Subject);
+        let concerns = is_narrow && applies(&limit.operations, &permit.operation);
+        Some((at, caller.scope_value(limit.scope).filter(|_| concerns)?))
+    };
+    let Some(narrow) = answer.exhausted.iter().map(narrow).collect::<Option<Vec<_>>>() else { return false };
+    let until = now.cluster + wait;
+    narrow.iter().for_each(|(at, value)| limits[*at].told.hold(value, until, now.cluster));
+    true
+}
+
+/// What the wire has checked; what is in the log is checked all the same.
+pub(super) fn check(answer: &VendorAnswer) -> Result<(), Violation> {
+    let (least, most) = (Pause::SHORTEST, HoldBack::LONGEST);
+    if let Some(wait) = answer.wait.filter(|wait| !(least..=most).contains(wait)) {
+        return Err(Violation::new("wait", format!("must be {least} to {most}, not {wait}")));
+    }
+    let told = answer.limits.len().max(answer.exhausted.len());
+    if told > Resource::MAX_LIMITS {
+        let problem = format!("must be {} at most, not {told}", Resource::MAX_LIMITS);
+        return Err(Violation::new("limits", problem));
+    }
+    Ok(())
+}
