@@ -198,6 +198,10 @@ impl World {
             return;
         }
         let Some((id, _)) = self.victim(whom) else { return };
+        // Who founded the cluster alone does so again on an empty disk, unless a member meets it first.
+        if !is_rot && self.scenario.voters == 1 && id == 1 {
+            return;
+        }
         self.coverage.hit(if is_rot { "rotten disk" } else { "wiped disk" });
         self.kill(id, 0);
         let incarnation = self.random.seed();
