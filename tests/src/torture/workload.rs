@@ -1,4 +1,7 @@
 //! The resources that are asked for: one of each kind of guarantee.
+//!
+//! Rate limits are well below what is asked for, and take longer to fill than a failover lasts: had a failover filled one,
+//! or granted something twice, more would be granted than may be. A limit that is never reached would hide that.
 
 use prost_types::Duration;
 use tollgate_client::v1::{
@@ -9,10 +12,11 @@ use tollgate_limiter::Span;
 /// A few slots under short leases, so that there is a crowd and leases do end.
 pub const SLOTS: &str = "torture/slots";
 
-/// Tokens, of which some consumers have a share.
+/// Tokens, of which some consumers have a share; about four times as many are asked for.
 pub const BUCKET: &str = "torture/bucket";
 
-/// Tokens of which operators change how many there are.
+/// Tokens of which operators change how many there are. More than are asked for, so that there is always something to
+/// grant, and recovery is measured by elections.
 pub const CHANGING: &str = "torture/changing";
 
 /// Two windows at once, so that both are debited or none.
@@ -34,8 +38,8 @@ pub const FOR_EVER: Span = Span::from_secs(24 * 3_600);
 pub fn resources() -> Vec<Resource> {
     vec![
         resource(SLOTS, [limit("slots", Kind::Concurrency(slots(8, LEASE, GRACE)))]),
-        Resource { budgets: budgets(), ..resource(BUCKET, [limit("tokens", Kind::TokenBucket(bucket()))]) },
-        resource(CHANGING, [limit("tokens", Kind::TokenBucket(bucket()))]),
+        Resource { budgets: budgets(), ..resource(BUCKET, [limit("tokens", Kind::TokenBucket(scarce()))]) },
+        resource(CHANGING, [limit("tokens", Kind::TokenBucket(plenty()))]),
         resource(
             WINDOWS,
             [limit("burst", Kind::SlidingWindow(burst())), limit("hourly", Kind::FixedWindow(hourly()))],
@@ -44,8 +48,12 @@ pub fn resources() -> Vec<Resource> {
     ]
 }
 
-/// The tokens of [`BUCKET`], and at first of [`CHANGING`].
-pub fn bucket() -> TokenBucket {
+fn scarce() -> TokenBucket {
+    TokenBucket { capacity: 40, refill_amount: 20, refill_period: wire(Span::from_secs(1)) }
+}
+
+/// The tokens of [`CHANGING`] at first.
+pub fn plenty() -> TokenBucket {
     TokenBucket { capacity: 100, refill_amount: 300, refill_period: wire(Span::from_secs(1)) }
 }
 
@@ -78,9 +86,10 @@ fn slots(slots: u32, lease: Span, grace: Span) -> Concurrency {
 }
 
 fn burst() -> SlidingWindow {
-    SlidingWindow { amount: 120, period: wire(Span::from_secs(2)), resolution: 20 }
+    SlidingWindow { amount: 40, period: wire(Span::from_secs(2)), resolution: 20 }
 }
 
+/// Never full: it is there to be debited together with the other, or not at all.
 fn hourly() -> FixedWindow {
     FixedWindow { amount: 1_000_000, period: wire(Span::from_secs(3_600)), ..FixedWindow::default() }
 }

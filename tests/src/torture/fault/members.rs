@@ -1,6 +1,8 @@
 //! What operators do under load.
 
 use rand::RngExt;
+use tokio::time::Instant;
+use tollgate_client::v1::TokenBucket;
 
 use super::{Scene, Struck};
 use crate::torture::{
@@ -40,23 +42,27 @@ async fn ends_by_itself(id: u64, removed: Node) -> Result<Struck, String> {
 }
 
 pub async fn transfer(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    let to = scene.cluster.follower().await?;
-    let moved = scene.cluster.client.cluster().transfer(to).await;
-    scene.last(0.1..0.5).await;
-    match moved {
-        Ok(leader) if leader == to => Ok(Struck::Over),
-        other => Err(format!("node {to} was to lead: {other:?}")),
+    let began = Instant::now();
+    loop {
+        let to = scene.cluster.follower().await?;
+        match scene.cluster.client.cluster().transfer(to).await {
+            Ok(leader) if leader == to => break,
+            // An order is given up when the other has not caught up in time: it may be given again.
+            Err(error) if error.is_temporary() && began.elapsed() < PATIENCE => {}
+            other => return Err(format!("node {to} was to lead: {other:?}")),
+        }
     }
+    scene.last(0.1..0.5).await;
+    Ok(Struck::Over)
 }
 
 pub async fn redefine(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    let other = {
-        let mut bucket = workload::bucket();
-        bucket.capacity = scene.rng.random_range(20..200);
-        bucket.refill_amount = scene.rng.random_range(100..500);
-        bucket
+    let other = TokenBucket {
+        capacity: scene.rng.random_range(20..200),
+        refill_amount: scene.rng.random_range(100..500),
+        ..workload::plenty()
     };
-    for bucket in [other, workload::bucket()] {
+    for bucket in [other, workload::plenty()] {
         let current =
             scene.cluster.client.resources().get(CHANGING).await.map_err(|error| error.to_string())?;
         // Its outcome may not be known, when the machine is slow; then it is tried again with the next fault.
