@@ -3,18 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_limiter::{ClusterTime, Command, Outcome, PermitId, Rejection, ResourceName, Span};
+use tollgate_limiter::{
+    ClusterTime, Command, Grant, Label, LimitName, Outcome, PermitId, Rejection, Resource, ResourceName, Span,
+};
 
 use super::{
     Verdict,
+    intervals::sole_definitions,
     replay::{Step, steps},
+    terms::Target,
 };
 use crate::history::{History, Operation};
 
 /// See the module.
 pub fn check(history: &History, verdict: &mut Verdict) {
     in_the_log(history, verdict);
-    between_clients(history, verdict);
+    let operations = history.operations();
+    after_releases(&operations, verdict);
+    after_successors(&operations, verdict);
 }
 
 /// A permit as the log has it.
@@ -112,10 +118,9 @@ fn accuse(verdict: &mut Verdict, what: String, before: Option<Step>, step: Step)
 }
 
 /// After the answer to a release nothing that is asked of the permit succeeds.
-fn between_clients(history: &History, verdict: &mut Verdict) {
-    let operations = history.operations();
+fn after_releases(operations: &[Operation], verdict: &mut Verdict) {
     let mut released = BTreeMap::<PermitId, (Span, &Operation)>::new();
-    for operation in &operations {
+    for operation in operations {
         if let (Command::Release(release), Some((at, Ok(Outcome::Released(_))))) =
             (&operation.call.command, operation.answer())
         {
@@ -127,7 +132,7 @@ fn between_clients(history: &History, verdict: &mut Verdict) {
             *earliest = at.min(*earliest);
         }
     }
-    for operation in &operations {
+    for operation in operations {
         let (Command::Renew(renew), Some((_, answer))) = (&operation.call.command, operation.answer()) else {
             continue;
         };
@@ -142,8 +147,68 @@ fn between_clients(history: &History, verdict: &mut Verdict) {
     }
 }
 
+/// A place among the slots of a counter.
+type Place<'a> = (&'a ResourceName, &'a LimitName, Label, u32);
+
+/// Once another client knows that it has a permit's place, with a later generation, the permit has ended, released or not:
+/// nothing that is asked of it then succeeds. This judges the ends of leases without any clock.
+fn after_successors(operations: &[Operation], verdict: &mut Verdict) {
+    let definitions = sole_definitions(operations);
+    // Who had a place, by generation, and since when that is known.
+    let mut holders = BTreeMap::<Place, BTreeMap<u64, (Span, &Operation)>>::new();
+    let mut places = BTreeMap::<PermitId, Vec<(Place, u64)>>::new();
+    for operation in operations {
+        let (Command::Acquire(acquire), Some((known_at, Ok(Outcome::Granted(grant))))) =
+            (&operation.call.command, operation.answer())
+        else {
+            continue;
+        };
+        let target = Target::of(acquire, grant);
+        let Some(resource) = definitions.get(target.resource) else { continue };
+        for (place, generation) in places_of(resource, &target, grant) {
+            let known = holders.entry(place.clone()).or_default().entry(generation);
+            let first = known.or_insert((known_at, operation));
+            first.0 = first.0.min(known_at);
+            places.entry(grant.permit).or_default().push((place, generation));
+        }
+    }
+    for operation in operations {
+        let permit = match &operation.call.command {
+            Command::Renew(renew) => renew.permit,
+            Command::Release(release) => release.permit,
+            _ => continue,
+        };
+        let Some((_, answer)) = operation.answer() else { continue };
+        let successor = places.get(&permit).into_iter().flatten().find_map(|(place, generation)| {
+            let mut later = holders[place].range(generation + 1..).map(|(_, known)| known);
+            later.find(|(known_at, _)| *known_at < operation.invoked_at)
+        });
+        let Some((_, by)) = successor else { continue };
+        verdict.saw("S6 touches after the slot went to another", 1);
+        if answer.is_ok() {
+            let what = format!("{permit:?} lives, though its slot has gone to another");
+            verdict.accuse("S6", what, vec![format!("{by:?}"), format!("{operation:?}")]);
+        }
+    }
+}
+
+/// The places of a grant, with their generations, at limits whose slots are held from the grant on.
+fn places_of<'a>(
+    resource: &'a Resource,
+    target: &Target,
+    grant: &Grant,
+) -> impl Iterator<Item = (Place<'a>, u64)> {
+    grant.slots.iter().filter_map(move |slot| {
+        let limit = resource.limits.iter().find(|limit| limit.name == slot.limit && !limit.shadow)?;
+        limit.kind.concurrency().filter(|terms| terms.counts_after.is_zero())?;
+        Some(((&resource.name, &limit.name, target.counter(limit)?, slot.index), slot.generation))
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use tollgate_limiter::Answer;
+
     use super::{super::story::*, *};
 
     #[test]
@@ -196,5 +261,25 @@ mod tests {
         };
         run(6).violates("S6", check);
         assert!(run(4).put_to(check).is_good());
+    }
+
+    #[test]
+    fn who_has_lost_its_slot_to_another_does_not_revive() {
+        // Nobody looks into the log here, and nobody reads a clock: leases of 10 s may have been cut short.
+        let run = |index, asked_ms, command: Command, answer: Answer| {
+            let mut story = Story::of(slots(2));
+            story.seen(0, 1, acquire("a"), held(1, 0));
+            story.seen(2, 5, acquire("b"), held(2, index));
+            story.seen(asked_ms, 9, command, answer);
+            story
+        };
+        run(0, 6, renew(1), renewed()).violates("S6", check);
+        run(0, 6, release(1), released()).violates("S6", check);
+        run(0, 6, renew(1), Err(Rejection::PermitEnded)).passes(check);
+        // It may have been renewed before the other was granted the slot, and the slot may be another one.
+        assert!(run(0, 4, renew(1), renewed()).put_to(check).is_good());
+        assert!(run(1, 6, renew(1), renewed()).put_to(check).is_good());
+        // The later holder of the place is the one that has it.
+        assert!(run(0, 6, renew(2), renewed()).put_to(check).is_good());
     }
 }
