@@ -61,8 +61,13 @@ struct Counts {
 async fn an_overloaded_cluster_goes_on_granting_and_refuses_the_rest() {
     let cluster = Processes::start().await;
     cluster.client().resources().create(plenty(RESOURCE)).await.unwrap();
-    let slices = std::env::var("TOLLGATE_OVERLOAD_SLICES").ok().and_then(|count| count.parse().ok());
-    let slices: usize = slices.unwrap_or(SLICES);
+    let slices = std::env::var("TOLLGATE_OVERLOAD_SLICES").map_or(SLICES, |count| {
+        count
+            .parse()
+            .ok()
+            .filter(|slices| *slices > 0)
+            .expect("TOLLGATE_OVERLOAD_SLICES is a number from 1 on")
+    });
     // What comes before an overload, what comes in it, and what comes right after it.
     let (calm, overload) = (Arc::new(Counts::default()), Arc::new(Counts::default()));
     let (mut before, mut within, mut after) = (Vec::new(), Vec::new(), Vec::new());
@@ -78,6 +83,7 @@ async fn an_overloaded_cluster_goes_on_granting_and_refuses_the_rest() {
     assert!(other.is_empty(), "{} times, only overload is a reason to refuse: {}", other.len(), other[0]);
     let (peak, goodput, recovered) = (median(&mut before), median(&mut within), median(&mut after));
     let refused = overload.refused.load(Ordering::Relaxed);
+    assert!(refused > 0, "nothing was refused: that was no overload");
     let refused_after = median(&mut overload.refused_after.lock());
     let granted_after = median(&mut overload.granted_after.lock());
     println!(
@@ -88,7 +94,6 @@ async fn an_overloaded_cluster_goes_on_granting_and_refuses_the_rest() {
         recovered / peak,
         most >> 10,
     );
-    assert!(refused > 0, "nothing was refused: that was no overload");
     assert_eq!(overload.mute.load(Ordering::Relaxed), 0, "RetryInfo is missing");
     assert!(goodput > GOODPUT_MIN * peak, "{goodput} of {peak}");
     assert!(recovered > GOODPUT_MIN * peak, "{recovered} of {peak} when it was over");
@@ -100,6 +105,7 @@ async fn an_overloaded_cluster_goes_on_granting_and_refuses_the_rest() {
 }
 
 fn median<T: Copy + PartialOrd>(of: &mut [T]) -> T {
+    assert!(!of.is_empty(), "no call of {BATCH} was refused as a whole, or none was granted as a whole");
     of.sort_by(|a, b| a.partial_cmp(b).expect("no measurement is NaN"));
     of[of.len() / 2]
 }
