@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -19,6 +19,12 @@ use crate::torture::{
     cluster::{self, PATIENCE, SMALL_DISK_SEAT},
     process::Process,
 };
+
+/// Also told when strace ends too early: on a busy machine it may take a while to be refused.
+const CANNOT_ATTACH: &str = "strace may not attach to processes here";
+
+/// Bytes of zeros that may be the end of the last whole write: each ends with a checksum of 32 bits.
+const CHECKSUM_BYTES: usize = 4;
 
 pub async fn fill(scene: &mut Scene<'_>) -> Result<Struck, String> {
     if let Err(why) = &scene.cluster.small_disk {
@@ -55,6 +61,9 @@ pub async fn fail_fsync(scene: &mut Scene<'_>) -> Result<Struck, String> {
         Err(cannot) => return Ok(Struck::Skipped(cannot)),
     };
     let ended = scene.cluster.process(victim).ends_within(PATIENCE).await;
+    if ended.is_none() && strace.ended().is_some() {
+        return Ok(Struck::Skipped(CANNOT_ATTACH.to_owned()));
+    }
     detach(&mut strace).await;
     match ended {
         Some(status) if !status.success() => {}
@@ -72,6 +81,9 @@ pub async fn slow_fsync(scene: &mut Scene<'_>) -> Result<Struck, String> {
         Err(cannot) => return Ok(Struck::Skipped(cannot)),
     };
     scene.last(2.0..5.0).await;
+    if strace.ended().is_some() {
+        return Ok(Struck::Skipped(CANNOT_ATTACH.to_owned()));
+    }
     detach(&mut strace).await;
     Ok(Struck::Over)
 }
@@ -86,9 +98,7 @@ async fn inject(scene: &mut Scene<'_>, victim: NodeId, how: &str) -> Result<Proc
     let mut strace = Process::start(&mut command).map_err(|error| error.to_string())?;
     match strace.ends_within(Duration::from_millis(300)).await {
         // It also ends when the node does.
-        Some(_) if scene.cluster.process(victim).ended().is_none() => {
-            Err("strace may not attach to processes here".to_owned())
-        }
+        Some(_) if scene.cluster.process(victim).ended().is_none() => Err(CANNOT_ATTACH.to_owned()),
         _ => Ok(strace),
     }
 }
@@ -100,25 +110,46 @@ async fn detach(strace: &mut Process) {
 }
 
 pub async fn damage_log(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    damage(scene, "log", |name| name.ends_with(".raftlog"), |bytes, rng| flip_a_bit(bytes, rng)).await
+    let refused =
+        damage(scene, "log", |name| name.ends_with(".raftlog"), |bytes, rng| flip_a_bit(bytes, rng)).await?;
+    replace_refused(scene, refused).await
 }
 
 pub async fn damage_snapshot(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    damage(scene, "snapshots", |name| name.ends_with(".snapshot"), |bytes, rng| flip_a_bit(bytes, rng)).await
+    let refused =
+        damage(scene, "snapshots", |name| name.ends_with(".snapshot"), |bytes, rng| flip_a_bit(bytes, rng))
+            .await?;
+    replace_refused(scene, refused).await
 }
 
+/// A crash tears a write at any time, so a node comes back from that by itself.
 pub async fn tear_log(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    damage(scene, "log", |name| name.ends_with(".raftlog"), tear).await
+    match damage(scene, "log", |name| name.ends_with(".raftlog"), tear).await? {
+        Return::Refused(id, status) => {
+            Err(format!("node {id} refuses a log whose last write is torn: {status}"))
+        }
+        Return::Whole => Ok(Struck::Over),
+        Return::Unharmed(why) => Ok(Struck::Skipped(why)),
+    }
 }
 
-/// Damages a file of a node that is down. Then it either comes back with all that it had, or says that it cannot and ends;
-/// it is replaced then, as the manual says.
+/// How a node comes back whose files were damaged.
+enum Return {
+    /// With all that it had.
+    Whole,
+    /// It says that it cannot, and has ended.
+    Refused(NodeId, ExitStatus),
+    /// There was nothing to damage; why.
+    Unharmed(String),
+}
+
+/// Damages a file of a node while it is down.
 async fn damage(
     scene: &mut Scene<'_>,
     below: &str,
     is_it: fn(&str) -> bool,
     how: fn(&mut Vec<u8>, &mut StdRng),
-) -> Result<Struck, String> {
+) -> Result<Return, String> {
     let victim = any(scene);
     let directory = scene.cluster.seat_of(victim).directory.join(below);
     scene.cluster.process(victim).kill();
@@ -134,12 +165,19 @@ async fn damage(
     }
     scene.cluster.launch(victim).map_err(|error| error.to_string())?;
     if files.is_empty() {
-        return Ok(Struck::Skipped(format!("nothing in {below} yet")));
+        return Ok(Return::Unharmed(format!("nothing in {below} yet")));
     }
-    if scene.cluster.settle().await?.is_some() {
-        scene.cluster.replace(victim).await?;
+    let refused = scene.cluster.settle().await?;
+    Ok(refused.map_or(Return::Whole, |(id, status)| Return::Refused(id, status)))
+}
+
+/// Who cannot come back is replaced, as the manual says.
+async fn replace_refused(scene: &mut Scene<'_>, back: Return) -> Result<Struck, String> {
+    match back {
+        Return::Whole => Ok(Struck::Over),
+        Return::Unharmed(why) => Ok(Struck::Skipped(why)),
+        Return::Refused(id, _) => scene.cluster.replace(id).await.map(|_| Struck::Over),
     }
-    Ok(Struck::Over)
 }
 
 fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -148,18 +186,23 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Somewhere where something was written.
 fn flip_a_bit(bytes: &mut [u8], rng: &mut StdRng) {
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default();
+    let end = written(bytes).saturating_sub(1);
     if let Some(byte) = bytes.get_mut(rng.random_range(0..=end)) {
         *byte ^= 1 << rng.random_range(0..8);
     }
 }
 
-/// The write that was under way when the power failed has left something, and not all of it. It was never acknowledged.
+/// The write that was under way when the power failed has left something, and not all of it. It was never acknowledged;
+/// what was acknowledged is left as it is, zeros at its end included.
 fn tear(bytes: &mut Vec<u8>, rng: &mut StdRng) {
-    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let torn: Vec<u8> = (0..rng.random_range(1..200)).map(|_| rng.random()).collect();
-    bytes.truncate(end);
+    bytes.truncate(written(bytes) + CHECKSUM_BYTES);
     bytes.extend(torn);
+}
+
+/// How many bytes there are without the zeros at the end: space that is allocated in advance.
+fn written(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 pub async fn wipe(scene: &mut Scene<'_>) -> Result<Struck, String> {
