@@ -40,8 +40,37 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     directories.map(|directory: PathBuf| directory.join(name)).find(|path| path.is_file())
 }
 
-/// The library that lets a process see another wall clock, if the machine has it.
-pub fn faketime() -> Option<PathBuf> {
-    let named = env::var_os(FAKETIME_VARIABLE).map(PathBuf::from);
-    named.into_iter().chain(FAKETIME_PLACES.map(PathBuf::from)).find(|path| path.is_file())
+/// The library that lets a process see another wall clock: what [`FAKETIME_VARIABLE`] names, else what lies in one of the
+/// usual places.
+///
+/// # Errors
+/// Where it was looked for.
+pub fn faketime() -> Result<PathBuf, String> {
+    library(env::var_os(FAKETIME_VARIABLE).map(PathBuf::from))
+}
+
+/// Whoever names one wants that one, and no other.
+fn library(named: Option<PathBuf>) -> Result<PathBuf, String> {
+    match named {
+        Some(named) if named.is_file() => Ok(named),
+        Some(named) => Err(format!("{FAKETIME_VARIABLE} names {}, which is no file", named.display())),
+        None => FAKETIME_PLACES
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|path| path.is_file())
+            .ok_or_else(|| format!("there is no libfaketime; {FAKETIME_VARIABLE} may name it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_is_named_and_not_there_is_not_replaced_by_another() {
+        let problem = library(Some("/nowhere/libfaketime.so.1".into())).unwrap_err();
+        assert_eq!(problem, "LIBFAKETIME names /nowhere/libfaketime.so.1, which is no file");
+        let this = env::current_exe().unwrap();
+        assert_eq!(library(Some(this.clone())), Ok(this));
+    }
 }

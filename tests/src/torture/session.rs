@@ -30,8 +30,10 @@ const CALM: Duration = Duration::from_millis(300);
 const LAST_CALM: Duration = Duration::from_secs(3);
 
 /// What came of a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Session {
+    /// What lay between its nodes.
+    pub network: Kind,
     /// Every fault that was struck, in order.
     pub strikes: Vec<(Fault, Struck)>,
     /// What the clients did.
@@ -45,7 +47,7 @@ pub struct Session {
 /// Strikes these faults, one after the other, until there are none left or the time is over.
 ///
 /// # Errors
-/// What the machine cannot do at all.
+/// Why there is no cluster to strike at.
 pub async fn run(
     kind: Kind,
     seed: u64,
@@ -58,12 +60,14 @@ pub async fn run(
     let operator = Client::connect(&nodes).map_err(|error| error.to_string())?;
     let operator = Asker::new(operator, recorder.clone(), OPERATOR);
     for resource in workload::resources() {
-        operator.create(resource).await.ok_or("the resources of the workload cannot be created")?;
+        if operator.create(resource).await.is_none() {
+            return Err(format!("the resources of the workload cannot be created; {}", cluster.keep()));
+        }
     }
     let load = Load::start(&nodes, &recorder, seed);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut scene = Scene { cluster: &mut cluster, recorder: &recorder, operator: &operator, rng: &mut rng };
-    let mut session = Session::default();
+    let mut session = Session::new(kind);
     while Instant::now() < ends_at
         && let Some(fault) = faults.next()
     {
@@ -92,12 +96,18 @@ pub async fn run(
     session.violations.extend(cluster.confessions());
     session.judge(&history);
     if !session.violations.is_empty() {
-        session.violations.push(format!("logs and data are kept in {}", cluster.keep().display()));
+        session.violations.push(cluster.keep_with(&history));
     }
     Ok(session)
 }
 
 impl Session {
+    /// One of which nothing has come yet.
+    pub fn new(network: Kind) -> Session {
+        let (strikes, tally, seen, violations) = Default::default();
+        Session { network, strikes, tally, seen, violations }
+    }
+
     async fn strike(&mut self, fault: Fault, scene: &mut Scene<'_>) -> Result<(), String> {
         let began = Instant::now();
         let struck = fault.strike(scene).await?;

@@ -95,20 +95,21 @@ async fn stop(scene: &mut Scene<'_>, ids: &[NodeId]) -> Result<Struck, String> {
 }
 
 pub async fn jump_clock(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    if scene.cluster.clock_file.is_none() {
-        return Ok(Struck::Skipped("there is no libfaketime".to_owned()));
-    }
-    let hour = if scene.rng.random_bool(0.5) { 3_600 } else { -3_600 };
-    scene.cluster.set_clock(hour).map_err(|error| error.to_string())?;
-    scene.last(1.0..2.0).await;
-    // The node with the wrong clock is asked to lead, so that its clock counts.
     let wrong = scene.cluster.nodes.iter().find(|(_, node)| node.seat == CLOCK_SEAT).map(|(id, _)| *id);
-    if let Some(wrong) = wrong {
-        // It may lead already, or lag; then others do.
-        let _ = scene.cluster.client.cluster().transfer(wrong).await;
-    }
+    let wrong = wrong.ok_or("nobody sits where the clock can be set")?;
+    let process = scene.cluster.process(wrong).pid();
+    let clock = match &scene.cluster.wall_clock {
+        Ok(clock) if clock.is_seen_by(process) => clock.clone(),
+        Ok(_) => return Ok(Struck::Skipped("nodes do not load libfaketime".to_owned())),
+        Err(why) => return Ok(Struck::Skipped(why.clone())),
+    };
+    let hour = if scene.rng.random_bool(0.5) { 3_600 } else { -3_600 };
+    clock.set(hour).map_err(|error| error.to_string())?;
+    scene.last(1.0..2.0).await;
+    // The node with the wrong clock is asked to lead, so that its clock counts. It may lead already, or lag; then others do.
+    let _ = scene.cluster.client.cluster().transfer(wrong).await;
     scene.last(1.0..3.0).await;
-    scene.cluster.set_clock(0).map_err(|error| error.to_string())?;
+    clock.set(0).map_err(|error| error.to_string())?;
     Ok(Struck::Over)
 }
 

@@ -1,10 +1,16 @@
-//! A cluster of processes: who sits where, and how they are started, ended and replaced.
+//! A cluster of processes: who sits where, how they are started and ended, and what is kept of them.
+
+mod files;
+mod launch;
+mod membership;
+mod small_disk;
+mod wall_clock;
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    fs,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::ExitStatus,
     time::Duration,
 };
 
@@ -19,7 +25,10 @@ use super::{
     process::Process,
     seat::{FOUNDERS, SEATS, Seat},
 };
-use crate::cluster::free_port;
+use crate::{cluster::free_port, history::History};
+pub use files::wipe;
+use small_disk::SmallDisk;
+use wall_clock::WallClock;
 
 /// How long anything may take that must happen at last. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,9 +38,6 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The seat whose disk is small, where the machine lets us make one.
 pub const SMALL_DISK_SEAT: usize = 2;
-
-/// Its size; far above what a node needs in a few minutes.
-const SMALL_DISK: &str = "size=256m";
 
 /// The seat whose wall clock can be set, where the machine lets us.
 pub const CLOCK_SEAT: usize = 1;
@@ -46,8 +52,8 @@ pub struct Cluster {
     pub seats: Vec<Seat>,
     /// Administers it.
     pub client: Client,
-    /// The file with what the wall clock of [`CLOCK_SEAT`] shows, relative to the truth; none where it cannot be set.
-    pub clock_file: Option<PathBuf>,
+    /// What [`CLOCK_SEAT`] sees as wall clock, or why it cannot be set.
+    pub wall_clock: Result<WallClock, String>,
     /// Why the disk of [`SMALL_DISK_SEAT`] is not small, if it is not.
     pub small_disk: Result<SmallDisk, String>,
     binary: PathBuf,
@@ -66,41 +72,18 @@ pub struct Node {
     pub process: Option<Process>,
 }
 
-/// A small file system in memory.
-#[derive(Debug)]
-pub struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Result<SmallDisk, String> {
-        fs::create_dir_all(at).map_err(|error| error.to_string())?;
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", SMALL_DISK, "none"]).arg(at).output();
-        match mount {
-            Ok(output) if output.status.success() => Ok(SmallDisk(at.to_owned())),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => Err(format!("mount: {error}")),
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a process that is being killed may still have files open. If it fails, it is not there any more.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 impl Cluster {
     /// A fresh one of three nodes, once it has a leader.
     ///
     /// # Errors
-    /// What the machine cannot do.
+    /// What the machine cannot do; or that the nodes run and come to nothing, and where what they have written is kept.
     pub async fn start(kind: Kind) -> Result<Cluster, String> {
         let binary = binary::server()?;
         let network = Network::new(kind).await.map_err(|error| error.to_string())?;
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let seats: Vec<_> = (0..SEATS).map(|number| seat(number, &network, directory.path())).collect();
         let small_disk = SmallDisk::mount(&seats[SMALL_DISK_SEAT].directory);
-        let clock_file = binary::faketime().map(|_| directory.path().join("clock"));
+        let wall_clock = WallClock::new(directory.path());
         let nodes =
             (1..).zip(0..FOUNDERS).map(|(id, seat)| (id, Node { seat, joined: false, process: None }));
         let client = Client::connect(seats.iter().map(|seat| &seat.client)).map_err(|e| e.to_string())?;
@@ -109,18 +92,19 @@ impl Cluster {
             network,
             client: client.with_deadline(Duration::from_secs(20)),
             seats,
-            clock_file,
+            wall_clock,
             small_disk,
             binary,
             next_id: FOUNDERS as NodeId + 1,
             directory,
         };
-        cluster.set_clock(0).map_err(|error| error.to_string())?;
         for id in cluster.ids() {
             cluster.launch(id).map_err(|error| error.to_string())?;
         }
-        cluster.whole().await?;
-        Ok(cluster)
+        match cluster.whole().await {
+            Ok(()) => Ok(cluster),
+            Err(why) => Err(format!("{why}; {}", cluster.keep())),
+        }
     }
 
     /// The ids of all that there are.
@@ -142,59 +126,6 @@ impl Cluster {
     pub fn process(&mut self, id: NodeId) -> &mut Process {
         let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut());
         process.expect("nodes run but for the time that a fault has stopped them")
-    }
-
-    /// Starts the process of a node, on what it keeps.
-    pub fn launch(&mut self, id: NodeId) -> io::Result<()> {
-        let seat = self.seat_of(id).clone();
-        let log = fs::OpenOptions::new().create(true).append(true).open(seat.log_path())?;
-        let mut command = self.command(id, &seat);
-        let process = Process::start(command.stdout(log.try_clone()?).stderr(log))?;
-        if let Network::Proxies(proxies) = &self.network {
-            proxies.seat(seat.number, process.pid(), seat.peer.parse().map_err(io::Error::other)?);
-        }
-        self.nodes.entry(id).and_modify(|node| node.process = Some(process));
-        Ok(())
-    }
-
-    fn command(&self, id: NodeId, seat: &Seat) -> Command {
-        let mut command = match &self.network {
-            Network::Proxies(_) => Command::new(&self.binary),
-            Network::Namespaces(namespaces) => {
-                // It becomes the node's process itself.
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", &namespaces.name(seat.number)]).arg(&self.binary);
-                command
-            }
-        };
-        let settings = env::vars_os().map(|(name, _)| name);
-        for name in settings.filter(|name| name.to_string_lossy().starts_with("TOLLGATE_")) {
-            command.env_remove(name);
-        }
-        command.args(["server", "--cluster", "torture", "--snapshot-log", "1MiB", "--disk-reserve", "16MiB"]);
-        command.args(["--node-id", &id.to_string()]).arg("--data-dir").arg(&seat.directory);
-        command.args(["--listen-client", &seat.client, "--listen-peer", &seat.peer]);
-        command.args(["--listen-http", &seat.http]);
-        if self.nodes[&id].joined {
-            command.arg("--join");
-        } else {
-            for (id, seat) in (1..).zip(&self.seats[..FOUNDERS]) {
-                command.args(["--member", &seat.member(id)]);
-            }
-        }
-        if let (CLOCK_SEAT, Some(file), Some(library)) = (seat.number, &self.clock_file, binary::faketime()) {
-            command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", file);
-            command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
-        }
-        command
-    }
-
-    /// From now on the wall clock of [`CLOCK_SEAT`] is off by so many seconds, where it can be set.
-    pub fn set_clock(&self, offset_s: i64) -> io::Result<()> {
-        let Some(file) = &self.clock_file else { return Ok(()) };
-        let written = file.with_extension("new");
-        fs::write(&written, format!("{offset_s:+}s\n"))?;
-        fs::rename(written, file)
     }
 
     /// What the cluster says of itself, in time.
@@ -281,64 +212,6 @@ impl Cluster {
         (strangers > 0).then(|| format!("{strangers} members that should be gone"))
     }
 
-    /// Starts a node with a new id and nothing on its disk, and makes it a member.
-    ///
-    /// # Errors
-    /// What the cluster says instead.
-    pub async fn join(&mut self, seat: usize) -> Result<NodeId, String> {
-        let id = self.next_id;
-        self.next_id += 1;
-        wipe(&self.seats[seat].directory).map_err(|error| error.to_string())?;
-        self.nodes.insert(id, Node { seat, joined: true, process: None });
-        self.launch(id).map_err(|error| error.to_string())?;
-        let Seat { client, peer_advertised, http, .. } = self.seats[seat].clone();
-        let member = v1::AddMemberRequest {
-            id,
-            peer_address: peer_advertised,
-            client_address: client,
-            http_address: http,
-        };
-        let began = Instant::now();
-        // A change that is under way, or a leader that has just changed, stands in the way for a moment.
-        while let Err(error) = self.client.cluster().add(member.clone()).await {
-            if self.view().await.is_ok_and(|view| view.members.iter().any(|member| member.id == id)) {
-                break;
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(format!("node {id} is not added: {error}"));
-            }
-            sleep(POLL).await;
-        }
-        Ok(id)
-    }
-
-    /// Takes a member out, dead or alive. What becomes of its process is up to the caller.
-    ///
-    /// # Errors
-    /// What the cluster says instead.
-    pub async fn remove(&mut self, id: NodeId) -> Result<Node, String> {
-        let began = Instant::now();
-        while let Err(error) = self.client.cluster().remove(id).await {
-            if self.view().await.is_ok_and(|view| view.members.iter().all(|member| member.id != id)) {
-                break;
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(format!("node {id} is not removed: {error}"));
-            }
-            sleep(POLL).await;
-        }
-        self.nodes.remove(&id).ok_or_else(|| format!("there is no node {id}"))
-    }
-
-    /// Removes a node that cannot come back, and puts a new one into its seat: what the manual says.
-    ///
-    /// # Errors
-    /// As [`Cluster::join`] and [`Cluster::remove`].
-    pub async fn replace(&mut self, id: NodeId) -> Result<NodeId, String> {
-        let seat = self.remove(id).await?.seat;
-        self.join(seat).await
-    }
-
     /// What no node may ever write into its log: that it panicked, or that its state differs from the leader's.
     pub fn confessions(&self) -> Vec<String> {
         let logs = self.seats.iter().filter_map(|seat| Some((seat, fs::read(seat.log_path()).ok()?)));
@@ -355,27 +228,36 @@ impl Cluster {
         found
     }
 
-    /// Leaves everything where it is, for a look; and says where.
-    pub fn keep(&mut self) -> PathBuf {
+    /// Ends the nodes, and leaves what they have written where it is, for a look; says where.
+    pub fn keep(&mut self) -> String {
+        self.nodes.values_mut().for_each(|node| node.process = None);
         self.directory.disable_cleanup(true);
-        self.directory.path().to_owned()
-    }
-}
-
-/// Empties a directory, which need not exist and may be a mount.
-pub fn wipe(directory: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => fs::remove_dir_all(entry.path())?,
-            false => fs::remove_file(entry.path())?,
+        let at = self.directory.path().display();
+        if self.small_disk.is_err() {
+            return format!("logs and data are kept in {at}");
+        }
+        // This disk is in memory, and goes with this value.
+        let disk = &self.seats[SMALL_DISK_SEAT].directory;
+        let copy = disk.with_extension("kept");
+        match files::copy_all(disk, &copy) {
+            Ok(()) => {
+                format!("logs and data are kept in {at}, those of a disk in memory in {}", copy.display())
+            }
+            Err(error) => {
+                format!("logs and data are kept in {at}, but not those of a disk in memory: {error}")
+            }
         }
     }
-    Ok(())
+
+    /// Keeps what clients saw, too: what the checkers have judged; says where everything is.
+    pub fn keep_with(&mut self, history: &History) -> String {
+        let path = self.directory.path().join("events.jsonl");
+        let events = match files::write_events(history, &path) {
+            Ok(()) => format!("what clients saw in {}", path.display()),
+            Err(error) => format!("but not what clients saw: {error}"),
+        };
+        format!("{}; {events}", self.keep())
+    }
 }
 
 fn seat(number: usize, network: &Network, directory: &Path) -> Seat {
