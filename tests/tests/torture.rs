@@ -11,14 +11,6 @@ const RECOVERY_MAX: Duration = Duration::from_secs(30);
 /// No more than so long, whatever is left of the list; starting and judging come on top.
 const LENGTH: Duration = Duration::from_secs(75);
 
-/// Without any of these, nothing was shown: what clients saw of windows, of slots, of permits at the end and of failures.
-const SEEN: [&str; 4] = [
-    "S1 grants in real time",
-    "S2 beliefs of clients",
-    "S4 permits in the final state",
-    "S9 requests that failed",
-];
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_of_processes_keeps_its_promises_whatever_fails() {
     let faults = [
@@ -41,13 +33,14 @@ async fn a_cluster_of_processes_keeps_its_promises_whatever_fails() {
     let reached = |fault: &&Fault| report.struck.contains_key(fault) || report.skipped.contains_key(fault);
     let missed = faults.iter().filter(|fault| !reached(fault)).map(|fault| fault.name());
     let missed = missed.collect::<Vec<_>>().join(", ");
-    let words = format!("{report}\nNot reached in time: {missed}.\n");
+    let mut words = report.to_string();
+    if !missed.is_empty() {
+        words.push_str(&format!("\nNot reached in time: {missed}.\n"));
+    }
     fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/torture.md"), &words).unwrap();
     println!("{words}");
     assert!(report.violations.is_empty(), "{}", report.violations.join("\n"));
     assert!(report.recovery(100).unwrap() < RECOVERY_MAX, "{:?}", report.recoveries);
-    for what in SEEN {
-        assert!(report.seen.get(what).is_some_and(|count| *count > 0), "{what}: {report}");
-    }
+    assert!(report.shortfalls().is_empty(), "{}", report.shortfalls().join("\n"));
     assert!(report.struck.len() >= 3 && report.tally.grants >= 100, "{report}");
 }

@@ -1,6 +1,6 @@
 //! A run: session after session, each on a fresh cluster, until the time is over.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::time::Instant;
@@ -40,29 +40,36 @@ impl Iterator for Deck {
 }
 
 /// Faults at random for so long, on both kinds of networks in turn: all kinds, or these only. Each session's network and
-/// faults follow from the seed.
+/// faults follow from the report's seed. Whoever stops this early, or wants to know how it goes, has the report of all
+/// sessions that are over; `after` is told after each.
 ///
 /// # Errors
-/// What the machine cannot do at all.
-pub async fn random(seed: u64, length: Duration, only: &[Fault]) -> Result<Report, String> {
+/// What the machine cannot do at all. When one cluster has come to stand, that another does not is a violation.
+pub async fn random(
+    report: &mut Report,
+    length: Duration,
+    only: &[Fault],
+    mut after: impl FnMut(&Report),
+) -> Result<(), String> {
     let began = Instant::now();
     let mut faults = only.to_vec();
     if faults.is_empty() {
         faults = Fault::ALL.to_vec();
         faults.extend([Fault::KillLeader; LEADER_KILLS - 1]);
     }
-    let mut report = Report { seed, ..Report::default() };
-    let mut deck = Deck { faults, rng: StdRng::seed_from_u64(seed), left: Vec::new() };
-    let kinds = networks().await;
-    while began.elapsed() < length {
+    let mut deck = Deck { faults, rng: StdRng::seed_from_u64(report.seed), left: Vec::new() };
+    let kinds = networks(report).await;
+    let mut goes_on = ControlFlow::Continue(());
+    while began.elapsed() < length && goes_on.is_continue() {
         let kind = kinds[report.sessions as usize % kinds.len()];
         let ends_at = Instant::now() + SESSION.min(length - began.elapsed());
-        eprintln!("session {} of seed {seed}, network by {kind:?}", report.sessions + 1);
-        let seed = seed.wrapping_add(report.sessions << 32);
-        report.add(session::run(kind, seed, &mut deck, ends_at).await?);
+        eprintln!("session {} of seed {}, network by {}", report.sessions + 1, report.seed, kind.name());
+        let seed = report.seed.wrapping_add(report.sessions << 32);
+        goes_on = report.add_or_accuse(session::run(kind, seed, &mut deck, ends_at).await)?;
         report.took = began.elapsed();
+        after(report);
     }
-    Ok(report)
+    Ok(())
 }
 
 /// These faults, once each in this order, for as long as there is time, on one cluster.
@@ -78,11 +85,11 @@ pub async fn listed(faults: &[Fault], kind: Kind, seed: u64, length: Duration) -
 }
 
 /// What this machine can do.
-async fn networks() -> Vec<Kind> {
+async fn networks(report: &mut Report) -> Vec<Kind> {
     match Network::new(Kind::Namespaces).await {
-        Ok(_) => vec![Kind::Proxies, Kind::Namespaces],
+        Ok(_) => Kind::ALL.to_vec(),
         Err(why) => {
-            eprintln!("no network namespaces: {why}; proxies alone cut the network");
+            report.absent.push(format!("no network namespaces: {why}"));
             vec![Kind::Proxies]
         }
     }

@@ -16,12 +16,25 @@ pub use namespaces::Namespaces;
 pub use proxy::Proxies;
 
 /// Which network a cluster has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A proxy before each node.
     Proxies,
     /// A namespace for each node.
     Namespaces,
+}
+
+impl Kind {
+    /// Both.
+    pub const ALL: [Kind; 2] = [Kind::Proxies, Kind::Namespaces];
+
+    /// As reports say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Proxies => "proxies",
+            Kind::Namespaces => "network namespaces",
+        }
+    }
 }
 
 /// The network of a cluster.
