@@ -41,7 +41,7 @@ pub mod time;
 pub mod turns;
 
 #[cfg(test)]
-mod story;
+pub(crate) mod story;
 
 use std::{collections::BTreeMap, fmt};
 

@@ -113,3 +113,47 @@ fn limit(name: &str, kind: Kind) -> Limit {
 pub fn wire(span: Span) -> Option<Duration> {
     Duration::try_from(std::time::Duration::from_nanos(span.0)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use tollgate_limiter::{Command, Resource};
+    use tollgate_server::grpc::convert::definition::definition;
+
+    use super::*;
+    use crate::check::{
+        intervals,
+        story::{Story, acquire, granted},
+    };
+
+    /// Milliseconds between requests: for half of what the clients ask for.
+    const PACE_MS: usize = 25;
+
+    /// A leader dies, and another one grants.
+    const OUTAGE_MS: std::ops::Range<u64> = 10_000..10_800;
+
+    /// Grants of [`BUCKET`] in 12 s, by a server that does its sums; but for the outage, which may fill the bucket.
+    fn run(is_filled: bool) -> Story {
+        let resource: Resource = definition(resources().swap_remove(1)).unwrap();
+        let (mut story, name) = (Story::of(resource.clone()), resource.name);
+        let (capacity, per_ms) = (scarce().capacity as f64, scarce().refill_amount as f64 / 1_000.0);
+        let mut tokens = capacity;
+        for at in (2..12_000).step_by(PACE_MS) {
+            tokens = (tokens + per_ms * PACE_MS as f64).min(capacity);
+            if OUTAGE_MS.contains(&at) {
+                tokens = if is_filled { capacity } else { tokens };
+            } else if tokens >= 1.0 {
+                tokens -= 1.0;
+                let Command::Acquire(mut asked) = acquire(&at.to_string()) else { panic!("it acquires") };
+                asked.resource = name.clone();
+                story.seen(at, at + 3, Command::Acquire(asked), granted(at));
+            }
+        }
+        story
+    }
+
+    #[test]
+    fn a_failover_that_filled_the_bucket_would_be_noticed() {
+        run(false).passes(intervals::check);
+        run(true).violates("S1", intervals::check);
+    }
+}
