@@ -42,6 +42,8 @@ pub struct Session {
     pub seen: BTreeMap<&'static str, u64>,
     /// What does not hold. Empty for a good one.
     pub violations: Vec<String>,
+    /// Where what is left of one that is not good can be looked at.
+    pub kept: Option<String>,
 }
 
 /// Strikes these faults, one after the other, until there are none left or the time is over.
@@ -96,7 +98,7 @@ pub async fn run(
     session.violations.extend(cluster.confessions());
     session.judge(&history);
     if !session.violations.is_empty() {
-        session.violations.push(cluster.keep_with(&history));
+        session.kept = Some(cluster.keep_with(&history));
     }
     Ok(session)
 }
@@ -104,8 +106,8 @@ pub async fn run(
 impl Session {
     /// One of which nothing has come yet.
     pub fn new(network: Kind) -> Session {
-        let (strikes, tally, seen, violations) = Default::default();
-        Session { network, strikes, tally, seen, violations }
+        let (strikes, tally, seen, violations, kept) = Default::default();
+        Session { network, strikes, tally, seen, violations, kept }
     }
 
     async fn strike(&mut self, fault: Fault, scene: &mut Scene<'_>) -> Result<(), String> {

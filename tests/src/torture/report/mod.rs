@@ -54,6 +54,8 @@ pub struct Report {
     pub seen: BTreeMap<&'static str, u64>,
     /// What does not hold.
     pub violations: Vec<String>,
+    /// Where what is left of the sessions that were not good can be looked at.
+    pub kept: Vec<String>,
 }
 
 impl Report {
@@ -77,6 +79,7 @@ impl Report {
             *self.seen.entry(what).or_default() += count;
         }
         self.violations.extend(session.violations);
+        self.kept.extend(session.kept);
     }
 
     /// Adds a session, or that there was none; whether there is sense in another one.

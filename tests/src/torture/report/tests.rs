@@ -101,3 +101,15 @@ fn a_cluster_that_does_not_come_to_stand_is_a_violation_after_one_that_did() {
     assert_eq!(report.violations, ["session 3: no cluster: not whole after 90s"]);
     assert_eq!(report.sessions, 2);
 }
+
+#[test]
+fn what_is_kept_is_told_and_is_no_violation() {
+    let mut report = full();
+    let mut session = Session::new(Kind::Proxies);
+    session.violations = vec!["leader killed: node 2 has ended".to_owned()];
+    session.kept = Some("logs and data are kept in /tmp/1".to_owned());
+    report.add(session);
+    let words = report.to_string();
+    assert!(words.contains("**1 violations**"), "{words}");
+    assert!(words.contains("## Kept\n\n* logs and data are kept in /tmp/1"), "{words}");
+}

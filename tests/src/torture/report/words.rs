@@ -12,6 +12,7 @@ impl fmt::Display for Report {
         self.faults(f)?;
         self.looked_at(f)?;
         section(f, "Violations", &self.violations)?;
+        section(f, "Kept", &self.kept)?;
         section(f, "Not shown", &self.shortfalls())?;
         section(f, "Targets that were missed", &self.missed_targets())
     }
