@@ -7,7 +7,7 @@ _default:
 cluster *ARGS:
     cargo run --release -- dev {{ ARGS }}
 
-# Everything that must hold before a change is pushed; changes nothing
+# What is quick to check before a change is pushed, and changes nothing; `just ci` is all
 verify:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- --deny warnings
@@ -75,9 +75,9 @@ bench-idle:
 bench-prefetch:
     cargo bench --profile simulation --package tollgate-tests --bench prefetch
 
-# Whole clusters under random faults, judged by checkers: a thousand fresh seeds, or one told step by step
-simulate *SEED:
-    cargo run --profile simulation --package tollgate-tests --bin simulate -- {{ SEED }}
+# Whole clusters under random faults, judged by checkers: a thousand fresh seeds, or one told (`just simulate 7`, `--scenario FILE`, `--help`)
+simulate *ARGS:
+    cargo run --profile simulation --package tollgate-tests --bin simulate -- {{ ARGS }}
 
 # Bugs seeded in a copy of the tree: the simulator's checkers must catch each (--afresh: from the first seed on)
 mutants *ARGS:

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, eventually};
 
-const MODES: [&[&str]; 8] = [
+const MODES: [&[&str]; 9] = [
     &["acquire", "--target", "all", "--request-ids"],
     &["acquire", "--rate", "200", "--resources", "10", "--zipf", "1"],
     &["batch", "--limits", "4"],
@@ -19,6 +19,7 @@ const MODES: [&[&str]; 8] = [
     &["wait", "--slots", "2", "--in-flight", "8"],
     &["lease", "--renewals", "2"],
     &["lease", "--per-message", "10"],
+    &["prefetch", "--resources", "2"],
 ];
 
 #[test]

@@ -231,8 +231,8 @@ fn everybody_has_a_turn(cluster: &mut Cluster, seed: u64) {
 
 #[test]
 fn whatever_happens() {
-    let seeds = std::env::var("TOLLGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(30);
-    let first = std::env::var("TOLLGATE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let (first, seeds) = (number("TOLLGATE_SEED").unwrap_or(1), number("TOLLGATE_SEEDS").unwrap_or(30));
     for seed in first..first + seeds {
         let outcome = survives_chaos(seed);
         if seed.is_multiple_of(20) {

@@ -13,13 +13,16 @@ use std::{
 
 use clap::Parser;
 use tollgate_server::clock;
-use tollgate_tests::sim::{
-    coverage::Coverage,
-    minimise::minimise,
-    regressions,
-    run::{run, run_seed},
-    scenario::Scenario,
-    world::Failure,
+use tollgate_tests::{
+    check::{CHECKS, PROPERTIES},
+    sim::{
+        coverage::Coverage,
+        minimise::minimise,
+        regressions,
+        run::{run, run_seed},
+        scenario::Scenario,
+        world::{Failure, OWN_CHECKS},
+    },
 };
 
 /// A simulated world is many small values that come and go: the system's allocator took a sixth of the time.
@@ -49,8 +52,8 @@ struct Arguments {
     /// Goes on after a seed that fails.
     #[arg(long)]
     keep_going: bool,
-    /// Takes only what these checkers say for a failure, such as S4,S8.
-    #[arg(long, value_delimiter = ',')]
+    /// Takes only these for a failure: guarantees or checkers, such as S4,holders.
+    #[arg(long, value_delimiter = ',', value_parser = known_check, conflicts_with_all = ["seed", "scenario"])]
     check: Vec<String>,
     /// Does not shorten and keep scenarios that fail.
     #[arg(long)]
@@ -73,14 +76,36 @@ fn main() -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The name of a check, as [`Failure::is_called`] takes it.
+fn known_check(name: &str) -> Result<String, String> {
+    let known = || PROPERTIES.iter().chain(OWN_CHECKS).copied().chain(CHECKS.iter().map(|(name, _)| *name));
+    match known().any(|known| known == name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("there are {}", known().collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// Runs it twice, because what differs from run to run is a failure, too.
 fn replay(scenario: &Scenario) -> bool {
     println!("{scenario:#?}");
     let outcome = run(scenario, true);
+    let has_parted = run(scenario, false).trace != outcome.trace;
+    println!("\nSeen, and what happened:");
+    print!("{}", outcome.coverage);
     println!("{} operations, trace {:016x}", outcome.operations, outcome.trace);
     for failure in &outcome.failures {
-        println!("{}: {}", failure.check, failure.what);
+        println!("\nFAILS {failure}");
     }
-    outcome.failures.is_empty()
+    if has_parted {
+        println!("\nFAILS determinism: another run of the same was not the same");
+    }
+    match outcome.failures.len() + usize::from(has_parted) {
+        0 => println!("nothing is wrong"),
+        count => println!(
+            "\n{count} failures; what they name (`op 17`, `entry 3`) is in the trace above, after the last FAULT that matters"
+        ),
+    }
+    outcome.failures.is_empty() && !has_parted
 }
 
 /// What all threads have come to.
@@ -93,8 +118,12 @@ struct Tally {
 }
 
 fn explore(arguments: &Arguments) -> bool {
-    // A run that panics is reported with its seed; the text of the panic is part of it.
-    std::panic::set_hook(Box::new(|_| {}));
+    // A run that panics is reported with its seed; the text of the panic is part of that, and this is where it was.
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(place) = panic.location() {
+            println!("a run panics at {place}");
+        }
+    }));
     let first = arguments.first.unwrap_or_else(|| clock::wall().0.unsigned_abs() / 1_000_000_000 * 100_000);
     let end = first + arguments.seeds;
     let threads = arguments.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -128,9 +157,10 @@ fn work(next: &AtomicU64, end: u64, tally: &Mutex<Tally>, arguments: &Arguments)
         tally.runs += 1;
         tally.operations += outcome.operations;
         tally.coverage.merge(&outcome.coverage);
-        let counts = |failure: &Failure| checks.is_empty() || checks.contains(&failure.check);
+        let counts =
+            |failure: &Failure| checks.is_empty() || checks.iter().any(|check| failure.is_called(check));
         if let Some(failure) = outcome.failures.iter().find(|failure| counts(failure)).cloned() {
-            println!("seed {seed} fails {}: {}", failure.check, failure.what);
+            println!("seed {seed} fails {failure}");
             tally.failed.push((seed, failure));
             if !arguments.keep_going {
                 next.store(end, Ordering::Relaxed);
@@ -167,7 +197,7 @@ fn progress(tally: &Tally, began: u64) -> String {
 }
 
 fn tell_failure(seed: u64, failure: &Failure, no_minimise: bool) {
-    println!("\nseed {seed} fails {}: {}", failure.check, failure.what);
+    println!("\nseed {seed} fails {failure}");
     println!("replay it with: just simulate {seed}");
     // Two runs that differ do not get any clearer by being shorter.
     if no_minimise || failure.check == "determinism" {
@@ -177,7 +207,7 @@ fn tell_failure(seed: u64, failure: &Failure, no_minimise: bool) {
     let (faults, clients) = (scenario.faults.len(), scenario.clients.len());
     println!("after {runs} runs it is down to {faults} faults, {clients} clients, {} ms", scenario.lasts_ms);
     match regressions::keep(&scenario, &failure.check) {
-        Ok(path) => println!("kept as {}", path.display()),
+        Ok(path) => println!("kept; replay it with: just simulate --scenario {}", path.display()),
         Err(error) => println!("it cannot be kept: {error}"),
     }
 }

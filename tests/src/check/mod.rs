@@ -54,6 +54,8 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// How much each checker had to look at. One that saw nothing has shown nothing.
     pub seen: BTreeMap<&'static str, u64>,
+    /// Whose turn it is.
+    checker: &'static str,
 }
 
 /// A guarantee that does not hold.
@@ -61,6 +63,8 @@ pub struct Verdict {
 pub struct Violation {
     /// Which: `S1` to `S12`, `L3`, `L5`, `L6`.
     pub property: &'static str,
+    /// The checker that says so, by its name in [`CHECKS`].
+    pub checker: &'static str,
     /// What is wrong.
     pub what: String,
     /// The offending events, one a line.
@@ -78,7 +82,7 @@ impl Verdict {
     }
 
     fn accuse(&mut self, property: &'static str, what: String, evidence: Vec<String>) {
-        self.violations.push(Violation { property, what, evidence });
+        self.violations.push(Violation { property, checker: self.checker, what, evidence });
     }
 }
 
@@ -87,7 +91,7 @@ impl fmt::Display for Verdict {
         let seen: Vec<_> = self.seen.iter().map(|(what, count)| format!("{count} {what}")).collect();
         writeln!(f, "seen: {}", seen.join(", "))?;
         for violation in &self.violations {
-            writeln!(f, "{}: {}", violation.property, violation.what)?;
+            writeln!(f, "{} by {}: {}", violation.property, violation.checker, violation.what)?;
             violation.evidence.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
         }
         Ok(())
@@ -96,6 +100,10 @@ impl fmt::Display for Verdict {
 
 /// A checker: looks at a run, and says what it saw and what is wrong.
 pub type Check = fn(&History, &mut Verdict);
+
+/// What checkers may find not to hold.
+pub const PROPERTIES: &[&str] =
+    &["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S12", "L3", "L5", "L6"];
 
 /// All checkers by name.
 pub const CHECKS: &[(&str, Check)] = &[
@@ -118,6 +126,9 @@ pub const CHECKS: &[(&str, Check)] = &[
 /// Puts a run to all checkers.
 pub fn judge(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
-    CHECKS.iter().for_each(|(_, check)| check(history, &mut verdict));
+    for (name, check) in CHECKS {
+        verdict.checker = name;
+        check(history, &mut verdict);
+    }
     verdict
 }

@@ -106,6 +106,7 @@ impl<'a> Places<'a> {
             verdict.accuse("S2", what, vec![holder.granted.to_string(), step.to_string()]);
         }
         let before = self.generations.insert(slot.index, slot.generation);
+        verdict.saw("S3 generations compared", u64::from(before.is_some()));
         if before.is_some_and(|before| before >= slot.generation) {
             let what = format!("limit {name}: the generation of place {} does not rise", slot.index);
             verdict.accuse("S3", what, vec![format!("before: {before:?}"), step.to_string()]);

@@ -14,7 +14,7 @@ use crate::history::{self, OpId};
 
 use super::{
     client::{Ask, Token},
-    words::brief,
+    words::{brief, brief_result},
     world::{Planned, World},
 };
 
@@ -165,7 +165,7 @@ impl World {
         let Some(open) = self.calls.open.remove(&number).filter(|open| open.is_awaited) else { return };
         self.trace.fold(&[self.now.0, 2, number, u64::from(result.is_ok())]);
         if let (Some(op), Some(reply)) = (open.op, history::Reply::of(result)) {
-            self.trace.tell(self.now, || format!("{} hears (op {op}): {result:?}", open.asker));
+            self.trace.tell(self.now, || format!("{} hears (op {op}): {}", open.asker, brief_result(result)));
             self.history.reply(self.now, op, reply);
         }
         match open.asker {
@@ -176,7 +176,7 @@ impl World {
                 self.plan_client(at);
             }
             Asker::Operator => {
-                self.trace.tell(self.now, || format!("operator hears: {result:?}"));
+                self.trace.tell(self.now, || format!("operator hears: {}", brief_result(result)));
                 self.operator.answered(result, &mut self.coverage);
                 self.agenda.plan(self.now + Span::from_millis(100), Planned::Operator);
             }

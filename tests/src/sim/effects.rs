@@ -263,7 +263,8 @@ fn summary(entry: &Entry) -> String {
         };
         format!("; {}: {result}", brief_command(command))
     });
-    format!("entry {} of term {} at {}{}", entry.index, entry.term, at.0, results.collect::<String>())
+    let (at, results) = (at.0 as f64 / 1e9, results.collect::<String>());
+    format!("entry {} of term {} at cluster time {at:.4} s{results}", entry.index, entry.term)
 }
 
 /// Where the state stands, if it was replaced by a snapshot's since the last look.

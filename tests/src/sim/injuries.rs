@@ -83,15 +83,19 @@ impl World {
         let leader = self.leader();
         let members = self.members();
         let id = match whom {
-            Target::Leader => leader?,
+            Target::Leader => leader,
             Target::Follower(number) => {
                 let others: Vec<_> = members.by_id.keys().copied().filter(|id| Some(*id) != leader).collect();
-                *others.get(number as usize % others.len().max(1))?
+                others.get(number as usize % others.len().max(1)).copied()
             }
         };
-        let node = self.nodes.get_mut(&id).filter(|node| node.running.is_some())?;
-        self.trace.tell(self.now, || format!("it strikes node {id}"));
-        Some((id, node))
+        let victim =
+            id.and_then(|id| Some((id, self.nodes.get_mut(&id).filter(|node| node.running.is_some())?)));
+        self.trace.tell(self.now, || match &victim {
+            Some((id, _)) => format!("it strikes node {id}"),
+            None => "it strikes nobody".to_owned(),
+        });
+        victim
     }
 
     fn crash(&mut self, whom: Target, down: u64) {
@@ -264,17 +268,14 @@ impl World {
     fn meddle(&mut self, fault: Fault) {
         match fault {
             Fault::Redefine { resource, seed } => {
-                self.coverage.hit("resource redefined");
                 self.order(Order::Define(Box::new(workload::resource(resource, seed))));
             }
             Fault::Recreate { resource } => {
                 let Some(&seed) = self.scenario.resources.get(resource) else { return };
-                self.coverage.hit("resource recreated");
                 self.order(Order::Delete(workload::resource_name(resource)));
                 self.order(Order::Define(Box::new(workload::resource(resource, seed))));
             }
             Fault::Pause { resource, lasts } => {
-                self.coverage.hit("resource paused");
                 let pause = Pause { left: Some(Span::from_millis(lasts)), reason: Label::default() };
                 let resource = workload::resource_name(resource);
                 let order = PauseResource { resource, key: Label::default(), pause };
@@ -282,7 +283,6 @@ impl World {
             }
             Fault::WithdrawKey { resource, lasts } => {
                 let key = workload::key(0);
-                self.coverage.hit("key withdrawn");
                 let resource = workload::resource_name(resource);
                 let state = if lasts % 2 == 0 { KeyState::Draining } else { KeyState::Disabled };
                 let set = |state| {

@@ -115,7 +115,11 @@ impl World {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(running) = node.running.take() else { return };
         drop(running);
-        if kept < node.disk.unsynced() {
+        let unsynced = node.disk.unsynced();
+        self.trace.tell(self.now, || {
+            format!("node {id} is gone; {kept} of {unsynced} writes that were not synced are there")
+        });
+        if kept < unsynced {
             self.coverage.hit("crash lost unsynced writes");
         }
         if let Err(fatal) = node.disk.crash(kept) {

@@ -1,7 +1,7 @@
 //! Who defines resources, adds and removes members, and moves the leadership: one order after the other, each repeated
 //! until it is done or not worth it any more.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tollgate_limiter::*;
 use tollgate_server::raft::{
@@ -38,6 +38,7 @@ pub struct Operator {
     tries: u32,
     is_asking: bool,
     generations: BTreeMap<ResourceName, u64>,
+    deleted: BTreeSet<ResourceName>,
 }
 
 impl Operator {
@@ -77,7 +78,7 @@ impl Operator {
     pub fn answered(&mut self, result: &Result<Reply, Refusal>, seen: &mut Coverage) {
         self.is_asking = false;
         let is_done = match result {
-            Ok(Reply::Answer { answer, .. }) => self.learn(answer),
+            Ok(Reply::Answer { answer, .. }) => self.learn(answer, seen),
             Ok(Reply::Changed(changed)) => is_settled(changed, seen),
             Ok(_) | Err(_) => false,
         };
@@ -94,18 +95,34 @@ impl Operator {
         self.answered(&Err(Refusal::OutcomeUnknown), &mut Coverage::default());
     }
 
-    fn learn(&mut self, answer: &Answer) -> bool {
+    fn learn(&mut self, answer: &Answer, seen: &mut Coverage) -> bool {
         let name = match self.orders.front() {
             Some(Order::Define(resource)) => resource.name.clone(),
             Some(Order::Delete(name)) => {
                 self.generations.remove(name);
+                self.deleted.insert(name.clone());
+                return true;
+            }
+            Some(Order::Command(command)) if answer.is_ok() => {
+                match command {
+                    Command::PauseResource(_) => seen.hit("resource paused"),
+                    Command::SetKeyState(order) if order.state != KeyState::Active => {
+                        seen.hit("key withdrawn");
+                    }
+                    _ => {}
+                }
                 return true;
             }
             _ => return true,
         };
         match answer {
             Ok(Outcome::Stored(stored)) => {
-                self.generations.insert(name, stored.generation);
+                let is_anew = self.deleted.remove(&name);
+                if self.generations.insert(name, stored.generation).is_some() {
+                    seen.hit("resource redefined");
+                } else if is_anew {
+                    seen.hit("resource recreated");
+                }
                 true
             }
             Err(Rejection::StaleGeneration { current }) => {

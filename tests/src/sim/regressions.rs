@@ -1,5 +1,6 @@
 //! Scenarios that failed once, in `tests/regressions`: one JSON file each, shortened, and named after what it broke. They
-//! are values, not seeds, so that they go on meaning the same when seeds come to mean something else.
+//! are values, not seeds: their faults and clients go on meaning the same when seeds come to mean something else. What is drawn on
+//! the way may not, so each bug has a test of its own besides.
 
 use std::{
     fs, io,

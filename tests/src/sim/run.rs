@@ -43,7 +43,7 @@ pub fn run_seed(seed: u64) -> Outcome {
         let again = run(&scenario, false);
         if again.trace != outcome.trace {
             let what = format!("two runs differ: {:016x} and {:016x}", outcome.trace, again.trace);
-            outcome.failures.push(Failure { check: "determinism".to_owned(), what });
+            outcome.failures.push(Failure { check: "determinism".to_owned(), checker: None, what });
         }
     }
     outcome
@@ -56,6 +56,7 @@ pub fn run(scenario: &Scenario, is_told: bool) -> Outcome {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let failure = Failure {
             check: "panic".to_owned(),
+            checker: None,
             what: text.unwrap_or_else(|| "without a message".to_owned()),
         };
         Outcome { failures: vec![failure], ..Outcome::default() }
@@ -69,9 +70,6 @@ fn run_and_judge(scenario: &Scenario, is_told: bool) -> Outcome {
         world.check_liveness();
     }
     let verdict = check::judge(&world.history);
-    if is_told {
-        println!("{verdict}");
-    }
     verdict.seen.iter().for_each(|(what, count)| world.coverage.saw(what, *count));
     let mut failures = world.failures;
     failures.extend(verdict.violations.into_iter().map(failure));
@@ -85,7 +83,11 @@ fn run_and_judge(scenario: &Scenario, is_told: bool) -> Outcome {
 
 fn failure(violation: Violation) -> Failure {
     let evidence: String = violation.evidence.iter().map(|line| format!("\n    {line}")).collect();
-    Failure { check: violation.property.to_owned(), what: format!("{}{evidence}", violation.what) }
+    Failure {
+        check: violation.property.to_owned(),
+        checker: Some(violation.checker),
+        what: format!("{}{evidence}", violation.what),
+    }
 }
 
 /// How long after healing a cluster must be well.

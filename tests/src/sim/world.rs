@@ -1,7 +1,10 @@
 //! The whole world of one run: machines, the network between them, clients, and one list of what will happen. It does one
 //! thing after another in one thread, and looks at no clock but its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use tollgate_limiter::Span;
 use tollgate_server::raft::{
@@ -39,10 +42,31 @@ const CONVERGING_STEP: Span = Span::from_millis(50);
 /// Something that went wrong which no fault explains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which check failed.
+    /// Which check failed: a guarantee, or one of the simulator's own ([`OWN_CHECKS`]).
     pub check: String,
+    /// The checker that noticed, where it is a guarantee.
+    pub checker: Option<&'static str>,
     /// What it saw.
     pub what: String,
+}
+
+/// What the simulator itself looks at, besides what checkers do. `CONTRIBUTING.md` explains them.
+pub const OWN_CHECKS: &[&str] = &["convergence", "determinism", "harness", "panic", "start", "survival"];
+
+impl Failure {
+    /// Whether it is meant by the name of a check or of a checker.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.check == name || self.checker == Some(name)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.checker {
+            Some(checker) => write!(f, "{} by {checker}: {}", self.check, self.what),
+            None => write!(f, "{}: {}", self.check, self.what),
+        }
+    }
 }
 
 /// Something that will happen.
@@ -362,6 +386,6 @@ impl World {
     /// Something is wrong that no fault explains.
     pub(super) fn fail(&mut self, check: &str, what: String) {
         self.trace.tell(self.now, || format!("FAILS {check}: {what}"));
-        self.failures.push(Failure { check: check.to_owned(), what });
+        self.failures.push(Failure { check: check.to_owned(), checker: None, what });
     }
 }
