@@ -58,6 +58,7 @@ scripts! {
     the_unbudgeted_cannot_starve_the_rest
     what_is_not_reserved_is_for_all
     a_call_near_a_boundary_counts_on_both_sides
+    a_window_that_has_passed_gives_nothing_back
     a_denial_debits_nothing
     a_held_slot_counts_after_a_while
     a_grant_that_nobody_received_is_given_back

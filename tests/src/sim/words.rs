@@ -81,11 +81,11 @@ mod tests {
             limit: None,
             exhausted: Vec::new(),
             retry_after: None,
-            reason: DenialReason::Paused,
+            reason: DenialReason::LimitExhausted,
             alternative: 0,
         };
         let denied = Reply::Answer { answer: Ok(Outcome::Denied(denial)), waited: Span::from_millis(20) };
-        let told = "denied: Paused, again after an order, after it had waited 0.0200 s";
+        let told = "denied: LimitExhausted, again after an order, after it had waited 0.0200 s";
         assert_eq!(brief_result(&Ok(denied)), told);
     }
 }

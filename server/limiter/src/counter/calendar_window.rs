@@ -19,7 +19,7 @@ use super::{
     debit::Place,
     kind::{Counter, Tolerant},
 };
-use crate::model::{FixedWindow, Span, Stamp, WallTime};
+use crate::model::{Anchor, FixedWindow, Span, Stamp, WallTime};
 
 /// The state of a calendar window: the current window and the one after it. Times are nanoseconds of wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -50,6 +50,14 @@ impl Rules<'_> {
     /// The latest that the vendor's clock may show when a call arrives that is granted now.
     fn vendor_latest(&self, wall: WallTime) -> i64 {
         wall.0.saturating_add_unsigned((self.tolerance + self.window.max_clock_skew).as_nanos())
+    }
+
+    /// How long windows are; 0 for days, which differ.
+    fn period(&self) -> u64 {
+        match self.window.anchor {
+            Anchor::Midnight(_) => 0,
+            Anchor::Epoch | Anchor::FirstRequest => self.window.period.as_nanos(),
+        }
     }
 
     /// How long until the vendor's clock is certainly at `boundary`.
@@ -141,12 +149,17 @@ impl Counter for CalendarWindowCounter {
         if second.is_some() {
             self.next_used += u128::from(amount);
         }
-        Place::Calendar { first: self.start, second }
+        Place::Calendar { first: self.start, second, period: Some(rules.period()) }
     }
 
     fn give_back(&mut self, rules: Rules<'_>, place: Place, surplus: u64, now: Stamp) {
-        let Place::Calendar { first, second } = place else { return };
+        let Place::Calendar { first, second, period } = place else { return };
         *self = self.at(rules, now.wall);
+        // After the windows were divided anew, one may begin with a window of before that had passed: what was counted there is
+        // not counted here, and giving it back would be a refill.
+        if period.is_some_and(|period| period != rules.period()) {
+            return;
+        }
         if first == self.start || second == Some(self.start) {
             self.used = self.used.saturating_sub(u128::from(surplus));
         }
@@ -157,7 +170,7 @@ impl Counter for CalendarWindowCounter {
 
     fn owe(&mut self, rules: Rules<'_>, place: Place, extra: u64, now: Stamp) -> Place {
         *self = self.at(rules, now.wall);
-        let Place::Calendar { first, second } = place else { return self.debit(rules, extra, now) };
+        let Place::Calendar { first, second, .. } = place else { return self.debit(rules, extra, now) };
         // After the windows were divided anew a debit may begin inside the current one.
         if first.max(second.unwrap_or(first)) >= self.start {
             self.used += u128::from(extra);

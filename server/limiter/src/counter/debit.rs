@@ -31,13 +31,16 @@ pub(super) enum Place {
         #[n(1)]
         number: u64,
     },
-    /// In one or two calendar windows, which are known by the wall time they begin at.
+    /// In one or two calendar windows, which are known by the wall time they begin at and the period, 0 for days: after a
+    /// change of the period another window may begin with the first. Debits of before have no period.
     #[n(1)]
     Calendar {
         #[n(0)]
         first: i64,
         #[n(1)]
         second: Option<i64>,
+        #[n(2)]
+        period: Option<u64>,
     },
     /// In the window that was opened at `window`.
     #[n(2)]
