@@ -77,7 +77,8 @@ pub use batch::{BatchBounds, BatchError, BatchReply, Batcher};
 #[cfg(any(feature = "reqwest", feature = "tower"))]
 pub use call::CallRules;
 pub use call::{
-    CALL_TIMEOUT_DEFAULT, CALL_WAIT_DEFAULT, CallError, IntoAcquire, Limiter, Observation, Observe, Retries,
+    CALL_TIMEOUT_DEFAULT, CALL_WAIT_DEFAULT, CallError, IntoAcquire, Limiter, Observation, Observe,
+    PATIENCE_DEFAULT, Retries,
 };
 pub use client::{Client, DEADLINE_DEFAULT, DEADLINE_MAX, NODES_DEFAULT, NODES_VARIABLE};
 pub use coalesce::{Coalesce, Coalesced, SharedResult};

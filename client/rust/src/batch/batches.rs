@@ -1,6 +1,6 @@
 //! Batches, from the first record to the results.
 
-use std::{mem, pin::Pin, sync::Arc};
+use std::{mem, pin::Pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -27,7 +27,8 @@ type Awaited<T, E, C> = oneshot::Receiver<Result<T, BatchError<E, C>>>;
 
 /// What all clones of a batcher share.
 pub(super) struct Batches<R, T, E, C> {
-    limiter: Limiter,
+    /// For the batches that are still to begin.
+    limiter: Mutex<Limiter>,
     request: Acquire,
     bounds: BatchBounds,
     send: SendBatch<R, T, E, C>,
@@ -91,7 +92,13 @@ where
     ) -> Self {
         let intake = Mutex::new(Intake { open: None, closed: false });
         let places = Arc::new(Semaphore::new(bounds.batches as usize));
+        let limiter = Mutex::new(limiter.patient_by_default());
         Batches { limiter, request, bounds, send, intake, places }
+    }
+
+    pub(super) fn be_patient_for(&self, patience: Duration) {
+        let mut limiter = self.limiter.lock();
+        *limiter = limiter.clone().patience(patience);
     }
 
     /// Puts a record into a batch, as soon as there is one for it.
@@ -151,7 +158,8 @@ where
                 }
             }
         };
-        let result = self.limiter.call(self.request.times(1), send).await;
+        let limiter = self.limiter.lock().clone();
+        let result = limiter.call(self.request.times(1), send).await;
         let (_, replies) = sealed.unwrap_or_else(|| self.seal(&batch));
         hand_back(result, replies);
     }

@@ -122,6 +122,15 @@ where
         Ok(Batcher { batches: Arc::new(Batches::new(limiter, request, bounds, send)) })
     }
 
+    /// How long a batch goes on asking for permits that it is denied before it fails for that ([`Limiter::patience`]): a vendor that
+    /// is paused is no fault of the records'. Holds for the batches of all clones that begin from now on. Default 1 h, unless the
+    /// limiter says otherwise.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Batcher<R, T, E, C> {
+        self.batches.be_patient_for(patience);
+        self
+    }
+
     /// Adds a record to a batch, and waits for what becomes of it. Dropping the future withdraws the record, unless its batch has
     /// left.
     ///

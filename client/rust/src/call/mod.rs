@@ -2,6 +2,7 @@
 
 mod error;
 mod observe;
+mod patience;
 mod retries;
 #[cfg(any(feature = "reqwest", feature = "tower"))]
 mod rules;
@@ -15,6 +16,7 @@ pub use self::rules::CallRules;
 pub use self::{
     error::CallError,
     observe::{Observation, Observe},
+    patience::PATIENCE_DEFAULT,
     retries::Retries,
 };
 use crate::{acquire::Acquire, client::Client, permit::Permit};
@@ -56,6 +58,8 @@ pub struct Limiter {
     wait: Duration,
     timeout: Duration,
     retries: Retries,
+    /// None: nobody said it.
+    patience: Option<Duration>,
 }
 
 impl Limiter {
@@ -69,6 +73,7 @@ impl Limiter {
             wait: CALL_WAIT_DEFAULT,
             timeout: CALL_TIMEOUT_DEFAULT,
             retries: Retries::default(),
+            patience: None,
         }
     }
 
@@ -88,8 +93,8 @@ impl Limiter {
         self
     }
 
-    /// How long each try may wait for its permit, at most 1 h. A request that says so itself ([`Acquire::wait_up_to`]) keeps to
-    /// that.
+    /// How long each request for a permit may wait for its turn, at most 1 h. A request that says so itself
+    /// ([`Acquire::wait_up_to`]) keeps to that.
     #[must_use]
     pub fn wait_up_to(mut self, wait: Duration) -> Limiter {
         self.wait = wait;
@@ -107,6 +112,22 @@ impl Limiter {
     #[must_use]
     pub fn retries(mut self, retries: Retries) -> Limiter {
         self.retries = retries;
+        self
+    }
+
+    /// How long a call goes on asking for permits that it is denied, in all: the vendor may be paused, a quota used up, the cluster out of
+    /// reach, and that passes. It leaves the cluster alone for as long as that says, up to 60 s at a time, before it waits for its turn
+    /// once more. What time does not mend, such as a resource that does not exist, ends it at once. Default: not at all; in a
+    /// [`Batcher`](crate::Batcher) or a [`Pipeline`](crate::Pipeline), [`PATIENCE_DEFAULT`].
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Limiter {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// For work that nobody waits for at a screen.
+    pub(crate) fn patient_by_default(mut self) -> Limiter {
+        self.patience.get_or_insert(PATIENCE_DEFAULT);
         self
     }
 

@@ -43,8 +43,9 @@ impl Limiter {
             return Err(CallError::NoPermit { error, tries: 0 });
         }
         let request = if request.wait.is_zero() { request.wait_up_to(self.wait) } else { request };
+        let mut patience = self.patience.unwrap_or_default();
         for tries in 1.. {
-            let permit = self.permit(&request).await;
+            let permit = self.patiently(&request, &mut patience).await;
             let permit = permit.map_err(|error| CallError::NoPermit { error, tries: tries - 1 })?;
             let end = self.attempt(&permit, &mut work).await;
             let observation = end.observe();
@@ -60,8 +61,8 @@ impl Limiter {
         unreachable!("tries are bounded by a number that fits")
     }
 
-    /// A permit that can be used now.
-    async fn permit(&self, request: &Acquire) -> Result<Arc<Permit>, Error> {
+    /// A permit that can be used now, or why there is none.
+    pub(super) async fn permit(&self, request: &Acquire) -> Result<Arc<Permit>, Error> {
         let permit = request.times(1).await?;
         match permit.ensure_usable() {
             Ok(()) => Ok(Arc::new(permit)),

@@ -31,9 +31,6 @@ const CONCURRENCY_MAX: usize = 10_000;
 /// Tasks that are taken from the stream before there is a place for them if nobody says otherwise.
 const LOOK_AHEAD_DEFAULT: usize = 1_000;
 
-/// How long a task waits for its permits if nobody says otherwise.
-const PATIENCE_DEFAULT: Duration = Duration::from_secs(3_600);
-
 /// Of so many places one is kept for tasks of high priority, where tasks have priorities of their own.
 const URGENT_SHARE: usize = 8;
 
@@ -67,7 +64,6 @@ pub struct Pipeline<T, E> {
     prioritised: bool,
     concurrency: usize,
     look_ahead: usize,
-    patience: Duration,
     sink: Option<Sink<T, E>>,
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
     progress: watch::Sender<Progress>,
@@ -85,12 +81,11 @@ where
     pub fn new(limiter: Limiter, request: impl IntoAcquire) -> Pipeline<T, E> {
         let request = request.into_acquire(limiter.client());
         Pipeline {
-            limiter,
+            limiter: limiter.patient_by_default(),
             request: Box::new(move |_| request.times(1)),
             prioritised: false,
             concurrency: CONCURRENCY_DEFAULT,
             look_ahead: LOOK_AHEAD_DEFAULT,
-            patience: PATIENCE_DEFAULT,
             sink: None,
             until: Box::pin(std::future::pending()),
             progress: watch::Sender::default(),
@@ -120,11 +115,11 @@ where
         self
     }
 
-    /// How long a task may go without a permit, in all, before it fails for that: a vendor that is paused, or a cluster that cannot be
-    /// reached, is no fault of the task's. Default 1 h.
+    /// How long a task goes on asking for permits that it is denied before it fails for that ([`Limiter::patience`]): a vendor that is
+    /// paused, or a cluster that cannot be reached, is no fault of the task's. Default 1 h, unless the limiter says otherwise.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Pipeline<T, E> {
-        self.patience = patience;
+        self.limiter = self.limiter.patience(patience);
         self
     }
 

@@ -7,13 +7,9 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::{
-    task::{Id, JoinError, JoinSet},
-    time::{Instant, sleep},
-};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_stream::{Stream, StreamExt};
 
 use super::{
@@ -21,16 +17,9 @@ use super::{
     queue::{Queue, Queued, Urgency},
 };
 use crate::{
-    acquire::Acquire,
-    call::{CallError, Limiter, Observation, Observe},
-    duration::jitter,
-    error::Error,
+    call::{CallError, Observation, Observe},
     permit::Permit,
 };
-
-/// How long a task that was denied its permit leaves the cluster alone.
-const REST_MIN: Duration = Duration::from_secs(1);
-const REST_MAX: Duration = Duration::from_secs(60);
 
 /// A pipeline at work.
 pub(super) struct Run<T, E, W> {
@@ -124,13 +113,12 @@ where
         let begun = Begun { task: Arc::new(queued.task), urgency, tries: Arc::default() };
         let (limiter, work) = (self.pipeline.limiter.clone(), self.work.clone());
         let (task, tries) = (begun.task.clone(), begun.tries.clone());
-        let patience = self.pipeline.patience;
         let call = self.calls.spawn(async move {
             let counted = |permit| {
                 tries.fetch_add(1, Ordering::Relaxed);
                 work(permit, task.clone())
             };
-            judged(call_patiently(&limiter, &queued.request, patience, counted).await)
+            judged(limiter.call(queued.request, counted).await)
         });
         self.patient += usize::from(urgency < Urgency::High);
         self.begun.insert(call.id(), begun);
@@ -161,43 +149,6 @@ where
         self.progress.running = self.begun.len() as u64;
         self.pipeline.progress.send_replace(self.progress);
     }
-}
-
-/// A call that outlasts pauses and outages. Each time it has waited for its turn at the server for as long as the limiter lets it.
-async fn call_patiently<V, E, F>(
-    limiter: &Limiter,
-    request: &Acquire,
-    patience: Duration,
-    mut work: impl FnMut(Arc<Permit>) -> F,
-) -> Result<V, CallError<E>>
-where
-    V: Observe,
-    E: Observe,
-    F: Future<Output = Result<V, E>>,
-{
-    let begun = Instant::now();
-    loop {
-        let result = limiter.call(request.times(1), &mut work).await;
-        let rest = match &result {
-            Err(CallError::NoPermit { error, .. }) if error.is_temporary() => rest(error),
-            _ => return result,
-        };
-        if begun.elapsed().saturating_add(rest) >= patience {
-            return result;
-        }
-        sleep(rest).await;
-    }
-}
-
-/// How long to leave the cluster alone: what it says, within bounds, and up to half of that at random on top.
-fn rest(error: &Error) -> Duration {
-    let told = match error {
-        Error::Denied(denial) => denial.retry_after.unwrap_or_default(),
-        Error::Overloaded { retry_after, .. } | Error::QueueFull { retry_after, .. } => *retry_after,
-        _ => Duration::ZERO,
-    };
-    let rest = told.clamp(REST_MIN, REST_MAX);
-    rest + jitter(rest / 2)
 }
 
 /// Whether a task is done.

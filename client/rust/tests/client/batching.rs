@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tollgate_client::{
     Answer, BatchBounds, BatchError, BatchReply, Batcher, CallError, Error, Limiter, Outcome, Retries,
 };
 
 use crate::fake::{Node, denied, eventually, granted, plain};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 type Numbers = Batcher<u32, u32, String, Answer>;
 
@@ -127,9 +130,25 @@ async fn a_batch_that_fails_is_tried_again_and_then_fails_for_all() {
         assert!(matches!(&*error, CallError::Failed { tries: 3, .. }), "{error:?}");
     }
     assert_eq!(*tries.lock(), [[1, 2]; 3], "the same records each time");
+}
 
-    node.on_acquire(|_, _| denied(Duration::from_secs(60)));
+#[tokio::test(start_paused = true)]
+async fn a_pause_fails_no_batch_before_its_patience_ends() {
+    let node = Node::in_memory().await;
+    node.on_acquire(|_, n| if n <= 5 { denied(60 * SECOND) } else { granted(plain(&format!("p0-{n}"))) });
+    let (batcher, sent) = batcher(&node, of(2));
+    let start = Instant::now();
+    let results = add_all(&batcher, [1, 2]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!((sent.lock().len(), node.script().acquires.len()), (1, 6));
+    assert!(start.elapsed() >= 300 * SECOND, "{:?}", start.elapsed());
+
+    // Nobody waits for ever.
+    node.on_acquire(|_, _| denied(60 * SECOND));
+    let batcher = batcher.patience(600 * SECOND);
+    let start = Instant::now();
     let results = add_all(&batcher, [1]).await;
+    assert!(start.elapsed() > 500 * SECOND && start.elapsed() <= 601 * SECOND, "{:?}", start.elapsed());
     let Err(BatchError::Batch(error)) = &results[0] else { panic!("{results:?}") };
     assert!(matches!(&**error, CallError::NoPermit { error: Error::Denied(_), .. }), "{error:?}");
 }

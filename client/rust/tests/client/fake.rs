@@ -196,6 +196,13 @@ pub fn overloaded(retry_after: Duration) -> Status {
     Status::with_error_details(Code::ResourceExhausted, "overloaded", details)
 }
 
+pub fn queue_full(retry_after: Duration) -> Status {
+    let mut details =
+        ErrorDetails::with_error_info("QUEUE_FULL", "tollgate", std::collections::HashMap::new());
+    details.set_retry_info(Some(retry_after));
+    Status::with_error_details(Code::ResourceExhausted, "queue_full", details)
+}
+
 pub fn granted(permit: GrantedPermit) -> Result<AcquirePermitResponse, Status> {
     Ok(AcquirePermitResponse { decision: Some(Decision::Granted(permit)) })
 }
@@ -203,6 +210,11 @@ pub fn granted(permit: GrantedPermit) -> Result<AcquirePermitResponse, Status> {
 /// A permit without slots.
 pub fn plain(id: &str) -> GrantedPermit {
     GrantedPermit { permit_id: id.to_owned(), ..Default::default() }
+}
+
+/// A permit whose call can never be dispatched in time.
+pub fn late(id: &str) -> GrantedPermit {
+    GrantedPermit { use_within: Some(wire(Duration::ZERO)), ..plain(id) }
 }
 
 /// A permit that holds a slot.

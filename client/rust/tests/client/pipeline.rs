@@ -17,7 +17,7 @@ use tokio_stream::StreamExt;
 use tollgate_client::{Answer, CallError, Error, Failure, Limiter, Pipeline, Priority, Retries};
 use tonic::Code;
 
-use crate::fake::{Node, denied, eventually, granted, plain, refusal, slot};
+use crate::fake::{Node, denied, eventually, granted, late, overloaded, plain, queue_full, refusal, slot};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -210,6 +210,58 @@ async fn a_pause_or_an_outage_kills_no_task() {
     let done = pipeline.run(tokio_stream::iter(0..4), work).await.unwrap();
     assert_eq!((done.done, done.dead), (0, 4));
     assert!(start.elapsed() > 500 * SECOND && start.elapsed() <= 600 * SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_kills_no_task() {
+    let node = Node::in_memory().await;
+    // A call asks four times before it gives up on permits that come too late.
+    node.on_acquire(|_, n| match n {
+        1..=8 => granted(late(&format!("p0-{n}"))),
+        9..=11 => Err(queue_full(40 * SECOND)),
+        12..=14 => Err(overloaded(40 * SECOND)),
+        _ => granted(plain(&format!("p0-{n}"))),
+    });
+    let letters = Arc::new(Mutex::new(Vec::new()));
+    let sink = letters.clone();
+    let pipeline = Pipeline::new(limiter(&node), "r").concurrency(1).dead_letters(move |letter| {
+        sink.lock().push(letter.failure.to_string());
+        async {}
+    });
+    let start = Instant::now();
+    let work = |_, _: Arc<u32>| async { Ok::<_, Answer>(Answer::new(200)) };
+    let done = pipeline.run(tokio_stream::iter(0..4), work).await.unwrap();
+    assert_eq!((done.done, done.dead), (4, 0), "{:?}", letters.lock());
+    assert_eq!(node.script().acquires.len(), 18);
+    // 1 s and 2 s after permits that were too late, and six times what the cluster said.
+    assert!(start.elapsed() >= 243 * SECOND && start.elapsed() <= 365 * SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_pass_kills_a_task_at_once() {
+    let node = Node::in_memory().await;
+    node.on_acquire(|_, _| Err(refusal(Code::NotFound, "RESOURCE_NOT_FOUND")));
+    let start = Instant::now();
+    let work = |_, _: Arc<u32>| async { Ok::<_, Answer>(Answer::new(200)) };
+    let done = Pipeline::new(limiter(&node), "r").run(tokio_stream::iter(0..4), work).await.unwrap();
+    assert_eq!((done.done, done.dead, node.script().acquires.len()), (0, 4, 4));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_between_two_tries_gives_no_tries_back() {
+    let node = Node::in_memory().await;
+    node.on_acquire(|_, n| if n % 2 == 0 { denied(SECOND) } else { granted(plain(&format!("p0-{n}"))) });
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let sink = tries.clone();
+    let pipeline = Pipeline::new(limiter(&node), "r").dead_letters(move |letter| {
+        assert!(matches!(letter.failure, Failure::Call(CallError::Failed { .. })), "{letter:?}");
+        sink.lock().push(letter.tries);
+        async {}
+    });
+    let work = |_, _: Arc<u32>| async { Err::<Answer, _>(Answer::new(429)) };
+    pipeline.run(tokio_stream::iter([1]), work).await.unwrap();
+    assert_eq!(*tries.lock(), [3]);
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
