@@ -12,9 +12,9 @@ const JITTER: u32 = 2;
 /// How often, and when, a call is made again.
 ///
 /// What the vendor refused for its limits was not carried out, so it is tried again, and so is what certainly never left. Where
-/// the cluster holds everybody back because of that answer, the next try just asks for its permit, and waits at the server for its
-/// turn as all others do. In all other cases it comes after `base · 2ⁿ` and up to half of that at random, or after what
-/// `Retry-After` says if that is longer. A `Retry-After` beyond `delay_max` ends the call: earlier tries would be refused.
+/// the cluster holds everybody back because of that answer for at least as long as we would wait, the next try just asks for its
+/// permit, and waits at the server for its turn as all others do. In all other cases it comes after `base · 2ⁿ` and up to half of that
+/// at random, or, if the cluster could not read the answer, after what `Retry-After` says if that is longer. A `Retry-After` beyond `delay_max` ends the call: earlier tries would be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Tries in all, the first included: 1 or more (0 counts as 1). Default 6.
@@ -74,12 +74,13 @@ impl Retries {
         if n >= self.tries || !self.allow(tried) {
             return Next::Stop;
         }
-        if tried.understood.is_some_and(|understood| understood.wait.is_some()) {
-            return Next::Ask;
-        }
-        match tried.retry_after {
-            Some(wait) if wait > self.delay_max => Next::Stop,
-            wait => Next::AskAfter(self.delay(n, random).max(wait.unwrap_or_default())),
+        let delay = self.delay(n, random);
+        match (tried.understood.and_then(|understood| understood.wait), tried.retry_after) {
+            (Some(held), _) if held >= delay => Next::Ask,
+            // The cluster has read the answer, and may be told to heed waits of vendors for a moment only, or not at all.
+            (Some(_), _) => Next::AskAfter(delay),
+            (None, Some(wait)) if wait > self.delay_max => Next::Stop,
+            (None, wait) => Next::AskAfter(delay.max(wait.unwrap_or_default())),
         }
     }
 
@@ -214,5 +215,30 @@ mod tests {
             idempotent: false,
         };
         assert_eq!(Retries::default().next(&tried, 1, 0.5), Next::Ask);
+    }
+
+    #[test]
+    fn no_try_follows_another_without_a_pause() {
+        let observation = Observation::Answered(Answer::new(429));
+        let millis = Duration::from_millis;
+        for (held, n, next) in [
+            (millis(0), 1, Next::AskAfter(millis(500))),
+            (millis(1), 1, Next::AskAfter(millis(500))),
+            (millis(499), 1, Next::AskAfter(millis(500))),
+            (millis(500), 1, Next::Ask),
+            (millis(500), 2, Next::AskAfter(millis(1_000))),
+            (millis(1_000), 2, Next::Ask),
+            (millis(7_999), 5, Next::AskAfter(millis(8_000))),
+        ] {
+            let understood = Understood { limited: true, wait: Some(held), ..Understood::default() };
+            let retry_after = Some(millis(3_600_000));
+            let tried = Tried {
+                observation: &observation,
+                understood: Some(&understood),
+                retry_after,
+                idempotent: false,
+            };
+            assert_eq!(Retries::default().next(&tried, n, 0.0), next, "{held:?} after try {n}");
+        }
     }
 }

@@ -104,6 +104,28 @@ async fn while_the_fleet_is_held_back_the_next_try_waits_at_the_server() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_not_held_back_by_the_cluster_holds_back_by_himself() {
+    let node = Node::in_memory().await;
+    // It may be told to heed the waits of vendors for no longer than this.
+    reading(&node, |_| Some(limited(Duration::from_millis(1))));
+    let refused = Observation::Answered(Answer::new(429).header("Retry-After", "3600"));
+    let vendor = Vendor::new(vec![refused; 9]);
+    let start = Instant::now();
+    call(&limiter(&node), &vendor).await.unwrap_err();
+    assert_eq!(vendor.called(), 6);
+    assert!(start.elapsed() >= Duration::from_millis(15_500), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_call_outlasts_a_pause() {
+    let node = Node::in_memory().await;
+    node.on_acquire(|_, n| if n <= 3 { denied(60 * SECOND) } else { granted(plain("p0-1")) });
+    let vendor = Vendor::statuses(&[200]);
+    call(&limiter(&node).patience(600 * SECOND), &vendor).await.unwrap();
+    assert_eq!((vendor.called(), node.script().acquires.len()), (1, 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_vendors_own_signs_are_the_servers_to_read() {
     let node = Node::in_memory().await;
     reading(&node, |release| {
