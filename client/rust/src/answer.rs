@@ -17,6 +17,9 @@ const ERROR_CODE_BYTES_MAX: usize = 200;
 /// Bytes of a body that is passed on. A larger one does not say that a limit was exceeded.
 pub(crate) const BODY_BYTES_MAX: usize = 8 << 10;
 
+/// The most that a call can cost, or weigh in a dimension.
+const AMOUNT_MAX: u64 = 1_000_000_000_000;
+
 /// What vendors' names for headers that speak of limits have in common: `X-RateLimit-Reset`, `Sforce-Limit-Info`,
 /// `x-minute-requests-left`. A header too many does no harm: the server reads those that it knows.
 const MARKS: [&str; 7] = ["retry-after", "limit", "requests-left", "quota", "usage", "remaining", "reset"];
@@ -36,6 +39,14 @@ pub struct Answer {
     headers: BTreeMap<String, String>,
     error_code: String,
     body: Vec<u8>,
+    spent: Spent,
+}
+
+/// What a call truly cost, as far as its caller says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    pub(crate) cost: Option<u64>,
+    pub(crate) amounts: BTreeMap<String, u64>,
 }
 
 impl Answer {
@@ -82,13 +93,50 @@ impl Answer {
         self
     }
 
-    /// The body of an answer that is an error, for the server to find the code in; one over 8 KiB is left out.
+    /// The body, for the server to find the code in: of an answer that is an error, or of one with which the vendor says 200 to what it
+    /// refuses, such as Shopify. One over 8 KiB is left out.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Answer {
         self.body = body.into();
         if self.body.len() > BODY_BYTES_MAX {
             self.body = Vec::new();
         }
+        self
+    }
+
+    /// What the call truly cost, where that differs from the cost of its permit, such as pages that were not known before. The
+    /// difference is debited, or given back, when the permit is released. At most 10¹²; more counts as that.
+    #[must_use]
+    pub fn cost(mut self, cost: u64) -> Answer {
+        self.spent.cost = Some(cost.min(AMOUNT_MAX));
+        self
+    }
+
+    /// What the call truly weighed in one dimension, where that differs from the permit, such as the tokens that a model has written. At
+    /// most 10¹²; more counts as that. A dimension that no limit of the resource weighs by is an error, for which the release fails:
+    /// then nobody hears of the answer.
+    ///
+    /// ```no_run
+    /// # use tollgate_client::{Answer, CallError, Client, Limiter};
+    /// # struct Reply { text: String, written: u64 }
+    /// # async fn complete(prompt: &str) -> Result<Reply, Answer> { Err(Answer::new(503)) }
+    /// # async fn example(client: Client) -> Result<(), CallError<Answer>> {
+    /// let limiter = Limiter::new(client.clone()).vendor("openai");
+    /// // As many as it may write at most; what it does not write is given back.
+    /// let request = client.acquire("openai/acme").operation("chat").amount("output_tokens", 4_000);
+    /// let (_, reply) = limiter
+    ///     .call(request, |_permit| async {
+    ///         let reply = complete("a haiku on queues").await?;
+    ///         Ok((Answer::new(200).amount("output_tokens", reply.written), reply))
+    ///     })
+    ///     .await?;
+    /// println!("{}", reply.text);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn amount(mut self, dimension: impl Into<String>, amount: u64) -> Answer {
+        self.spent.amounts.insert(dimension.into(), amount.min(AMOUNT_MAX));
         self
     }
 
@@ -107,7 +155,11 @@ impl Answer {
         Some(httpdate::parse_http_date(text).ok()?.duration_since(at).unwrap_or_default())
     }
 
-    /// As the server takes it. `vendor` names the preset that reads it.
+    pub(crate) fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    /// As the server takes it, without what the call cost. `vendor` names the preset that reads it.
     pub(crate) fn into_feedback(self, vendor: &str) -> v1::VendorFeedback {
         v1::VendorFeedback {
             status: self.status.into(),

@@ -68,7 +68,8 @@ impl Report {
         self
     }
 
-    /// The answer, and whose preset reads it, such as `hubspot`.
+    /// The answer, and whose preset reads it, such as `hubspot`. What the call [cost](Answer::cost) is not told: there is no permit to
+    /// settle.
     pub fn answer(mut self, vendor: &str, answer: Answer) -> Report {
         self.request.feedback = Some(answer.into_feedback(vendor));
         self

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate_proto::v1::{self, Outcome, permit_service_client::PermitServiceClient};
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Spent},
     attempt::{Failed, Repeat, Terms},
     client::{self, Client},
     duration::{from_wire, to_wire},
@@ -65,8 +65,12 @@ impl Release {
         self
     }
 
-    /// What the vendor answered, and whose preset reads it, such as `hubspot`. If it says to wait, that holds for the whole fleet.
-    pub fn answer(self, vendor: &str, answer: Answer) -> Release {
+    /// What the vendor answered, and whose preset reads it, such as `hubspot`. If it says to wait, that holds for the whole fleet. What
+    /// it says of the [cost](Answer::cost) and the [amounts](Answer::amount) is settled.
+    pub fn answer(mut self, vendor: &str, answer: Answer) -> Release {
+        let Spent { cost, amounts } = answer.spent().clone();
+        self.request.cost = cost.or(self.request.cost);
+        self.request.amounts.extend(amounts);
         self.feedback(answer.into_feedback(vendor))
     }
 

@@ -88,6 +88,20 @@ async fn a_call_has_a_permit_and_tells_how_it_went() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_call_truly_cost_is_settled() {
+    let node = Node::in_memory().await;
+    let answer = Answer::new(200).cost(30).amount("output_tokens", 842).amount("images", u64::MAX);
+    let vendor =
+        Vendor::new([Answer::new(429).amount("output_tokens", 0), answer].map(Observation::Answered));
+    call(&limiter(&node), &vendor).await.unwrap();
+    let told: Vec<_> =
+        node.script().releases.iter().map(|release| (release.cost, release.amounts.clone())).collect();
+    let tokens = |n| ("output_tokens".to_owned(), n);
+    let all = [tokens(842), ("images".to_owned(), 1_000_000_000_000)];
+    assert_eq!(told, [(None, [tokens(0)].into()), (Some(30), all.into())]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_fleet_is_held_back_the_next_try_waits_at_the_server() {
     let node = Node::in_memory().await;
     reading(&node, |release| {
