@@ -9,7 +9,10 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 
-use crate::call::{CallError, CallRules, Observe};
+use crate::{
+    answer::Answer,
+    call::{CallError, CallRules, Observation, Observe},
+};
 
 /// A `tower` layer that makes each request a [call](crate::Limiter::call): with a permit, reported, and tried again where that makes
 /// sense. Put it outside of what a single try needs, such as a timeout, and inside of what a request needs as a whole.
@@ -28,54 +31,88 @@ use crate::call::{CallError, CallRules, Observe};
 /// # drop(service);
 /// # }
 /// ```
-pub struct PermitLayer<Request> {
+///
+/// A vendor may say in the body that it refused a call for a limit: Salesforce with 403 and `REQUEST_LIMIT_EXCEEDED`, Google and GitHub
+/// with 403, Shopify even with 200 and `THROTTLED`. Nobody here knows how to read the body of a response, so pass it on with
+/// [`PermitLayer::reading`]; without that such a refusal is taken for an answer like any other.
+pub struct PermitLayer<Request, Response> {
     rules: Arc<CallRules<Request>>,
+    read: Read<Response>,
 }
 
-impl<Request> PermitLayer<Request> {
-    /// A layer that follows these rules.
-    pub fn new(rules: CallRules<Request>) -> PermitLayer<Request> {
-        PermitLayer { rules: Arc::new(rules) }
+/// What came of a call, by its response.
+type Read<Response> = Arc<dyn Fn(&Response) -> Observation + Send + Sync>;
+
+impl<Request, Response: 'static> PermitLayer<Request, Response> {
+    /// A layer that follows these rules, and has of responses what they tell by themselves.
+    pub fn new(rules: CallRules<Request>) -> PermitLayer<Request, Response>
+    where
+        Response: Observe,
+    {
+        PermitLayer { rules: Arc::new(rules), read: Arc::new(Response::observe) }
+    }
+
+    /// One to which `read` says what the vendor answered, as far as it speaks of limits, with the body or the true
+    /// [cost](Answer::cost).
+    ///
+    /// ```
+    /// # use tollgate_client::{Answer, CallRules, PermitLayer};
+    /// # type Request = http::Request<String>;
+    /// # fn example(rules: CallRules<Request>) -> PermitLayer<Request, http::Response<String>> {
+    /// PermitLayer::reading(rules, |response: &http::Response<String>| {
+    ///     let answer = Answer::of(response.status(), response.headers());
+    ///     if response.status().is_client_error() { answer.body(response.body().as_str()) } else { answer }
+    /// })
+    /// # }
+    /// ```
+    pub fn reading(
+        rules: CallRules<Request>,
+        read: impl Fn(&Response) -> Answer + Send + Sync + 'static,
+    ) -> PermitLayer<Request, Response> {
+        let read = move |response: &Response| Observation::Answered(read(response));
+        PermitLayer { rules: Arc::new(rules), read: Arc::new(read) }
     }
 }
 
-impl<Request> Clone for PermitLayer<Request> {
-    fn clone(&self) -> PermitLayer<Request> {
-        PermitLayer { rules: self.rules.clone() }
+impl<Request, Response> Clone for PermitLayer<Request, Response> {
+    fn clone(&self) -> PermitLayer<Request, Response> {
+        PermitLayer { rules: self.rules.clone(), read: self.read.clone() }
     }
 }
 
-impl<S, Request> Layer<S> for PermitLayer<Request> {
-    type Service = PermitService<S, Request>;
+impl<S, Request, Response> Layer<S> for PermitLayer<Request, Response>
+where
+    S: Service<Request, Response = Response>,
+{
+    type Service = PermitService<S, Request, Response>;
 
-    fn layer(&self, inner: S) -> PermitService<S, Request> {
-        PermitService { inner, rules: self.rules.clone() }
+    fn layer(&self, inner: S) -> PermitService<S, Request, Response> {
+        PermitService { inner, rules: self.rules.clone(), read: self.read.clone() }
     }
 }
 
 /// What [`PermitLayer`] makes of a service.
-pub struct PermitService<S, Request> {
+pub struct PermitService<S, Request, Response> {
     inner: S,
     rules: Arc<CallRules<Request>>,
+    read: Read<Response>,
 }
 
-impl<S: Clone, Request> Clone for PermitService<S, Request> {
-    fn clone(&self) -> PermitService<S, Request> {
-        PermitService { inner: self.inner.clone(), rules: self.rules.clone() }
+impl<S: Clone, Request, Response> Clone for PermitService<S, Request, Response> {
+    fn clone(&self) -> PermitService<S, Request, Response> {
+        PermitService { inner: self.inner.clone(), rules: self.rules.clone(), read: self.read.clone() }
     }
 }
 
-impl<S, Request> Service<Request> for PermitService<S, Request>
+impl<S, Request, Response> Service<Request> for PermitService<S, Request, Response>
 where
-    S: Service<Request, Response: Observe + Send, Error: Observe + Send, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: Service<Request, Response = Response, Error: Observe + Send, Future: Send> + Clone + Send + 'static,
     Request: Clone + Send + 'static,
+    Response: Send + 'static,
 {
-    type Response = S::Response;
+    type Response = Response;
     type Error = CallError<S::Error>;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, CallError<S::Error>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, CallError<S::Error>>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context).map_err(|error| CallError::Failed { error, tries: 0 })
@@ -85,20 +122,21 @@ where
         // The one that was polled is ready; a clone need not be.
         let spare = self.inner.clone();
         let mut ready = Some(mem::replace(&mut self.inner, spare.clone()));
-        let rules = self.rules.clone();
+        let (rules, read) = (self.rules.clone(), self.read.clone());
         let (limiter, acquire) = rules.of(&request);
         Box::pin(async move {
             let send = move |permit: Arc<_>| {
                 let request = rules.prepared(request.clone(), &permit);
-                let (ready, spare) = (ready.take(), spare.clone());
+                let (ready, spare, read) = (ready.take(), spare.clone(), read.clone());
                 async move {
-                    match ready {
-                        Some(mut service) => service.call(request).await,
-                        None => spare.oneshot(request).await,
-                    }
+                    let response = match ready {
+                        Some(mut service) => service.call(request).await?,
+                        None => spare.oneshot(request).await?,
+                    };
+                    Ok((read(&response), response))
                 }
             };
-            limiter.call(acquire, send).await
+            Ok(limiter.call(acquire, send).await?.1)
         })
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
@@ -20,7 +21,8 @@ use crate::{
 
 /// A middleware of `reqwest-middleware` that makes each request a [call](crate::Limiter::call): with a permit, reported, and tried
 /// again where that makes sense. A request whose body is a stream is tried once. The start of an error's body is read to find the
-/// vendor's code in it; whoever gets the response reads it from the beginning all the same.
+/// vendor's code in it ([of other answers too](PermitMiddleware::read_bodies_of), if you say so); whoever gets the response reads it
+/// from the beginning all the same.
 ///
 /// ```
 /// use reqwest_middleware::ClientBuilder;
@@ -37,12 +39,47 @@ use crate::{
 /// Where no answer came, the error is reqwest's own; a [`CallError`] where there was no permit, or the call was stopped.
 pub struct PermitMiddleware {
     rules: CallRules<Request>,
+    /// Besides errors.
+    bodies_of: Vec<StatusCode>,
 }
 
 impl PermitMiddleware {
     /// A middleware that follows these rules.
     pub fn new(rules: CallRules<Request>) -> PermitMiddleware {
-        PermitMiddleware { rules }
+        PermitMiddleware { rules, bodies_of: Vec::new() }
+    }
+
+    /// Reads the start of the body, up to 8 KiB, of answers with these statuses as well, for vendors that refuse calls with what looks
+    /// like a success: Shopify says 200, and `THROTTLED` in the body. Whoever gets such a response waits until its start is there.
+    ///
+    /// ```
+    /// # use tollgate_client::{CallRules, Client, Limiter, PermitMiddleware};
+    /// # fn example(client: Client) -> PermitMiddleware {
+    /// let rules = CallRules::new(Limiter::new(client).vendor("shopify"), "shopify/acme");
+    /// PermitMiddleware::new(rules).read_bodies_of([http::StatusCode::OK])
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn read_bodies_of(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> PermitMiddleware {
+        self.bodies_of.extend(statuses);
+        self
+    }
+
+    /// A response, and what is passed on of it.
+    async fn examined(&self, mut response: Response) -> reqwest_middleware::Result<(Answer, Response)> {
+        let status = response.status();
+        let answer = Answer::of(status, response.headers());
+        if !status.is_client_error() && !status.is_server_error() && !self.bodies_of.contains(&status) {
+            return Ok((answer, response));
+        }
+        let mut start = Vec::new();
+        while start.len() <= BODY_BYTES_MAX
+            && let Some(chunk) = response.chunk().await?
+        {
+            start.extend_from_slice(&chunk);
+        }
+        let answer = answer.body(start.clone());
+        Ok((answer, put_back(start, response)?))
     }
 }
 
@@ -72,7 +109,7 @@ impl Middleware for PermitMiddleware {
                 let mut extensions = mem::take(&mut *lent.lock());
                 let response = next.run(request, &mut extensions).await;
                 *lent.lock() = extensions;
-                examined(response?).await
+                self.examined(response?).await
             }
         };
         let result = limiter.call(acquire, send).await;
@@ -83,23 +120,6 @@ impl Middleware for PermitMiddleware {
             Err(other) => Err(Error::middleware(other)),
         }
     }
-}
-
-/// A response, and what is passed on of it.
-async fn examined(mut response: Response) -> reqwest_middleware::Result<(Answer, Response)> {
-    let status = response.status();
-    let answer = Answer::of(status, response.headers());
-    if !status.is_client_error() && !status.is_server_error() {
-        return Ok((answer, response));
-    }
-    let mut start = Vec::new();
-    while start.len() <= BODY_BYTES_MAX
-        && let Some(chunk) = response.chunk().await?
-    {
-        start.extend_from_slice(&chunk);
-    }
-    let answer = answer.body(start.clone());
-    Ok((answer, put_back(start, response)?))
 }
 
 /// The response as if nothing had been read of it.

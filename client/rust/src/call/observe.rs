@@ -23,7 +23,9 @@ pub enum Observation {
 }
 
 /// Something that tells what came of a call: the answer of an HTTP client, or its error. Implemented for `http::Response`; with the
-/// feature `reqwest` for its responses and errors; for [`Answer`], with any value beside it; and for `Result`s of those.
+/// feature `reqwest` for its responses and errors; for [`Answer`] and [`Observation`], with any value beside them; and for `Result`s of
+/// those. Where a vendor says in the body why it refused a call, as Salesforce, Google, GitHub and Shopify do, hand back
+/// `(Answer, response)` with the [body](Answer::body) in the answer: a response alone tells its status and headers only.
 ///
 /// ```
 /// use tollgate_client::{Answer, Observation, Observe};
@@ -85,6 +87,13 @@ impl<T> Observe for (Answer, T) {
     }
 }
 
+impl<T> Observe for (Observation, T) {
+    fn observe(&self) -> Observation {
+        self.0.clone()
+    }
+}
+
+/// The status and the headers. The body has to be read by whoever wants its code known: [`Answer::body`].
 impl<T> Observe for http::Response<T> {
     fn observe(&self) -> Observation {
         Observation::Answered(Answer::of(self.status(), self.headers()))

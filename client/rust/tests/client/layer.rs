@@ -3,7 +3,10 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tollgate_client::{Answer, CallError, CallRules, Limiter, PermitLayer, v1::GrantedPermit};
+use tollgate_client::{
+    Answer, CallError, CallRules, Limiter, PermitLayer,
+    v1::{GrantedPermit, ReleasePermitResponse, ReportFeedbackResponse},
+};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::fake::{Node, granted, plain};
@@ -21,7 +24,7 @@ impl Vendor {
         vendor
     }
 
-    fn answer(&self, request: Request) -> Result<http::Response<String>, Answer> {
+    fn answer(&self, request: Request) -> Result<Response, Answer> {
         let mut script = self.0.lock();
         script.0.push(request);
         let status = script.1.pop_front().unwrap();
@@ -32,17 +35,26 @@ impl Vendor {
     }
 }
 
+type Response = http::Response<String>;
+
 /// The layer around the vendor, which is ready for one call at a time.
 fn service(
     rules: CallRules<Request>,
     vendor: &Vendor,
-) -> impl Service<Request, Response = http::Response<String>, Error = CallError<Answer>> {
+) -> impl Service<Request, Response = Response, Error = CallError<Answer>> {
+    layered(PermitLayer::new(rules), vendor)
+}
+
+fn layered(
+    layer: PermitLayer<Request, Response>,
+    vendor: &Vendor,
+) -> impl Service<Request, Response = Response, Error = CallError<Answer>> {
     let vendor = vendor.clone();
     let inner = service_fn(move |request| {
         let answer = vendor.answer(request);
         async move { answer }
     });
-    ServiceBuilder::new().layer(PermitLayer::new(rules)).concurrency_limit(1).service(inner)
+    ServiceBuilder::new().layer(layer).concurrency_limit(1).service(inner)
 }
 
 fn rules(node: &Node) -> CallRules<Request> {
@@ -87,6 +99,29 @@ async fn each_request_says_what_it_needs_and_whether_it_may_be_repeated() {
     assert_eq!(response.status(), 503, "it may have been carried out");
     let asked: Vec<_> = node.script().acquires.iter().map(|asked| asked.operation.clone()).collect();
     assert_eq!(asked, ["get", "get", "post"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_body_says_is_told() {
+    let node = Node::in_memory().await;
+    // As the server answers for Salesforce.
+    node.on_release(|release, _| {
+        let limited = release.feedback.as_ref().is_some_and(|told| told.body == b"403");
+        let understood = Some(ReportFeedbackResponse { limited, ..Default::default() });
+        Ok(ReleasePermitResponse { understood, ..Default::default() })
+    });
+    let vendor = Vendor::answering([403, 200]);
+    let read = |response: &Response| {
+        Answer::of(response.status(), response.headers()).body(response.body().as_str()).cost(3)
+    };
+    let mut reading = layered(PermitLayer::reading(rules(&node), read), &vendor);
+    let response = reading.ready().await.unwrap().call(request("POST")).await.unwrap();
+    assert_eq!(response.status(), 200, "a refusal for a limit was not carried out");
+    assert_eq!(node.script().releases.last().unwrap().cost, Some(3));
+
+    let vendor = Vendor::answering([403]);
+    let response = service(rules(&node), &vendor).ready().await.unwrap().call(request("POST")).await.unwrap();
+    assert_eq!(response.status(), 403, "nobody knows what it says");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,11 +5,17 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::Mutex;
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
-use tollgate_client::{CallRules, Limiter, Outcome, PermitMiddleware, Retries};
+use tollgate_client::{
+    CallRules, Limiter, Outcome, PermitMiddleware, Retries,
+    v1::{ReleasePermitResponse, ReportFeedbackResponse},
+};
 
 use crate::fake::{Node, denied, nobody};
 
 const URL: &str = "http://vendor.example/contacts?page=2";
+
+/// A refusal that looks like a success.
+const THROTTLED: &str = r#"{"errors":[{"extensions":{"code":"THROTTLED"}}]}"#;
 
 /// The last of the middlewares: it answers, so that nothing needs a network.
 #[derive(Clone, Default)]
@@ -122,6 +128,26 @@ async fn the_body_of_an_error_is_told_and_still_there_to_be_read() {
         assert_eq!(release.feedback.unwrap().body, told.as_bytes());
         assert_eq!((response.status().as_u16(), response.url().as_str()), (403, URL));
         assert_eq!(response.text().await.unwrap(), whole);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_success_is_told_where_that_may_be_a_refusal() {
+    let node = Node::in_memory().await;
+    // As the server answers for Shopify.
+    node.on_release(|release, _| {
+        let limited = release.feedback.as_ref().is_some_and(|told| told.body == THROTTLED.as_bytes());
+        let understood = Some(ReportFeedbackResponse { limited, ..Default::default() });
+        Ok(ReleasePermitResponse { understood, ..Default::default() })
+    });
+
+    for (bodies_of, tries, text) in [(vec![http::StatusCode::OK], 2, "jane"), (vec![], 1, THROTTLED)] {
+        let vendor = Vendor::answering([answer(200, THROTTLED), answer(200, "jane")]);
+        let middleware = PermitMiddleware::new(rules(&node)).read_bodies_of(bodies_of);
+        let http = ClientBuilder::new(reqwest::Client::new()).with(middleware).with(vendor.clone()).build();
+        let response = http.post(URL).send().await.unwrap();
+        assert_eq!(vendor.0.lock().sent.len(), tries);
+        assert_eq!(response.text().await.unwrap(), text);
     }
 }
 
