@@ -56,7 +56,13 @@ impl<T, E> Observe for BatchReply<T, E> {
 ///
 /// A batch that is full asks for its permit, and so does one that has been open for a while. It takes more records as long as it
 /// waits for its permit and has room, so under pressure batches are full by themselves. A batch that fails as a whole is tried again
-/// as any [call](Limiter::call) is; records that fail one by one are not, as only the caller knows what is wrong with them.
+/// as any [call](Limiter::call) is, and outlasts pauses ([`patience`](Batcher::patience)); records that fail one by one are not tried
+/// again, as only the caller knows what is wrong with them.
+///
+/// [`add`](Batcher::add) waits for what becomes of its record, so have as many under way at once as the batches have room for, which is
+/// `size · batches` (800 by default). With fewer, batches leave half empty after they have lingered; one after the other, each record
+/// has a batch to itself. A whole import is in `examples/import.rs`:
+/// `contacts.map(|contact| batcher.add(contact)).buffer_unordered(800)`, with `StreamExt` of `futures-util`.
 ///
 /// ```no_run
 /// # use std::sync::Arc;

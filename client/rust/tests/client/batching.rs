@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tollgate_client::{
@@ -112,6 +113,26 @@ async fn so_many_batches_at_once_and_no_more() {
     let mut records = sent.lock().concat();
     records.sort_unstable();
     assert_eq!(records, Vec::from_iter(0..20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_adds_as_there_is_room_for_fill_the_batches() {
+    let node = Node::in_memory().await;
+    let vendor = Sent::default();
+    let sent = vendor.clone();
+    let send = move |_, numbers| {
+        let vendor = vendor.clone();
+        async move {
+            tokio::time::sleep(SECOND).await;
+            doubled(vendor, numbers).await
+        }
+    };
+    let bounds = BatchBounds { size: 10, batches: 4, ..BatchBounds::default() };
+    let batcher = Batcher::new(Limiter::new(node.client()), "r", bounds, send).unwrap();
+    let records = stream::iter(0..1_000).map(|n| batcher.add(n));
+    let results: Vec<_> = records.buffer_unordered(40).collect().await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 101, "the rest is too large");
+    assert_eq!(sent.lock().iter().map(Vec::len).collect::<Vec<_>>(), [10; 100]);
 }
 
 #[tokio::test(start_paused = true)]
