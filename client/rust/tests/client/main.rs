@@ -12,5 +12,7 @@ mod layer;
 mod leases;
 mod middleware;
 mod pipeline;
+mod repeating;
 mod streaming;
+mod vendor;
 mod waiting;

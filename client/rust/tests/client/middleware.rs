@@ -140,7 +140,6 @@ async fn the_body_of_a_success_is_told_where_that_may_be_a_refusal() {
         let understood = Some(ReportFeedbackResponse { limited, ..Default::default() });
         Ok(ReleasePermitResponse { understood, ..Default::default() })
     });
-
     for (bodies_of, tries, text) in [(vec![http::StatusCode::OK], 2, "jane"), (vec![], 1, THROTTLED)] {
         let vendor = Vendor::answering([answer(200, THROTTLED), answer(200, "jane")]);
         let middleware = PermitMiddleware::new(rules(&node)).read_bodies_of(bodies_of);
