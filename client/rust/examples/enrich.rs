@@ -11,7 +11,7 @@ async fn main() -> Result<(), Error> {
     // To look something up twice does no harm.
     let limiter = Limiter::new(client.clone()).vendor("hubspot").idempotent(true);
     let permit =
-        client.acquire("hubspot/acme").operation("search").consumer("enrichment").priority(Priority::Low);
+        client.acquire("hubspot/acme").operation("contacts").consumer("enrichment").priority(Priority::Low);
     let enrichment = Pipeline::<String, Answer>::new(limiter, permit)
         .until(tokio::signal::ctrl_c())
         .dead_letters(|letter| async move { eprintln!("{}: {}", letter.task, letter.failure) });
