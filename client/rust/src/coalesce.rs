@@ -16,9 +16,10 @@ use crate::{
     permit::Permit,
 };
 
-/// A request whose call others may make, or it for others: await it. See [`Acquire::coalesce`].
+/// A request whose call others may make, or it for others: await it, or have [`Limiter::share`](crate::Limiter::share) do all that
+/// follows. See [`Acquire::coalesce`].
 #[must_use = "a request is sent when it is awaited"]
-pub struct Coalesce(Acquire);
+pub struct Coalesce(pub(crate) Acquire);
 
 /// What becomes of a request whose call others may make.
 #[derive(Debug)]

@@ -7,19 +7,21 @@ mod retries;
 #[cfg(any(feature = "reqwest", feature = "tower"))]
 mod rules;
 mod settle;
+mod share;
 mod tries;
 
 use std::{sync::Arc, time::Duration};
 
 #[cfg(any(feature = "reqwest", feature = "tower"))]
 pub use self::rules::CallRules;
+use self::tries::End;
 pub use self::{
     error::CallError,
     observe::{Observation, Observe},
     patience::PATIENCE_DEFAULT,
     retries::Retries,
 };
-use crate::{acquire::Acquire, client::Client, permit::Permit};
+use crate::{acquire::Acquire, client::Client, error::Error, permit::Permit};
 
 /// How long a request may wait for its turn if nobody says otherwise.
 pub const CALL_WAIT_DEFAULT: Duration = Duration::from_secs(60);
@@ -137,7 +139,7 @@ impl Limiter {
     /// What `work` returned last is the result, also if that is an answer like 404, or 429 after all tries.
     ///
     /// # Errors
-    /// [`CallError`]. [`Error::Invalid`](crate::Error::Invalid) in it for a request with an id of its own: each try is a request.
+    /// [`CallError`]. [`Error::Invalid`] in it for a request with an id of its own: each try is a request.
     pub async fn call<T, E, F>(
         &self,
         request: impl IntoAcquire,
@@ -148,7 +150,10 @@ impl Limiter {
         E: Observe,
         F: Future<Output = Result<T, E>>,
     {
-        self.run(request.into_acquire(&self.client), work).await
+        match self.run(request.into_acquire(&self.client), |_| None, work).await? {
+            End::Returned(value) => Ok(value),
+            End::Shared(_) => Err(CallError::NoPermit { error: Error::incomplete("permit"), tries: 0 }),
+        }
     }
 
     /// The client that asks for the permits.

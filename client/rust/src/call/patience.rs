@@ -1,11 +1,11 @@
 //! Permits that are waited for through pauses and outages.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::Limiter;
-use crate::{acquire::Acquire, duration::jitter, error::Error, permit::Permit};
+use crate::{acquire::Acquire, coalesce::Coalesced, duration::jitter, error::Error};
 
 /// How long the batches of a [`Batcher`](crate::Batcher) and the tasks of a [`Pipeline`](crate::Pipeline) go on asking if nobody says
 /// otherwise. It is longer than the pauses and outages that nobody need be called for.
@@ -19,18 +19,14 @@ const REST_MAX: Duration = Duration::from_secs(60);
 const DOUBLINGS_MAX: u32 = 4;
 
 impl Limiter {
-    /// A permit that can be used now, within what is left of the call's patience. Each time that it is asked for, it waits for its
+    /// A permit that can be used now, or what another's call came to, within what is left of the call's patience. Each time that it is asked for, it waits for its
     /// turn at the server for as long as the request says.
-    pub(super) async fn patiently(
-        &self,
-        request: &Acquire,
-        left: &mut Duration,
-    ) -> Result<Arc<Permit>, Error> {
+    pub(super) async fn patiently(&self, request: &Acquire, left: &mut Duration) -> Result<Coalesced, Error> {
         let mut denials = 0;
         loop {
             let asked_at = Instant::now();
             let error = match self.permit(request).await {
-                Ok(permit) => return Ok(permit),
+                Ok(granted) => return Ok(granted),
                 Err(error) => error,
             };
             let rest = rest(&error, denials);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Limiter, observe::Observation};
+use super::{Limiter, observe::Observation, share::Kept};
 use crate::{
     feedback::Understood,
     permit::Permit,
@@ -17,12 +17,13 @@ const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a result is held back for the release. A cluster that answers does so long before.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Releases a permit, and tells what was understood of the vendor's answer; none if nobody can read it, or the cluster did not
+/// Releases a permit, with the result that others are to have, and tells what was understood of the vendor's answer; none if nobody can read it, or the cluster did not
 /// answer soon. The release goes on if nobody waits for it any more.
 pub(super) async fn settle(
     limiter: &Limiter,
     permit: Arc<Permit>,
     observation: &Observation,
+    kept: Option<Kept>,
 ) -> Option<Understood> {
     let mut release = release(limiter, permit).outcome(observation.outcome()).deadline(RELEASE_DEADLINE);
     // A status beyond any is nothing that a server would take.
@@ -30,6 +31,9 @@ pub(super) async fn settle(
         && (100..=599).contains(&answer.status())
     {
         release = release.answer(&limiter.vendor, answer.clone());
+    }
+    if let Some(Kept { bytes, keep_for }) = kept {
+        release = release.result(bytes).keep_result_for(keep_for);
     }
     let released = tokio::spawn(send(release));
     timeout(RELEASE_PATIENCE, released).await.ok()?.ok()??.understood

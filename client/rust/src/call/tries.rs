@@ -8,31 +8,47 @@ use super::{
     CallError, Limiter, Observation, Observe,
     retries::{Next, Tried},
     settle::settle,
+    share::Kept,
 };
-use crate::{acquire::Acquire, error::Error, permit::Permit};
+use crate::{
+    acquire::Acquire,
+    coalesce::{Coalesced, SharedResult},
+    decide::{self, Way},
+    error::Error,
+    permit::Permit,
+};
+
+/// How a call ended well.
+pub(super) enum End<T> {
+    Returned(T),
+    /// Another has made it.
+    Shared(SharedResult),
+}
 
 /// How one try ended.
-enum End<T, E> {
+enum Try<T, E> {
     Returned(Result<T, E>),
     TimedOut,
     LeaseLost,
 }
 
-impl<T: Observe, E: Observe> Observe for End<T, E> {
+impl<T: Observe, E: Observe> Observe for Try<T, E> {
     fn observe(&self) -> Observation {
         match self {
-            End::Returned(result) => result.observe(),
-            End::TimedOut | End::LeaseLost => Observation::Unanswered,
+            Try::Returned(result) => result.observe(),
+            Try::TimedOut | Try::LeaseLost => Observation::Unanswered,
         }
     }
 }
 
 impl Limiter {
+    /// Tries until there is nothing more to try. `kept` says which part of what a try returned others may have.
     pub(super) async fn run<T, E, F>(
         &self,
         request: Acquire,
+        kept: impl Fn(&T) -> Option<Kept>,
         mut work: impl FnMut(Arc<Permit>) -> F,
-    ) -> Result<T, CallError<E>>
+    ) -> Result<End<T>, CallError<E>>
     where
         T: Observe,
         E: Observe,
@@ -45,12 +61,15 @@ impl Limiter {
         let request = if request.wait.is_zero() { request.wait_up_to(self.wait) } else { request };
         let mut patience = self.patience.unwrap_or_default();
         for tries in 1.. {
-            let permit = self.patiently(&request, &mut patience).await;
-            let permit = permit.map_err(|error| CallError::NoPermit { error, tries: tries - 1 })?;
-            let end = self.attempt(&permit, &mut work).await;
-            let observation = end.observe();
-            match self.finish(permit, observation, tries).await {
-                Next::Stop => return self.result(end, tries),
+            let granted = self.patiently(&request, &mut patience).await;
+            let permit = match granted.map_err(|error| CallError::NoPermit { error, tries: tries - 1 })? {
+                Coalesced::Permit(permit) => Arc::new(permit),
+                Coalesced::Result(shared) => return Ok(End::Shared(shared)),
+            };
+            let tried = self.attempt(&permit, &mut work).await;
+            let kept = if let Try::Returned(Ok(value)) = &tried { kept(value) } else { None };
+            match self.finish(permit, tried.observe(), kept, tries).await {
+                Next::Stop => return self.result(tried, tries).map(End::Returned),
                 Next::Ask => tracing::debug!(tries, "a call is tried again when the cluster lets it"),
                 Next::AskAfter(delay) => {
                     tracing::debug!(tries, ?delay, "a call is tried again");
@@ -61,13 +80,14 @@ impl Limiter {
         unreachable!("tries are bounded by a number that fits")
     }
 
-    /// A permit that can be used now, or why there is none.
-    pub(super) async fn permit(&self, request: &Acquire) -> Result<Arc<Permit>, Error> {
-        let permit = request.times(1).await?;
+    /// A permit that can be used now, or what another's call came to, or why there is neither.
+    pub(super) async fn permit(&self, request: &Acquire) -> Result<Coalesced, Error> {
+        let granted = decide::ask_coalesced(request.times(1), Way::Call).await?;
+        let Coalesced::Permit(permit) = granted else { return Ok(granted) };
         match permit.ensure_usable() {
-            Ok(()) => Ok(Arc::new(permit)),
+            Ok(()) => Ok(Coalesced::Permit(permit)),
             Err(unusable) => {
-                settle(self, Arc::new(permit), &Observation::Unsent).await;
+                settle(self, Arc::new(permit), &Observation::Unsent, None).await;
                 Err(unusable.into())
             }
         }
@@ -77,22 +97,28 @@ impl Limiter {
         &self,
         permit: &Arc<Permit>,
         work: &mut impl FnMut(Arc<Permit>) -> F,
-    ) -> End<T, E>
+    ) -> Try<T, E>
     where
         F: Future<Output = Result<T, E>>,
     {
         tokio::select! {
             // What is done counts, however late it is noticed.
             biased;
-            result = work(permit.clone()) => End::Returned(result),
-            () = permit.lost() => End::LeaseLost,
-            () = sleep(self.timeout) => End::TimedOut,
+            result = work(permit.clone()) => Try::Returned(result),
+            () = permit.lost() => Try::LeaseLost,
+            () = sleep(self.timeout) => Try::TimedOut,
         }
     }
 
     /// Tells the cluster how a try ended, and decides what follows.
-    async fn finish(&self, permit: Arc<Permit>, observation: Observation, tries: u32) -> Next {
-        let understood = settle(self, permit, &observation).await;
+    async fn finish(
+        &self,
+        permit: Arc<Permit>,
+        observation: Observation,
+        kept: Option<Kept>,
+        tries: u32,
+    ) -> Next {
+        let understood = settle(self, permit, &observation, kept).await;
         let tried = Tried {
             observation: &observation,
             understood: understood.as_ref(),
@@ -102,12 +128,12 @@ impl Limiter {
         self.retries.next(&tried, tries, rand::random())
     }
 
-    fn result<T, E>(&self, end: End<T, E>, tries: u32) -> Result<T, CallError<E>> {
-        match end {
-            End::Returned(Ok(value)) => Ok(value),
-            End::Returned(Err(error)) => Err(CallError::Failed { error, tries }),
-            End::TimedOut => Err(CallError::TimedOut { after: self.timeout, tries }),
-            End::LeaseLost => Err(CallError::LeaseLost { tries }),
+    fn result<T, E>(&self, tried: Try<T, E>, tries: u32) -> Result<T, CallError<E>> {
+        match tried {
+            Try::Returned(Ok(value)) => Ok(value),
+            Try::Returned(Err(error)) => Err(CallError::Failed { error, tries }),
+            Try::TimedOut => Err(CallError::TimedOut { after: self.timeout, tries }),
+            Try::LeaseLost => Err(CallError::LeaseLost { tries }),
         }
     }
 }
