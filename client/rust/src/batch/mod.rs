@@ -151,7 +151,8 @@ where
         result.await.unwrap_or(Err(BatchError::Aborted))
     }
 
-    /// Takes no more records, sends at once what is open, and waits until all batches are done.
+    /// Takes no more records, sends at once what is open, and waits until all batches are done; while they are denied their permits, for
+    /// as long as their [`patience`](Batcher::patience).
     pub async fn close(&self) {
         self.batches.close().await;
     }

@@ -14,7 +14,7 @@ const JITTER: u32 = 2;
 /// What the vendor refused for its limits was not carried out, so it is tried again, and so is what certainly never left. Where
 /// the cluster holds everybody back because of that answer for at least as long as we would wait, the next try just asks for its
 /// permit, and waits at the server for its turn as all others do. In all other cases it comes after `base · 2ⁿ` and up to half of that
-/// at random, or, if the cluster could not read the answer, after what `Retry-After` says if that is longer. A `Retry-After` beyond `delay_max` ends the call: earlier tries would be refused.
+/// at random, or, where the cluster read no wait in the answer, after what `Retry-After` says if that is longer. A `Retry-After` beyond `delay_max` ends the call: earlier tries would be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Tries in all, the first included: 1 or more (0 counts as 1). Default 6.
