@@ -14,6 +14,10 @@
 //! code = "REQUEST_LIMIT_EXCEEDED"
 //! limit = "daily"
 //! wait = "2s"                      # at the least, by the documentation
+//!
+//! [[limited]]
+//! status = 503
+//! header = { header = "Retry-After" }   # it is there, whatever it `is`
 //! ```
 
 use http::HeaderName;
@@ -128,12 +132,9 @@ fn header_name<'i>(reader: &mut Reader<'i>, section: &mut Section<'_, 'i>, key: 
 fn condition<'i>(reader: &mut Reader<'i>, of: &mut Section<'_, 'i>, key: &str) -> Option<Condition> {
     let mut section = reader.section(of, key)?;
     let header = header_name(reader, &mut section, "header");
-    if !section.has("is") {
-        reader.reject(&section, "is", "is required: the header's value");
-    }
     let value = reader.text(&mut section, "is");
     reader.finish(section);
-    Some(Condition { header: header?, value: value? })
+    Some(Condition { header: header?, value })
 }
 
 fn sign<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>) -> Option<Sign> {

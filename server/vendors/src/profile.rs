@@ -1,8 +1,8 @@
 //! How a vendor speaks.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderName, header::RETRY_AFTER};
 use tollgate_limiter::LimitName;
 
 use crate::TimeFormat;
@@ -48,13 +48,13 @@ pub enum Reading {
     Cost,
 }
 
-/// That a header has a value, without regard to case.
+/// That a header is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// The header.
     pub header: HeaderName,
-    /// Its whole value.
-    pub value: String,
+    /// Its whole value, without regard to case. `None`: any, but an empty one says nothing.
+    pub value: Option<String>,
 }
 
 /// An answer that means that a limit was exceeded: what is given here must all be so.
@@ -64,7 +64,7 @@ pub struct Sign {
     pub status: u16,
     /// The error code in the body.
     pub code: Option<String>,
-    /// A header with a value.
+    /// A header that is there.
     pub header: Option<Condition>,
     /// Which limit it was. `None`: the vendor does not say.
     pub limit: Option<LimitName>,
@@ -81,6 +81,24 @@ pub struct Answer<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The error code from the body, such as `REQUEST_LIMIT_EXCEEDED`; empty if there was none.
     pub code: &'a str,
+}
+
+impl Profile {
+    /// What HTTP itself says, for vendors of which nothing else is known: 429 means that a limit was exceeded, and errors may say
+    /// `Retry-After`.
+    pub fn standard() -> Profile {
+        Profile { headers: Vec::new(), signs: vec![Sign::status(429)] }
+    }
+
+    /// Whether a header of this name, in any case, can make a difference.
+    pub fn reads(&self, header: &str) -> bool {
+        let of_rules = self.headers.iter().flat_map(|rule| {
+            iter::once(&rule.name).chain(rule.only_if.as_ref().map(|condition| &condition.header))
+        });
+        let of_signs = self.signs.iter().filter_map(|sign| Some(&sign.header.as_ref()?.header));
+        header.eq_ignore_ascii_case(RETRY_AFTER.as_str())
+            || of_rules.chain(of_signs).any(|name| name.as_str().eq_ignore_ascii_case(header))
+    }
 }
 
 impl HeaderRule {
@@ -105,9 +123,10 @@ impl Sign {
 
 impl Condition {
     pub(crate) fn holds(&self, answer: &Answer<'_>) -> bool {
-        answer
-            .values(&self.header)
-            .any(|value| value.trim_ascii().eq_ignore_ascii_case(self.value.as_bytes()))
+        answer.values(&self.header).map(<[u8]>::trim_ascii).any(|given| match &self.value {
+            Some(value) => given.eq_ignore_ascii_case(value.as_bytes()),
+            None => !given.is_empty(),
+        })
     }
 }
 

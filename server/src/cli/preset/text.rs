@@ -100,7 +100,10 @@ fn headers(preset: &Preset) -> Option<String> {
 }
 
 fn condition(condition: &Condition) -> String {
-    format!("{}: {}", condition.header, condition.value)
+    match &condition.value {
+        Some(value) => format!("{}: {value}", condition.header),
+        None => format!("{} is there", condition.header),
+    }
 }
 
 /// What a header gives, and in which format if it is a time.

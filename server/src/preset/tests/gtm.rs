@@ -96,6 +96,8 @@ fn outreach() {
     // Maintenance: an ISO 8601 instant.
     let head = "HTTP/1.1 503 Service Unavailable\nRetry-After: 2026-11-22T10:05:00Z";
     assert_limited(&read("outreach", head, ""), Some(300));
+    // Of a proxy before the vendor, say: an outage.
+    assert_not_limited(&read("outreach", "HTTP/1.1 503 Service Unavailable", ""));
 }
 
 #[test]

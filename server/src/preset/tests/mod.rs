@@ -264,7 +264,8 @@ fn each_fault_of_a_preset_names_its_line_and_key() {
             "\"epoch\"",
             "header[1].format: `epoch` is not known here; did you mean `epoch_seconds`?",
         ),
-        ("is = \"day\"", "si = \"day\"", "header[1].only_if.is: is required"),
+        ("is = \"day\"", "si = \"day\"", "header[1].only_if.si: unknown key"),
+        ("header = \"X-Kind\", is", "is", "header[1].only_if.header: is required"),
         ("status = 403", "status = 1", "limited[0].status: must be an HTTP status"),
         ("wait = \"2s\"", "wait = \"2\"", "limited[0].wait: must be a duration"),
     ] {

@@ -119,7 +119,11 @@ fn slack_notion_microsoft_graph_and_google() {
         assert_not_limited(&read(vendor, "HTTP/1.1 403 Forbidden", "forbidden"));
     }
     assert_limited(&read("notion", "HTTP/1.1 529 Overloaded\nRetry-After: 5", ""), Some(5));
-    assert_limited(&read("microsoft-graph", "HTTP/1.1 503 Service Unavailable\nRetry-After: 9", ""), Some(9));
+    for vendor in ["microsoft-graph", "zendesk"] {
+        assert_limited(&read(vendor, "HTTP/1.1 503 Service Unavailable\nRetry-After: 9", ""), Some(9));
+        // An outage, which the circuit is for.
+        assert_not_limited(&read(vendor, "HTTP/1.1 503 Service Unavailable", ""));
+    }
     for code in ["rateLimitExceeded", "userRateLimitExceeded"] {
         assert_limited(&read("google", "HTTP/1.1 403 Forbidden", code), None);
     }

@@ -14,7 +14,7 @@ fn read(profile: &Profile, status: u16, headers: &[(&str, &str)], code: &str) ->
 }
 
 fn condition(header: &str, value: &str) -> Condition {
-    Condition { header: header.parse().unwrap(), value: value.to_owned() }
+    Condition { header: header.parse().unwrap(), value: Some(value.to_owned()) }
 }
 
 /// Two limits with headers, and several signs.
@@ -52,6 +52,51 @@ fn a_sign_needs_all_that_it_names() {
     assert!(!limited(200, &[("x-daily-left", "0")], ""));
     assert!(!limited(503, &[("Retry-After", "5")], ""));
     assert!(!limited(0, &[], ""));
+}
+
+#[test]
+fn a_sign_may_need_a_header_of_any_value() {
+    let there = Condition { header: http::header::RETRY_AFTER, value: None };
+    let profile = Profile { headers: vec![], signs: vec![Sign { header: Some(there), ..Sign::status(503) }] };
+    for (headers, limited) in [
+        (vec![], false),
+        (vec![("Retry-After", "17")], true),
+        (vec![("retry-after", "soon")], true),
+        (vec![("Retry-After", " ")], false),
+        (vec![("Retry-After-Ms", "17")], false),
+    ] {
+        assert_eq!(read(&profile, 503, &headers, "").limited, limited, "{headers:?}");
+        assert!(!read(&profile, 500, &headers, "").limited);
+    }
+}
+
+#[test]
+fn a_profile_names_the_headers_that_matter() {
+    let condition = |header: &str| Condition { header: header.parse().unwrap(), value: None };
+    let profile = Profile {
+        headers: vec![HeaderRule { only_if: Some(condition("x-kind")), ..rule("x-left", Reading::Cost) }],
+        signs: vec![Sign { header: Some(condition("x-reason")), ..Sign::status(429) }],
+    };
+    for header in ["X-Left", "x-kind", "X-REASON", "retry-after", "Retry-After"] {
+        assert!(profile.reads(header), "{header}");
+    }
+    for header in ["set-cookie", "x-left-over", "x-lef", ""] {
+        assert!(!profile.reads(header), "{header}");
+    }
+}
+
+#[test]
+fn of_a_vendor_that_nobody_knows_the_standard_is_read() {
+    let wait = |status, value| {
+        let report =
+            read(&Profile::standard(), status, &[("Retry-After", value), ("X-Left", "0")], "TOO_MUCH");
+        assert!(report.standings.is_empty() && report.ignored.is_empty(), "{report:?}");
+        (report.limited, report.retry_after.map(|wait| wait.as_secs()))
+    };
+    assert_eq!(wait(429, "30"), (true, Some(30)));
+    assert_eq!(wait(429, "Sun, 22 Nov 2026 10:01:00 GMT"), (true, Some(60)));
+    assert_eq!(wait(503, "2026-11-22T10:00:07Z"), (false, Some(7)));
+    assert_eq!(wait(200, "30"), (false, None));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn reading() -> impl Strategy<Value = Reading> {
 
 fn header_rule() -> impl Strategy<Value = HeaderRule> {
     let item = prop_oneof![2 => Just(None), 1 => Just(Some("k".to_owned()))];
-    let condition = Condition { header: http::header::AGE, value: "1".to_owned() };
+    let condition = Condition { header: http::header::AGE, value: Some("1".to_owned()) };
     let only_if = prop_oneof![4 => Just(None), 1 => Just(Some(condition))];
     let name = prop_oneof![Just("a"), Just("b")];
     (name, item, only_if, reading()).prop_map(|(name, item, only_if, reading)| HeaderRule {
