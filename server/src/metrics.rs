@@ -56,7 +56,7 @@ pub struct OutcomeLabels {
 /// What vendors answered, as the releases say.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FeedbackLabels {
-    /// The HTTP status: 100 to 599.
+    /// The HTTP status, 100 to 599; 0: none that HTTP knows.
     pub status: u32,
 }
 

@@ -34,7 +34,7 @@ pub struct Denial {
 pub enum DenialReason {
     /// One or more limits are exhausted.
     LimitExhausted,
-    /// An operator paused the resource or the key.
+    /// The resource or the key is paused, by an operator or because the vendor wants it.
     Paused(Pause),
     /// The key that was asked for, or every key of the resource, is draining or disabled.
     KeyUnavailable,

@@ -18,6 +18,7 @@ use super::{
     convert::{
         Invalid, acquire,
         decision::{self, Asked},
+        feedback::Receipt,
         permit,
     },
     permit::acquired,
@@ -59,7 +60,7 @@ impl Read {
             Some(stream_call::Call::Release(request)) => {
                 let permit_id = request.permit_id.clone();
                 // One with feedback goes alone.
-                let (call, _) = permit::release(request, clock::wall(), 0)?;
+                let (call, _) = permit::release(request, &Receipt::default())?;
                 Ok(Read { question: Question::Release { permit_id }, call, timeout })
             }
             None => Err(Invalid::field("call", "is required: one of acquire, renew or release").into()),

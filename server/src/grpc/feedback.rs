@@ -2,34 +2,36 @@
 
 use std::time::Duration;
 
-use tollgate_limiter::{Called, Command, Label, Outcome, ResourceName};
+use tollgate_limiter::{Called, Command, FeedbackRules, Label, Outcome, ResourceName};
 use tollgate_proto::v1;
 use tracing::info;
 
 use super::{
-    convert::{decision, feedback},
+    convert::{
+        decision,
+        feedback::{self, Receipt},
+    },
     status::Failure,
 };
 use crate::{
     clock,
     metrics::FeedbackLabels,
     node::Node,
-    preset::Presets,
     raft::call::{Call, Query, Reply},
 };
 
 /// Takes a report.
 pub(super) async fn report(
     node: &Node,
-    mut request: v1::ReportFeedbackRequest,
+    request: v1::ReportFeedbackRequest,
     timeout: Duration,
 ) -> Result<v1::ReportFeedbackResponse, Failure> {
     let resource = ResourceName::new(&request.resource).ok();
     let called = resource.map(|resource| Called::Of { resource, key: Label::default() });
-    name_vendor(node, called, request.feedback.as_mut(), timeout).await;
-    let (report, told) = feedback::report(&request, clock::wall(), jitter())?;
+    let receipt = receipt(node, called, request.feedback.as_ref(), timeout).await;
+    let (report, told) = feedback::report(&request, &receipt)?;
     if let Some(feedback) = &request.feedback {
-        count(node, feedback);
+        count(node, feedback.status);
     }
     let answer = decision::outcome(node.router.call(Command::Report(report).into(), timeout).await);
     match answer.map_err(|failure| failure.naming(&request.resource))? {
@@ -43,30 +45,29 @@ pub(super) async fn report(
     Ok(told)
 }
 
-/// Names the vendor of an answer that does not, by its resource, if this node knows it.
-pub(super) async fn name_vendor(
+/// What is known beside an answer: how its resource heeds answers, if this node knows.
+pub(super) async fn receipt(
     node: &Node,
     called: Option<Called>,
-    feedback: Option<&mut v1::VendorFeedback>,
+    feedback: Option<&v1::VendorFeedback>,
     timeout: Duration,
-) {
-    let unnamed = feedback.filter(|feedback| feedback.vendor.is_empty());
-    let Some(feedback) = unnamed.filter(|feedback| feedback::is_valid(feedback)) else { return };
-    let Some(called) = called else { return };
-    let reply = node.router.call_here(Call::Query(Query::VendorHere(called)), timeout).await;
-    if let Ok(Reply::Vendor(vendor)) = reply
-        && Presets::embedded().select(vendor.as_str()).is_ok()
-    {
-        feedback.vendor = vendor.to_string();
+) -> Receipt {
+    let rules = match called.filter(|_| feedback.is_some_and(feedback::is_valid)) {
+        Some(called) => rules(node, called, timeout).await,
+        None => FeedbackRules::default(),
+    };
+    Receipt { received_at: clock::wall(), rules, jitter: rand::random_range(0..=1_000) }
+}
+
+async fn rules(node: &Node, called: Called, timeout: Duration) -> FeedbackRules {
+    match node.router.call_here(Call::Query(Query::FeedbackRulesHere(called)), timeout).await {
+        Ok(Reply::FeedbackRules(rules)) => rules,
+        _ => FeedbackRules::default(),
     }
 }
 
-/// How much longer to wait than a vendor says; see [`feedback::understand`].
-pub(super) fn jitter() -> u64 {
-    rand::random_range(0..=1_000)
-}
-
-/// In metrics.
-pub(super) fn count(node: &Node, feedback: &v1::VendorFeedback) {
-    node.metrics.feedback.get_or_create(&FeedbackLabels { status: feedback.status }).inc();
+/// In metrics. Statuses that HTTP does not know are counted together, so that nobody can make up any number of series.
+pub(super) fn count(node: &Node, status: u32) {
+    let status = Some(status).filter(|status| (100..=599).contains(status)).unwrap_or(0);
+    node.metrics.feedback.get_or_create(&FeedbackLabels { status }).inc();
 }

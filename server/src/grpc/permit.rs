@@ -217,17 +217,17 @@ async fn renew(
 /// Ends a permit.
 pub(super) async fn release(
     node: &Node,
-    mut request: v1::ReleasePermitRequest,
+    request: v1::ReleasePermitRequest,
     timeout: Duration,
 ) -> Result<v1::ReleasePermitResponse, Failure> {
     let called = permit::parse_id(&request.permit_id).ok().map(Called::With);
-    feedback::name_vendor(node, called, request.feedback.as_mut(), timeout).await;
-    let (id, feedback) = (request.permit_id.clone(), request.feedback.clone());
-    let (call, understood) = permit::release(request, clock::wall(), feedback::jitter())?;
+    let receipt = feedback::receipt(node, called, request.feedback.as_ref(), timeout).await;
+    let (id, status) = (request.permit_id.clone(), request.feedback.as_ref().map(|feedback| feedback.status));
+    let (call, understood) = permit::release(request, &receipt)?;
     let response =
         decision::released(node.router.call(call, timeout).await).map_err(|failure| failure.naming(&id))?;
-    if let Some(feedback) = &feedback {
-        feedback::count(node, feedback);
+    if let Some(status) = status {
+        feedback::count(node, status);
     }
     if understood.as_ref().is_some_and(|understood| understood.wait.is_some()) {
         info!(permit = id, "a vendor says to wait");

@@ -3,8 +3,8 @@
 
 use minicbor::{Decode, Encode};
 use tollgate_limiter::{
-    Answer, Called, ClusterTime, Command, Label, Outcome, PermitId, RequestId, ResourceName, ResourceUsage,
-    Span, StoredResource, Work, WorkEstimate, WorkRejection,
+    Answer, Called, ClusterTime, Command, FeedbackRules, Label, Outcome, PermitId, RequestId, ResourceName,
+    ResourceUsage, Span, StoredResource, Work, WorkEstimate, WorkRejection,
 };
 
 use super::members::{Member, NodeId};
@@ -172,9 +172,9 @@ pub enum Query {
     /// How long some work would take.
     #[n(5)]
     Estimate(#[n(0)] Work),
-    /// Whose preset reads the answers to calls of a resource, as far as the node that is asked knows, leader or not: answered at once.
+    /// How a resource heeds the answers to its calls, as far as the node that is asked knows, leader or not: answered at once.
     #[n(6)]
-    VendorHere(#[n(0)] Called),
+    FeedbackRulesHere(#[n(0)] Called),
 }
 
 /// The answer to a call.
@@ -215,9 +215,9 @@ pub enum Reply {
     /// To [`Query::Estimate`].
     #[n(6)]
     Estimate(#[n(0)] Result<WorkEstimate, WorkRejection>),
-    /// To [`Query::VendorHere`]; empty if it is not known.
+    /// To [`Query::FeedbackRulesHere`]; the defaults if it is not known.
     #[n(7)]
-    Vendor(#[n(0)] Label),
+    FeedbackRules(#[n(0)] FeedbackRules),
 }
 
 /// The answer to what was decided at once.

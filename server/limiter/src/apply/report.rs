@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     model::{
-        Answer, CallOutcome, Called, HoldBack, Label, LimitName, Outcome, Pause, PermitId, Rejection, Report,
-        Resource, Scope, Span, Stamp, VendorAnswer, Violation,
+        Answer, CallOutcome, Called, FeedbackRules, HoldBack, Label, LimitName, Outcome, Pause, PermitId,
+        Rejection, Report, Resource, Scope, Span, Stamp, VendorAnswer, Violation,
     },
     state::{Gate, Permit, ResourceState, Turned},
 };
@@ -26,13 +26,13 @@ pub(super) struct Call<'a> {
 }
 
 impl Limiter {
-    /// Whose preset reads the answers to calls of a resource, or with a permit that is remembered.
-    pub fn vendor(&self, called: &Called) -> Option<&Label> {
+    /// How the answers to calls of a resource are heeded, or of a permit that is remembered.
+    pub fn feedback_rules(&self, called: &Called) -> Option<&FeedbackRules> {
         let resource = match called {
             Called::With(permit) => &self.permits.get(*permit)?.resource,
             Called::Of { resource, .. } => resource,
         };
-        self.resources.get(resource).map(|state| &state.definition.feedback.vendor)
+        self.resources.get(resource).map(|state| &*state.definition.feedback)
     }
 
     pub(super) fn report(&mut self, report: &Report) -> Answer {

@@ -14,6 +14,7 @@ pub mod feedback;
 mod fields;
 pub mod permit;
 pub mod plan;
+mod reading;
 pub mod resource;
 pub mod usage;
 

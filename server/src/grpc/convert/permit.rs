@@ -1,13 +1,13 @@
 //! Permits by their ids, and what is done with them: renewals and releases, from the wire.
 
-use tollgate_limiter::{CallOutcome, Command, MAX_AMOUNT, PermitId, Rejection, Release, Renew, WallTime};
+use tollgate_limiter::{CallOutcome, Command, MAX_AMOUNT, PermitId, Rejection, Release, Renew};
 use tollgate_proto::v1;
 
 use super::{
     Fields, Invalid,
     acquire::{amounts, lease},
     coalesce,
-    feedback::{self, Understood},
+    feedback::{self, Receipt, Understood},
 };
 use crate::{grpc::status::Failure, raft::call::Call};
 
@@ -46,8 +46,7 @@ pub fn renew(request: &v1::RenewPermitRequest) -> Result<Call, Failure> {
 /// Reads and checks a release; with what its caller is told of what came with it. See [`feedback::understand`].
 pub fn release(
     request: v1::ReleasePermitRequest,
-    received_at: WallTime,
-    share: u64,
+    receipt: &Receipt,
 ) -> Result<(Call, Option<v1::ReportFeedbackResponse>), Failure> {
     let mut fields = Fields::default();
     let given = outcome(&mut fields, request.outcome);
@@ -55,12 +54,12 @@ pub fn release(
     let result = coalesce::result(&mut fields, &request);
     let amounts = amounts(&mut fields, request.amounts);
     if let Some(feedback) = &request.feedback {
-        feedback::check(&mut fields, feedback);
+        feedback::check(&mut fields, feedback, given);
     }
     fields.finish(Some(()))?;
     let permit = parse_id(&request.permit_id)?;
     let Understood { outcome, answer, told } =
-        feedback::understand(request.feedback.as_ref(), given, received_at, share);
+        feedback::understand(request.feedback.as_ref(), given, receipt);
     // A refusal is heeded only with an answer, be it an empty one: logs from before that was so have none.
     let is_heeded = told.is_some() || outcome == CallOutcome::Throttled;
     let answer = is_heeded.then(|| Box::new(answer));

@@ -1,6 +1,6 @@
 use prost::Message;
 use prost_types::Duration;
-use tollgate_limiter::{Anchor, Command, LimitKind, PermitId, Priority, Span, StoredResource, WallTime};
+use tollgate_limiter::{Anchor, Command, LimitKind, PermitId, Priority, Span, StoredResource};
 use tollgate_proto::v1::{self, limit::Kind};
 use tonic::Code;
 
@@ -278,8 +278,7 @@ fn only_ids_that_were_given_out_name_a_permit() {
         let renew = permit::renew(&v1::RenewPermitRequest { permit_id: stranger.into(), lease: None });
         let release = permit::release(
             v1::ReleasePermitRequest { permit_id: stranger.into(), ..Default::default() },
-            WallTime(0),
-            0,
+            &feedback::Receipt::default(),
         );
         for failure in [renew.unwrap_err(), release.unwrap_err()] {
             let error = failure.into_call_error();

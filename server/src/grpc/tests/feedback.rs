@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tollgate_limiter::CallOutcome;
 use tonic::Code;
 
 use super::{input::assert_invalid, limiter::limiter, *};
@@ -11,6 +12,12 @@ const RESOURCES: &str = r#"
 [[resource]]
 name = "hubspot/acme"
 preset = "hubspot:professional"
+
+[[resource]]
+name = "stripe/acme"
+preset = "stripe"
+[resource.feedback]
+longest_wait = "2s"
 
 [[resource]]
 name = "vendor/keys"
@@ -58,13 +65,40 @@ async fn granted(rig: &Rig, resource: &str, key: &str) -> v1::GrantedPermit {
     }
 }
 
+/// What was understood of the feedback with a release.
+async fn released(
+    rig: &Rig,
+    permit: v1::GrantedPermit,
+    outcome: v1::Outcome,
+    feedback: v1::VendorFeedback,
+) -> v1::ReportFeedbackResponse {
+    let request = v1::ReleasePermitRequest {
+        permit_id: permit.permit_id,
+        outcome: outcome.into(),
+        feedback: Some(feedback),
+        ..Default::default()
+    };
+    rig.permits().release_permit(request).await.unwrap().into_inner().understood.unwrap()
+}
+
+/// The outcome of the last release, as it was ordered.
+fn heeded(rig: &Rig) -> CallOutcome {
+    let asked = rig.asked.lock();
+    let outcome = |call: &Call| match call {
+        Call::Command { command: Command::Release(release), .. } => Some(release.outcome),
+        _ => None,
+    };
+    asked.iter().rev().find_map(outcome).expect("something was released")
+}
+
 /// The seconds for which it is paused, rounded up.
 async fn paused(rig: &Rig, resource: &str, key: &str) -> i64 {
     let v1::acquire_permit_response::Decision::Denied(denial) = asked(rig, resource, key).await else {
         panic!("{resource} {key} is not paused")
     };
     assert_eq!(denial.reason(), v1::DenialReason::Paused);
-    assert_eq!(denial.pause.unwrap().reason, "hubspot answered 429");
+    let reason = denial.pause.unwrap().reason;
+    assert!(reason.ends_with(" answered 429"), "{reason}");
     denial.retry_after.unwrap().seconds + 1
 }
 
@@ -124,9 +158,6 @@ async fn a_release_tells_for_the_key_of_its_permit() {
         ..Default::default()
     };
     let permit = granted(&rig, "vendor/keys", "blue").await;
-    let released = rig.permits().release_permit(release(permit, throttled("", "60"))).await.unwrap();
-    assert_eq!(released.into_inner().understood, None, "without a vendor nobody reads it");
-    let permit = granted(&rig, "vendor/keys", "blue").await;
     let request = release(permit, throttled("hubspot", "60"));
     let released = rig.permits().release_permit(request.clone()).await.unwrap().into_inner();
     let understood = released.understood.unwrap();
@@ -146,8 +177,112 @@ async fn an_answer_that_names_no_vendor_is_read_by_that_of_the_resource() {
     let told = rig.permits().report_feedback(report("hubspot/acme", "", throttled("", "100"))).await.unwrap();
     assert!(told.into_inner().wait.is_some());
     assert!((100..=110).contains(&paused(&rig, "hubspot/acme", "").await));
-    let told = rig.permits().report_feedback(report("vendor/keys", "", throttled("", "100"))).await.unwrap();
-    assert_eq!(told.into_inner(), v1::ReportFeedbackResponse::default());
+    // What HTTP itself says is read all the same, however it is written.
+    for (key, retry_after) in [("blue", "100"), ("green", "PT1M40S")] {
+        let told =
+            rig.permits().report_feedback(report("vendor/keys", key, throttled("", retry_after))).await;
+        let told = told.unwrap().into_inner();
+        assert!(told.limited && told.wait.is_some(), "{told:?}");
+        assert!((100..=110).contains(&paused(&rig, "vendor/keys", key).await));
+    }
+}
+
+#[tokio::test]
+async fn a_release_is_not_refused_for_what_the_vendor_says() {
+    let rig = rig().await;
+    // Through a content network, with all that it adds, and a page of its own for the error.
+    let mut headers: BTreeMap<_, _> = (0..40).map(|n| (format!("X-Cdn-{n}"), "v".repeat(200))).collect();
+    headers.insert("rEtRy-AfTeR".to_owned(), "30".to_owned());
+    let feedback = v1::VendorFeedback {
+        status: 429,
+        headers,
+        error_code: "e".repeat(201),
+        body: vec![b'<'; 9_000],
+        ..Default::default()
+    };
+    let permit = granted(&rig, "hubspot/acme", "").await;
+    let understood = released(&rig, permit, v1::Outcome::Unspecified, feedback).await;
+    assert!(understood.limited && understood.ignored_headers.is_empty(), "{understood:?}");
+    assert!((30..=33).contains(&paused(&rig, "hubspot/acme", "").await));
+
+    // Names that are meant, in more cases than any vendor has.
+    let spelt = |n: u32| {
+        let case = |(at, letter): (usize, char)| match (n >> at) & 1 {
+            0 => letter,
+            _ => letter.to_ascii_uppercase(),
+        };
+        "retry-after".chars().enumerate().map(case).collect::<String>()
+    };
+    let headers = (0..256).map(|n| (spelt(n), "1".to_owned())).collect();
+    let feedback = v1::VendorFeedback { status: 429, headers, ..Default::default() };
+    let permit = granted(&rig, "vendor/keys", "blue").await;
+    let understood = released(&rig, permit, v1::Outcome::Unspecified, feedback).await;
+    assert!(understood.wait.is_some() && understood.ignored_headers.len() == 16, "{understood:?}");
+}
+
+#[tokio::test]
+async fn a_status_that_http_does_not_know_is_a_failure_of_the_server() {
+    let rig = rig().await;
+    for (status, given, expected) in [
+        (999, v1::Outcome::Unspecified, CallOutcome::ServerError),
+        (99, v1::Outcome::Unspecified, CallOutcome::ServerError),
+        (u32::MAX, v1::Outcome::ClientError, CallOutcome::ClientError),
+        // There was no answer at all.
+        (0, v1::Outcome::Timeout, CallOutcome::Timeout),
+    ] {
+        let permit = granted(&rig, "vendor/keys", "").await;
+        let feedback = v1::VendorFeedback { status, ..Default::default() };
+        assert!(!released(&rig, permit, given, feedback).await.limited);
+        assert_eq!(heeded(&rig), expected, "{status}");
+    }
+    let unknown = crate::metrics::FeedbackLabels { status: 0 };
+    assert_eq!(rig.node.metrics.feedback.get_or_create(&unknown).get(), 4);
+}
+
+#[tokio::test]
+async fn the_preset_knows_best_what_an_answer_means() {
+    use v1::Outcome;
+    let rig = rig().await;
+    for (resource, status, reason, given, expected) in [
+        ("stripe/acme", 429, "global-rate", Outcome::Ok, CallOutcome::Throttled),
+        // A lock that somebody holds, whatever the client makes of the status.
+        ("stripe/acme", 429, "", Outcome::Throttled, CallOutcome::ClientError),
+        ("stripe/acme", 429, "", Outcome::Unspecified, CallOutcome::ClientError),
+        ("stripe/acme", 429, "", Outcome::ServerError, CallOutcome::ServerError),
+        // Of other statuses the client may know more.
+        ("stripe/acme", 400, "", Outcome::Throttled, CallOutcome::Throttled),
+        ("stripe/acme", 400, "", Outcome::Unspecified, CallOutcome::ClientError),
+        // Without a preset it knows more of any.
+        ("vendor/keys", 429, "", Outcome::Unspecified, CallOutcome::Throttled),
+        ("vendor/keys", 429, "", Outcome::ClientError, CallOutcome::ClientError),
+        ("vendor/keys", 429, "global-rate", Outcome::NotSent, CallOutcome::NotSent),
+    ] {
+        let permit = granted(&rig, resource, "").await;
+        let headers = BTreeMap::from([("Stripe-Rate-Limited-Reason".to_owned(), reason.to_owned())]);
+        let feedback = v1::VendorFeedback { status, headers, ..Default::default() };
+        let understood = released(&rig, permit, given, feedback).await;
+        assert_eq!(heeded(&rig), expected, "{resource} {status} {reason} {given:?}");
+        assert_eq!(understood.limited, expected == CallOutcome::Throttled);
+        let resume = v1::ResumeResourceRequest { name: resource.into(), key: String::new() };
+        rig.resources().resume_resource(resume).await.unwrap();
+    }
+    // So a lock slows nobody down.
+    let permit = granted(&rig, "stripe/acme", "").await;
+    let lock = v1::VendorFeedback { status: 429, error_code: "lock_timeout".into(), ..Default::default() };
+    released(&rig, permit, Outcome::Throttled, lock).await;
+    let request = v1::GetResourceRequest { name: "stripe/acme".into() };
+    assert_eq!(rig.resources().get_resource(request).await.unwrap().into_inner().conditions, []);
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_wait_is_what_is_in_force() {
+    let rig = rig().await;
+    let permit = granted(&rig, "stripe/acme", "").await;
+    let understood = released(&rig, permit, v1::Outcome::Unspecified, throttled("", "3600")).await;
+    assert_eq!(understood.wait.unwrap().seconds, 2);
+    let told = rig.permits().report_feedback(report("stripe/acme", "", throttled("", "3600"))).await.unwrap();
+    assert_eq!(told.into_inner().wait.unwrap().seconds, 2);
+    assert!((1..=2).contains(&paused(&rig, "stripe/acme", "").await));
 }
 
 #[tokio::test]
@@ -211,7 +346,7 @@ async fn a_wrong_report_names_its_field() {
         (v1::ReportFeedbackRequest { feedback: None, ..good() }, "feedback"),
         (v1::ReportFeedbackRequest { key: "blue".into(), ..good() }, "key"),
         (of(throttled("hubspt", "1")), "feedback.vendor"),
-        (of(v1::VendorFeedback { status: 99, ..throttled("hubspot", "1") }), "feedback.status"),
+        (of(v1::VendorFeedback { status: 0, ..throttled("hubspot", "1") }), "feedback.status"),
     ] {
         assert_invalid(rig.permits().report_feedback(request).await, field);
     }

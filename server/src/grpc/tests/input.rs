@@ -108,14 +108,7 @@ async fn a_wrong_renewal_or_release_names_its_field() {
         (edited(|r| r.cost = Some(u64::MAX)), "cost"),
         (edited(|r| r.amounts = [("t".into(), u64::MAX)].into()), "amounts[\"t\"]"),
         (feedback(|f| f.status = 0), "feedback.status"),
-        (feedback(|f| f.status = 600), "feedback.status"),
-        (
-            feedback(|f| f.headers = (0..33).map(|n| (n.to_string(), String::new())).collect()),
-            "feedback.headers",
-        ),
-        (feedback(|f| f.headers = [("h".into(), "v".repeat(4096))].into()), "feedback.headers"),
-        (feedback(|f| f.error_code = "e".repeat(201)), "feedback.error_code"),
-        (feedback(|f| f.body = vec![b' '; 8_193]), "feedback.body"),
+        (feedback(|f| f.vendor = "hubspt".into()), "feedback.vendor"),
     ] {
         assert_invalid(rig.permits().release_permit(request).await, field);
     }

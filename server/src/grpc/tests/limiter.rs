@@ -52,8 +52,8 @@ pub(super) fn limiter() -> impl FnMut(&Call) -> Played + Send + 'static {
                 let counters = *max_scope_values as usize;
                 Reply::Usage(limiter.usage(stamp, name, scope_value.as_ref(), counters, 100))
             }
-            Call::Query(Query::VendorHere(called)) => {
-                Reply::Vendor(limiter.vendor(called).cloned().unwrap_or_default())
+            Call::Query(Query::FeedbackRulesHere(called)) => {
+                Reply::FeedbackRules(limiter.feedback_rules(called).cloned().unwrap_or_default())
             }
             Call::Query(Query::Estimate(work)) => Reply::Estimate(limiter.estimate(stamp, work, &[])),
             Call::Query(Query::ClusterHere) => {

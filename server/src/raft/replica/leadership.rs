@@ -101,9 +101,9 @@ impl<C> Replica<C> {
     pub(super) fn ask(&mut self, number: CallNumber, call: Call, caller: C, now: Reading) {
         match &call {
             Call::Query(Query::ClusterHere) => return self.reply(caller, Ok(Reply::Cluster(self.view()))),
-            Call::Query(Query::VendorHere(called)) => {
-                let vendor = self.machine.limiter().vendor(called).cloned().unwrap_or_default();
-                return self.reply(caller, Ok(Reply::Vendor(vendor)));
+            Call::Query(Query::FeedbackRulesHere(called)) => {
+                let rules = self.machine.limiter().feedback_rules(called).cloned().unwrap_or_default();
+                return self.reply(caller, Ok(Reply::FeedbackRules(rules)));
             }
             _ => {}
         }

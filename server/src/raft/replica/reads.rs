@@ -125,7 +125,9 @@ impl<C> Replica<C> {
                 Reply::Usage(usage)
             }
             Query::Cluster | Query::ClusterHere => Reply::Cluster(self.view()),
-            Query::VendorHere(called) => Reply::Vendor(limiter.vendor(&called).cloned().unwrap_or_default()),
+            Query::FeedbackRulesHere(called) => {
+                Reply::FeedbackRules(limiter.feedback_rules(&called).cloned().unwrap_or_default())
+            }
             Query::Estimate(work) => return self.plan(work, moment, caller),
         };
         self.reply(caller, Ok(reply));
