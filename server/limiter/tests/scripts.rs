@@ -37,6 +37,7 @@ scripts! {
     a_share_of_failures_opens_a_circuit
     a_limit_of_the_vendor_below_ours_tightens_ours
     an_exhausted_operation_waits_alone
+    what_a_vendor_charged_more_for_weighs_more
     what_others_use_is_debited
     what_is_told_late_is_left_aside
     malformed_circuits_and_feedback_name_the_field

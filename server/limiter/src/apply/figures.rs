@@ -1,7 +1,7 @@
 //! What vendors say of their limits, as figures.
 //!
 //! **Invariant:** figures only ever take away. An amount below ours takes the place of ours, until an operator says otherwise;
-//! less left than we count means that others have used it, and is debited.
+//! less left than we count means that others have used it, and is debited; and so is what a call cost more than was acquired for it.
 //!
 //! Not all of it is true, or still true. So:
 //!
@@ -18,7 +18,7 @@
 use super::request::Caller;
 use crate::{
     model::{LimitKind, LimitTold, PermitId, Span, Stamp, WallTime, percent_of},
-    state::{Counters, Permit, ResourceState, terms_of},
+    state::{Counters, Debited, Permit, ResourceState, terms_of},
 };
 
 /// Counters that a limit may have for its amount to be tightened: all are carried over to the new terms at once.
@@ -83,6 +83,24 @@ pub(super) fn debit_others(
         counter.debit(terms, by_others, now);
         state.told.count(&value, by_others);
     }
+}
+
+/// What a call weighs on a limit for which the vendor counted more than was acquired; nothing if it is as acquired. What is less is not
+/// given back: costs may be of one limit of the vendor's among several.
+pub(super) fn charged(
+    state: &mut ResourceState,
+    at: usize,
+    debited: &Debited,
+    cost: u64,
+    now: Stamp,
+) -> Option<u64> {
+    let ResourceState { definition, limits, .. } = state;
+    let (kind, acquired) = (&definition.limits[at].kind, debited.debit.amount());
+    let beyond = cost.checked_sub(acquired).filter(|beyond| *beyond > 0)?;
+    let trusted = percent_of(kind.amount(), definition.feedback.trusted_percent);
+    let trusted = (trusted, kind.turnover()?);
+    let counts = limits[at].told.beyond(&debited.scope_value, beyond, trusted, now.cluster);
+    (counts > 0).then(|| acquired + counts)
 }
 
 /// So long ago, on both scales.

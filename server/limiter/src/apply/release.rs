@@ -7,6 +7,7 @@ use super::{
     budget::Standing,
     budget_debit::{Settlement, Whole},
     coalesce::check_result,
+    figures,
     report::{self, Call},
     request::{self, Caller},
 };
@@ -92,12 +93,12 @@ fn check(state: &ResourceState, permit: &Permit, release: &Release) -> Result<()
 }
 
 fn settle(state: &mut ResourceState, permit: &mut Permit, release: &Release, now: Stamp) {
+    let charged = release.answer.as_deref().and_then(|answer| answer.cost);
+    let charged = charged.filter(|_| release.cost.is_none() && release.outcome == CallOutcome::Ok);
     for debited in &mut permit.debits {
         let Some(at) = state.position(debited.limit) else { continue };
-        let ResourceState { definition, limits, .. } = &mut *state;
-        let limit = &definition.limits[at];
-        let true_amount = match &limit.dimension {
-            None => release.cost,
+        let true_amount = match &state.definition.limits[at].dimension {
+            None => release.cost.or_else(|| figures::charged(state, at, debited, charged?, now)),
             Some(dimension) => release.amounts.get(dimension).copied(),
         };
         let settlement = match true_amount {
@@ -105,7 +106,8 @@ fn settle(state: &mut ResourceState, permit: &mut Permit, release: &Release, now
             Some(amount) => Settlement::Weighs(amount),
             None => continue,
         };
-        limits[at].settle(terms_of(definition, limit), debited, settlement, now);
+        let ResourceState { definition, limits, .. } = &mut *state;
+        limits[at].settle(terms_of(definition, &definition.limits[at]), debited, settlement, now);
     }
     if release.outcome != CallOutcome::NotSent {
         debit_what_was_not_foreseen(state, permit, release, now);

@@ -25,8 +25,8 @@ pub struct FeedbackRules {
     /// The least share of the full rate to which refusals lower the pace.
     #[n(4)]
     pub pace_floor_percent: u32,
-    /// The most of a limit that figures in answers can take away: by an amount below ours, and by the use of others within one
-    /// period. 0: they are not heeded.
+    /// The most of a limit that figures in answers can take away: by an amount below ours, by the use of others within one period, and by
+    /// calls that cost more than was acquired for them within one. 0: they are not heeded.
     #[n(5)]
     pub trusted_percent: u32,
     /// The longest that one answer makes everybody wait.
@@ -106,6 +106,10 @@ pub struct VendorAnswer {
     /// What it said of its limits; at most [`Resource::MAX_LIMITS`].
     #[cbor(n(3), default)]
     pub limits: Vec<LimitTold>,
+    /// What it counted the call as, if that is more than was acquired: a released permit of a call that was served weighs as much on
+    /// limits without a dimension, unless its holder knows better.
+    #[n(4)]
+    pub cost: Option<u64>,
 }
 
 /// What a vendor said of a limit.

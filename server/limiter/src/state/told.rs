@@ -23,7 +23,7 @@ struct ToldOf {
     /// The youngest permit with whose call something was told of what is left.
     #[n(1)]
     heard: u64,
-    /// Since when the use of others is counted, for a period.
+    /// Since when the use of others and what calls cost beyond their permits are counted, for a period.
     #[n(2)]
     since: ClusterTime,
     #[n(3)]
@@ -31,6 +31,9 @@ struct ToldOf {
     /// From then on nothing of this matters any more.
     #[n(4)]
     ends_at: ClusterTime,
+    /// What calls cost beyond what was acquired for them, counted as the use of others is.
+    #[cbor(n(5), default)]
+    beyond: u64,
 }
 
 impl Told {
@@ -66,11 +69,24 @@ impl Told {
             return 0;
         }
         told.heard = permit.0;
-        if told.since + period <= now {
-            (told.since, told.by_others) = (now, 0);
-        }
-        told.ends_at = told.ends_at.max(now + period);
+        told.turn(period, now);
         most.saturating_sub(told.by_others)
+    }
+
+    /// How much counts of what a call of this value cost beyond what was acquired for it: what is left of `most` in the period. It is
+    /// taken from that; nothing is left if as many values as may be are remembered.
+    pub(crate) fn beyond(
+        &mut self,
+        value: &Label,
+        cost: u64,
+        (most, period): (u64, Span),
+        now: ClusterTime,
+    ) -> u64 {
+        let Some(told) = self.of(value, now) else { return 0 };
+        told.turn(period, now);
+        let counts = cost.min(most.saturating_sub(told.beyond));
+        told.beyond += counts;
+        counts
     }
 
     /// Others have used so much more.
@@ -84,7 +100,7 @@ impl Told {
     pub(crate) fn forget(&mut self, value: &Label, newest: PermitId, now: ClusterTime) {
         if let Some(told) = self.of(value, now) {
             let held_until = ClusterTime::default();
-            *told = ToldOf { held_until, heard: newest.0, since: now, by_others: 0, ends_at: now };
+            *told = ToldOf { held_until, heard: newest.0, since: now, by_others: 0, ends_at: now, beyond: 0 };
         }
     }
 
@@ -93,7 +109,24 @@ impl Told {
             self.by_value.retain(|_, told| now < told.ends_at);
         }
         let has_room = self.by_value.contains_key(value) || self.by_value.len() < VALUES_MAX;
-        let nothing = ToldOf { held_until: ClusterTime(0), heard: 0, since: now, by_others: 0, ends_at: now };
+        let nothing = ToldOf {
+            held_until: ClusterTime(0),
+            heard: 0,
+            since: now,
+            by_others: 0,
+            ends_at: now,
+            beyond: 0,
+        };
         has_room.then(|| self.by_value.entry(value.clone()).or_insert(nothing))
+    }
+}
+
+impl ToldOf {
+    /// Something is counted now, in the period that lasts or in the next.
+    fn turn(&mut self, period: Span, now: ClusterTime) {
+        if self.since + period <= now {
+            (self.since, self.by_others, self.beyond) = (now, 0, 0);
+        }
+        self.ends_at = self.ends_at.max(now + period);
     }
 }

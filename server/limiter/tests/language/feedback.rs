@@ -5,7 +5,7 @@ use tollgate_limiter::{
     CallOutcome, CircuitBreaker, FeedbackRules, LimitName, LimitTold, Report, Scope, VendorAnswer,
 };
 
-use super::{Fields, Parsed, label, option, outcome, permit_id, required, resource_name, span};
+use super::{Fields, Parsed, label, option, outcome, permit_id, required, resource_name, span, take};
 
 /// `row=3 percent=50 minimum=4 window=10s open=5s max=20s probes=2 timeout=10s scope=key`; what is not said does not open it,
 /// or is the default.
@@ -61,7 +61,7 @@ pub fn report(args: &mut ArgumentConsumer) -> Parsed<Report> {
     })
 }
 
-/// `wait=5s exhausted=search,daily told="daily:remaining=3,amount=100; search:amount=5"`, if there is any of it.
+/// `wait=5s exhausted=search,daily told="daily:remaining=3,amount=100; search:amount=5" charged=30`, if there is any of it.
 pub fn answer(args: &mut ArgumentConsumer) -> Parsed<Option<VendorAnswer>> {
     let answer = VendorAnswer {
         wait: option(args, "wait", span)?,
@@ -69,6 +69,7 @@ pub fn answer(args: &mut ArgumentConsumer) -> Parsed<Option<VendorAnswer>> {
         exhausted: option(args, "exhausted", |names| names.split(',').map(limit).collect())?
             .unwrap_or_default(),
         limits: option(args, "told", |told| told.split(';').map(limit_told).collect())?.unwrap_or_default(),
+        cost: take(args, "charged")?,
     };
     Ok(Some(answer).filter(|answer| *answer != VendorAnswer::default()))
 }

@@ -128,5 +128,6 @@ fn answer(reading: &Reading, status: u32, jitter: u64) -> VendorAnswer {
         reason,
         exhausted: exhausted.cloned().collect(),
         limits: told.collect(),
+        cost: report.cost,
     }
 }

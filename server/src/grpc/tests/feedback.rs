@@ -20,6 +20,10 @@ preset = "stripe"
 longest_wait = "2s"
 
 [[resource]]
+name = "salesloft/acme"
+preset = "salesloft"
+
+[[resource]]
 name = "vendor/keys"
 keys = ["blue", "green"]
 
@@ -309,6 +313,18 @@ async fn figures_tighten_and_tell_what_others_use() {
     let limit = usage.limits.iter().find(|limit| limit.limit == "ten-seconds").unwrap();
     let counter = &limit.counters[0];
     assert_eq!((counter.amount, counter.used_by_others, counter.available), (120, 29, 90));
+}
+
+#[tokio::test]
+async fn a_call_weighs_what_the_vendor_says_that_it_cost() {
+    let rig = rig().await;
+    let permit = granted(&rig, "salesloft/acme", "").await;
+    let headers = BTreeMap::from([("X-RateLimit-Endpoint-Cost".to_owned(), "10".to_owned())]);
+    let feedback = v1::VendorFeedback { status: 200, headers, ..Default::default() };
+    released(&rig, permit, v1::Outcome::Unspecified, feedback).await;
+    let request = v1::GetResourceUsageRequest { name: "salesloft/acme".into(), ..Default::default() };
+    let usage = rig.resources().get_resource_usage(request).await.unwrap().into_inner();
+    assert_eq!(usage.limits[0].counters[0].available, 590);
 }
 
 #[tokio::test]

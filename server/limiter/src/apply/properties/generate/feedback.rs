@@ -69,10 +69,8 @@ pub(super) fn answer() -> impl Strategy<Value = VendorAnswer> + Clone {
     };
     let told = (name(), option::of(1u64..14), option::of(0u64..14))
         .prop_map(|(limit, amount, remaining)| LimitTold { limit, amount, remaining });
-    (wait, vec(name(), 0..2), vec(told, 0..3)).prop_map(|(wait, exhausted, limits)| VendorAnswer {
-        wait,
-        reason: Label::default(),
-        exhausted,
-        limits,
+    let cost = option::weighted(0.3, 0u64..20);
+    (wait, vec(name(), 0..2), vec(told, 0..3), cost).prop_map(|(wait, exhausted, limits, cost)| {
+        VendorAnswer { wait, reason: Label::default(), exhausted, limits, cost }
     })
 }
