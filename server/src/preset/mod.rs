@@ -4,7 +4,7 @@
 //! vendor = "salesforce"
 //! title = "Salesforce"
 //! source = "https://developer.salesforce.com/docs/…"
-//! verified_on = "2026-11-22"      # absent: nobody has compared the figures with the source
+//! verified_on = "2026-11-22"      # absent: nobody has compared the figures with the source, and `doc` is more than is known
 //! confidence = "doc"
 //! default_plan = "professional"
 //!
@@ -28,7 +28,7 @@
 //! amount = 1_000
 //! ```
 //!
-//! A `[[limit]]` outside of the plans is in all of them, and a plan states only what differs. A limit with `scope = "key"` is
+//! A `[[limit]]` outside of the plans is in all of them, as is a `dispatch_tolerance`, and a plan states only what differs. A limit with `scope = "key"` is
 //! one of the whole resource where a resource has no keys: it has one credential then.
 //!
 //! A file also tells which operations the limits distinguish and what they cost (`[[operation]]`), and how the vendor speaks:

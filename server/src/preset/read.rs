@@ -1,6 +1,7 @@
 //! TOML to presets.
 
 use jiff::civil::Date;
+use prost_types::Duration;
 
 use super::{
     Allowance, CONFIDENCES, Confidence, FaultyPreset, Operation, Parameter, Plan, Preset, Provenance,
@@ -39,6 +40,7 @@ fn preset<'i>(reader: &mut Reader<'i>, root: &mut Section<'_, 'i>) -> (Preset, V
             let sections = reader.sections(root, "limit");
             limits(reader, sections, Vec::new())
         },
+        dispatch_tolerance: span(reader, root, "dispatch_tolerance"),
     };
     let plans = reader.sections(root, "plan");
     let lines = plans.iter().map(|plan| plan.line(reader)).collect();
@@ -62,6 +64,7 @@ fn preset<'i>(reader: &mut Reader<'i>, root: &mut Section<'_, 'i>) -> (Preset, V
 struct Shared {
     provenance: Origin,
     limits: Vec<v1::Limit>,
+    dispatch_tolerance: Option<Duration>,
 }
 
 /// The parts of a [`Provenance`], each of which may be stated for all plans or for one.
@@ -103,7 +106,7 @@ fn plan<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>, shared: &Shar
         name: required(reader, &mut section, "name"),
         description: reader.text(&mut section, "description").unwrap_or_default(),
         provenance: provenance(reader, &mut section, &shared.provenance),
-        dispatch_tolerance: span(reader, &mut section, "dispatch_tolerance"),
+        dispatch_tolerance: span(reader, &mut section, "dispatch_tolerance").or(shared.dispatch_tolerance),
         limits: {
             let sections = reader.sections(&mut section, "limit");
             limits(reader, sections, shared.limits.clone())

@@ -39,6 +39,9 @@ fn hubspot() {
     let report = read("hubspot", "HTTP/1.1 429 Too Many Requests", "DAILY");
     assert_eq!(exhausted(&report), ["daily"]);
     assert_limited(&read("hubspot", "HTTP/1.1 429 Too Many Requests", ""), None);
+    let report = read("hubspot", "HTTP/1.1 429 Too Many Requests", "SECONDLY");
+    assert_limited(&report, Some(1));
+    assert_eq!(exhausted(&report), ["search"]);
 
     assert_limited(&read("hubspot", "HTTP/1.1 423 Locked", ""), Some(2));
     assert_limited(&read("hubspot", "HTTP/1.1 477 Migration\nRetry-After: 3600", ""), Some(3_600));

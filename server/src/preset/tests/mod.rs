@@ -4,6 +4,7 @@ mod recorded;
 
 use std::collections::BTreeMap;
 
+use tollgate_limiter::Span;
 use tollgate_proto::v1::{Limit, Resource, Scope, limit::Kind};
 
 use super::*;
@@ -110,6 +111,28 @@ fn a_plan_states_what_differs() {
     );
     // Nobody has read what somebody says.
     assert!(basic.provenance.verified_on.is_some() && large.provenance.verified_on.is_none());
+}
+
+#[test]
+fn a_dispatch_tolerance_is_of_all_plans_that_have_none_of_their_own() {
+    let text = MINIMAL.replacen("[[parameter]]", "dispatch_tolerance = \"200ms\"\n[[parameter]]", 1);
+    let text = text.replacen("name = \"large\"", "name = \"large\"\ndispatch_tolerance = \"1s\"", 1);
+    let tolerances =
+        read(&text).unwrap().plans.iter().map(|plan| plan.dispatch_tolerance).collect::<Vec<_>>();
+    let of = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
+    assert_eq!(tolerances, [of(0, 200_000_000), of(1, 0)]);
+}
+
+#[test]
+fn who_has_a_second_to_call_in_has_time_to_send_it() {
+    for preset in Presets::embedded().iter() {
+        for plan in &preset.plans {
+            let mut resource = preset.expand(plan, &BTreeMap::new(), &[]);
+            resource.name = "vendor/account".to_owned();
+            let tolerance = definition(resource).unwrap().dispatch_tolerance;
+            assert!(tolerance >= Span::from_millis(200), "{}:{} {tolerance}", preset.vendor, plan.name);
+        }
+    }
 }
 
 #[test]
@@ -293,6 +316,11 @@ fn every_embedded_preset_expands_to_valid_resources() {
                     assert!(definition(resource.clone()).is_ok(), "{resource:?}");
                 }
             }
+        }
+        for Plan { name, provenance, .. } in &preset.plans {
+            let is_compared = provenance.verified_on.is_some();
+            let is_sure = provenance.confidence == Confidence::Doc;
+            assert!(is_compared || !is_sure, "{}:{name} was never compared with its source", preset.vendor);
         }
         let (_, default) = presets.select(&preset.vendor).unwrap();
         assert_ne!(default.provenance.confidence, Confidence::Claim, "{}", preset.vendor);

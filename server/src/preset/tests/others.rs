@@ -58,7 +58,7 @@ fn stripe() {
         read("stripe", &format!("{TOO_MANY}\nStripe-Rate-Limited-Reason: {reason}"), "rate_limit")
     };
     for (reason, limit) in
-        [("global-rate", Some("global")), ("endpoint-rate", Some("endpoint")), ("global-concurrency", None)]
+        [("global-rate", Some("global")), ("endpoint-rate", None), ("global-concurrency", None)]
     {
         let report = limited(reason);
         assert_limited(&report, None);
