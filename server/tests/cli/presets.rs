@@ -44,6 +44,9 @@ fn presets_are_listed_and_shown() {
         .expect(0, "counts_after")
         .expect(0, "REQUEST_LIMIT_EXCEEDED")
         .expect(0, "confidence  doc");
+    preset(&["show", "salesloft"])
+        .expect(0, "# Operations; requests carry their cost, and are counted as 1 without:");
+    preset(&["show", "zendesk"]).expect(0, "retry-after is there");
     let shown = preset(&["show", "hubspot", "--output", "json"]).json();
     assert_eq!(shown["plan"]["name"], "starter");
     assert_eq!(shown["resource"]["limits"][0]["sliding_window"]["amount"], 100);
