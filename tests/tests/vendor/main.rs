@@ -7,6 +7,7 @@
 mod crashes;
 mod queue;
 mod stage;
+mod tightening;
 
 use std::time::Duration;
 

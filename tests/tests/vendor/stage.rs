@@ -23,6 +23,9 @@ pub struct Size {
     pub work: Duration,
     /// How long the vendor is out of order.
     pub outage: Duration,
+    /// How long it enforces less than it documents, and what part of the calls may be refused after the first.
+    pub tightened: Duration,
+    pub refused_share: f64,
     /// How many processes are killed.
     pub kills: usize,
     /// How many wait while an urgent one comes.
@@ -39,6 +42,8 @@ pub struct Size {
 const SHORT: Size = Size {
     work: Duration::from_secs(9),
     outage: Duration::from_secs(2),
+    tightened: Duration::from_secs(20),
+    refused_share: 0.2,
     kills: 3,
     queue: 3_000,
     faster: 2,
@@ -50,6 +55,8 @@ const SHORT: Size = Size {
 const LONG: Size = Size {
     work: Duration::from_secs(75),
     outage: Duration::from_secs(120),
+    tightened: Duration::from_secs(420),
+    refused_share: 0.01,
     kills: 20,
     queue: 50_000,
     faster: 1,
