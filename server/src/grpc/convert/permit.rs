@@ -60,6 +60,8 @@ pub fn release(
     let permit = parse_id(&request.permit_id)?;
     let Understood { outcome, answer, told } =
         feedback::understand(request.feedback.as_ref(), given, receipt);
+    // What is read as a refusal or a failure is nobody's result, though its client took it for one.
+    let result = result.filter(|_| matches!(outcome, CallOutcome::Ok | CallOutcome::ClientError));
     // A refusal is heeded only with an answer, be it an empty one: logs from before that was so have none.
     let is_heeded = told.is_some() || outcome == CallOutcome::Throttled;
     let answer = is_heeded.then(|| Box::new(answer));

@@ -279,6 +279,30 @@ async fn the_preset_knows_best_what_an_answer_means() {
 }
 
 #[tokio::test]
+async fn what_the_preset_takes_for_a_refusal_is_nobodys_result() {
+    use v1::acquire_permit_response::Decision;
+    let rig = rig().await;
+    let wanted = || v1::AcquirePermitRequest {
+        resource: "stripe/acme".into(),
+        coalesce_key: "customer/42".into(),
+        ..Default::default()
+    };
+    let answer = rig.permits().acquire_permit(wanted()).await.unwrap().into_inner();
+    let Some(Decision::Granted(permit)) = answer.decision else { panic!("{answer:?}") };
+    let headers = BTreeMap::from([("Stripe-Rate-Limited-Reason".to_owned(), "global-rate".to_owned())]);
+    let release = v1::ReleasePermitRequest {
+        permit_id: permit.permit_id,
+        feedback: Some(v1::VendorFeedback { status: 429, headers, ..Default::default() }),
+        result: Some(b"slow down".to_vec()),
+        ..Default::default()
+    };
+    let released = rig.permits().release_permit(release).await.unwrap().into_inner();
+    assert!(released.understood.unwrap().limited);
+    let answer = rig.permits().acquire_permit(wanted()).await.unwrap().into_inner();
+    assert!(!matches!(answer.decision, Some(Decision::Result(_))), "{answer:?}");
+}
+
+#[tokio::test]
 async fn what_is_told_of_a_wait_is_what_is_in_force() {
     let rig = rig().await;
     let permit = granted(&rig, "stripe/acme", "").await;
