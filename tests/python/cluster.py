@@ -125,3 +125,15 @@ class Cluster:
     def followers(self):
         leader = self.leader()
         return [n for n in self.nodes if n is not leader and n.alive()]
+
+
+def until_answered(call):
+    """Repeats a call until a leader answers it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error
+            assert time.monotonic() < deadline, f"not answered in {PATIENCE_S} s: {error}"
+            time.sleep(0.05)

@@ -1,12 +1,9 @@
 """What a vendor answers to one worker holds for all, on every node, and outlives the leader that heard it."""
 
-import time
-
-import grpc
 import pytest
 from tollgate.v1 import permit_pb2, resource_pb2
 
-from cluster import PATIENCE_S, Cluster
+from cluster import Cluster, until_answered
 from conftest import daily, seconds
 
 FAILURES = 3
@@ -64,15 +61,3 @@ def acquire(node, name):
 def release(node, permit_id, **told):
     request = permit_pb2.ReleasePermitRequest(permit_id=permit_id, **told)
     return until_answered(lambda: node.permits.ReleasePermit(request, timeout=5))
-
-
-def until_answered(call):
-    """Repeats a call until a leader answers it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return call()
-        except grpc.RpcError as error:
-            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error
-            assert time.monotonic() < deadline, f"no answer within {PATIENCE_S} s"
-            time.sleep(0.05)

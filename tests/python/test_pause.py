@@ -1,11 +1,8 @@
 """A pause that an operator ordered outlives the leader that took the order."""
 
-import time
-
-import grpc
 from tollgate.v1 import permit_pb2, resource_pb2
 
-from cluster import PATIENCE_S, Cluster
+from cluster import Cluster, until_answered
 from conftest import daily, seconds
 
 NAME = "python/pause"
@@ -48,15 +45,3 @@ def denied(node):
 
 def left(denial):
     return denial.retry_after.ToNanoseconds() / 1e9
-
-
-def until_answered(call):
-    """Repeats a call until a leader answers it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return call()
-        except grpc.RpcError as error:
-            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error
-            assert time.monotonic() < deadline, f"not answered in {PATIENCE_S} s: {error}"
-            time.sleep(0.05)
