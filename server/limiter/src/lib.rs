@@ -42,6 +42,7 @@
 //!     queueing: Queueing::default(),
 //!     circuit_breaker: None,
 //!     feedback: Box::default(),
+//!     operation_costs: vec![],
 //! };
 //! let acquire = Command::Acquire(Acquire {
 //!     resource: name,

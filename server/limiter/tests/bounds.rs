@@ -35,6 +35,7 @@ impl Account {
             queueing: Queueing::default(),
             circuit_breaker: None,
             feedback: Box::default(),
+            operation_costs: Vec::new(),
         };
         let mut account = Account { limiter: Limiter::default(), stamp: Stamp::default() };
         assert!(account.apply(&[Command::CreateResource(resource)])[0].is_ok());

@@ -77,6 +77,7 @@ fn resource(name: &str) -> Resource {
         queueing: Queueing::default(),
         circuit_breaker: None,
         feedback: Default::default(),
+        operation_costs: vec![],
     }
 }
 

@@ -22,6 +22,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    an_operation_costs_what_the_resource_says
     a_call_without_a_result_is_the_next_ones
     a_crashed_holder_keeps_a_call_for_its_lease_and_grace
     a_retry_of_a_coalesced_request_has_its_permit
@@ -31,12 +32,16 @@ scripts! {
     one_call_is_made_for_all_that_want_the_same
     a_circuit_opens_and_is_closed_by_probes
     a_circuit_opens_for_longer_each_time
+    a_circuit_closes_when_no_probe_fails
+    failures_far_apart_are_not_in_a_row
     a_failing_key_is_passed_over
     a_pause_ends_with_a_ramp
     a_probe_gives_up_its_place
+    a_call_of_which_nobody_knows_counts_for_nothing
     a_share_of_failures_opens_a_circuit
     a_limit_of_the_vendor_below_ours_tightens_ours
     an_exhausted_operation_waits_alone
+    a_limit_that_a_refusal_names_is_held_until_it_has_room
     what_a_vendor_charged_more_for_weighs_more
     what_others_use_is_debited
     what_is_told_late_is_left_aside
@@ -59,6 +64,7 @@ scripts! {
     the_unbudgeted_cannot_starve_the_rest
     what_is_not_reserved_is_for_all
     a_call_near_a_boundary_counts_on_both_sides
+    a_vendor_can_be_disregarded
     a_window_that_has_passed_gives_nothing_back
     a_denial_debits_nothing
     a_held_slot_counts_after_a_while
@@ -97,6 +103,7 @@ scripts! {
     released_slot_is_free_at_once
     renewing_never_shortens_a_lease
     request_ids_are_remembered_for_ten_minutes
+    resuming_ends_what_came_of_all_keys
     retried_request_spends_nothing
     retry_after_is_exact
     retry_after_suits_all_limits_together

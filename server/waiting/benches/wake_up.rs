@@ -197,5 +197,6 @@ fn resource() -> Resource {
         },
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }

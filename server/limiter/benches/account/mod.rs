@@ -199,5 +199,6 @@ fn resource(number: usize, limits: &[Limit], settle_within: Span) -> Resource {
         queueing: Queueing::default(),
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }

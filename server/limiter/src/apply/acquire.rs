@@ -7,6 +7,7 @@ use super::{
     budget::Standing,
     evaluate::evaluate,
     headroom::Headroom,
+    operations,
     request::{self, Caller, Demands},
 };
 use crate::{
@@ -133,11 +134,12 @@ impl Limiter {
 pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<Plan, Denial> {
     let resource = &state.definition;
     let standing = Standing::of(resource, &acquire.consumer);
+    let cost = operations::cost(resource, acquire);
     let mut best: Option<(Headroom, Plan)> = None;
     let mut soonest: Option<Denial> = None;
     for key in candidates(resource, acquire) {
         let caller = Caller::of(acquire, key);
-        let mut demands = request::demands(resource, &caller, acquire.cost, &acquire.amounts);
+        let mut demands = request::demands(resource, &caller, cost, &acquire.amounts);
         let by_key = demands.iter().any(|demand| resource.limits[demand.limit].scope == Scope::Key);
         let gate = state.gate(key, now.cluster);
         // Where nothing counts by key, no other key fits better or sooner than one that stands open.

@@ -21,14 +21,20 @@ impl Limiter {
     pub(super) fn resume(&mut self, order: &ResumeResource) -> Answer {
         let (name, key) = (&order.resource, &order.key);
         let (newest, now) = (PermitId(self.permits_granted), self.now);
+        let all_keys = order.all_keys && key.is_empty();
         let state = self.ordered(name, key)?;
-        state.conditions.forget(key, newest);
+        let closed = state.conditions.forget(name, |of| all_keys || of == key, (newest, now.cluster));
         match key.is_empty() {
             true => state.loosen(newest, now),
             false => state.forget_told(key, newest, now.cluster),
         }
         state.availability.resume(key);
-        Ok(Outcome::Stored(state.stored(now.cluster)))
+        if all_keys {
+            state.availability.end_waits_of_keys();
+        }
+        let stored = state.stored(now.cluster);
+        self.note_turns(closed);
+        Ok(Outcome::Stored(stored))
     }
 
     pub(super) fn set_key_state(&mut self, order: &SetKeyState) -> Answer {

@@ -83,18 +83,19 @@ impl<'a> Standing<'a> {
         (own.map(|own| &own.name), claim.covered_in(at))
     }
 
-    /// Refuses what could never be had: more than the ceiling, or than what reserves that are never given up leave of a limit.
-    pub(super) fn check(&self, acquire: &Acquire) -> Result<(), Violation> {
+    /// Refuses what could never be had: more than the ceiling, or than what reserves that are never given up leave of a limit. `cost`
+    /// is what the request weighs on limits without a dimension.
+    pub(super) fn check(&self, acquire: &Acquire, cost: u64) -> Result<(), Violation> {
         let applying = self
             .resource
             .limits
             .iter()
             .filter(|limit| !limit.shadow && operations::applies(&limit.operations, &acquire.operation));
-        applying.into_iter().try_for_each(|limit| self.check_size(limit, acquire))
+        applying.into_iter().try_for_each(|limit| self.check_size(limit, acquire, cost))
     }
 
-    fn check_size(&self, limit: &Limit, acquire: &Acquire) -> Result<(), Violation> {
-        let amount = limit.weight(acquire.cost, &acquire.amounts);
+    fn check_size(&self, limit: &Limit, acquire: &Acquire, cost: u64) -> Result<(), Violation> {
+        let amount = limit.weight(cost, &acquire.amounts);
         let most = self.most(limit);
         if amount <= most {
             return Ok(());

@@ -71,7 +71,9 @@ fn fold_alternative(digest: u64, alternative: u32) -> u64 {
 fn fold_stored(digest: u64, stored: &StoredResource) -> u64 {
     let digest = fold(digest, stored.generation);
     let digest = stored.pause.iter().fold(digest, fold_pause);
-    let digest = stored.vendor.tightened.iter().fold(digest, |digest, limit| fold(digest, limit.amount));
+    // Only what is in force, so that nodes that remember nothing else agree.
+    let tightened = stored.vendor.tightened.iter().filter(|limit| limit.amount < limit.defined);
+    let digest = tightened.fold(digest, |digest, limit| fold(digest, limit.amount));
     stored.keys.iter().fold(digest, |digest, status| {
         status.pause.iter().fold(fold(digest, status.state as u64), fold_pause)
     })

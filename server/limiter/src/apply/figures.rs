@@ -17,16 +17,20 @@
 
 use super::request::Caller;
 use crate::{
-    model::{LimitKind, LimitTold, PermitId, Span, Stamp, WallTime, percent_of},
+    model::{LimitKind, LimitName, LimitTold, PermitId, Span, Stamp, WallTime, percent_of},
     state::{Counters, Debited, Permit, ResourceState, terms_of},
 };
 
 /// Counters that a limit may have for its amount to be tightened: all are carried over to the new terms at once.
 const COUNTERS_MAX: usize = 10_000;
 
-/// The amount, if it is less than ours.
-pub(super) fn tighten(state: &mut ResourceState, told: &LimitTold, now: Stamp) {
-    let Some((at, amount)) = position(state, told).zip(told.amount) else { return };
+/// The amount, if it is less than ours. Any is remembered, so that it can be seen how ours differs, and so that what was said before
+/// it and comes late is left aside, by the order of grants.
+pub(super) fn tighten(state: &mut ResourceState, permit: PermitId, told: &LimitTold, now: Stamp) {
+    let Some((at, amount)) = position(state, &told.limit).zip(told.amount) else { return };
+    if !state.limits[at].told.note_amount(amount, permit, now.cluster) {
+        return;
+    }
     let (defined, in_force) = (&state.defined().limits[at].kind, &state.definition.limits[at].kind);
     let ours = defined.amount_per_period();
     let limit = &state.definition.limits[at];
@@ -56,7 +60,7 @@ pub(super) fn debit_others(
     told: &LimitTold,
     now: Stamp,
 ) {
-    let Some((at, remaining)) = position(state, told).zip(told.remaining) else { return };
+    let Some((at, remaining)) = position(state, &told.limit).zip(told.remaining) else { return };
     let ResourceState { definition, limits, .. } = state;
     let limit = &definition.limits[at];
     let caller = Caller::with(permit);
@@ -104,12 +108,12 @@ pub(super) fn charged(
 }
 
 /// So long ago, on both scales.
-fn before(now: Stamp, age: Span) -> Stamp {
+pub(super) fn before(now: Stamp, age: Span) -> Stamp {
     let wall = WallTime(now.wall.0.saturating_sub_unsigned(age.0));
     Stamp { cluster: now.cluster - age, wall }
 }
 
 /// Where the limit is, if it is enforced.
-fn position(state: &ResourceState, told: &LimitTold) -> Option<usize> {
-    state.definition.limits.iter().position(|limit| limit.name == told.limit && !limit.shadow)
+pub(super) fn position(state: &ResourceState, name: &LimitName) -> Option<usize> {
+    state.definition.limits.iter().position(|limit| limit.name == *name && !limit.shadow)
 }

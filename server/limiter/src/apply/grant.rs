@@ -2,7 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::{Limiter, acquire::Plan, budget::Standing, budget_debit::Whole, evaluate, request::Demand};
+use super::{
+    Limiter, acquire::Plan, budget::Standing, budget_debit::Whole, evaluate, operations, request::Demand,
+};
 use crate::{
     counter::{RateCounter, Slots},
     model::{
@@ -35,7 +37,8 @@ impl Limiter {
         let (debits, holds) = debit(state, &acquire.consumer, &demands, (id, lease_end), now);
         let ResourceState { definition, conditions, .. } = state;
         let probe = (id, leased.then_some(lease_end));
-        conditions.granted(definition, &plan.key, acquire.cost, probe, now.cluster);
+        let cost = operations::cost(definition, &acquire);
+        let turn = conditions.granted(definition, &plan.key, cost, probe, now.cluster);
         let grant = Grant {
             permit: id,
             key: plan.key,
@@ -72,6 +75,7 @@ impl Limiter {
             }
             remember(state, &mut self.permits, id, permit);
         }
+        self.note_turns(turn);
         self.remember_request(whole, &grant);
         Ok(Outcome::Granted(grant))
     }

@@ -22,6 +22,7 @@ mod expire;
 mod figures;
 mod grant;
 mod headroom;
+mod holds;
 pub(crate) mod operations;
 mod outlook;
 mod release;
@@ -38,7 +39,10 @@ use minicbor::{Decode, Encode};
 
 pub use self::outlook::{Freed, Line, Obstacle, Passage, Signature};
 use crate::{
-    model::{Answer, ClusterTime, Command, PermitId, ResourceName, Stamp, StoredResource},
+    model::{
+        Answer, CircuitState, CircuitTurn, ClusterTime, Command, PermitId, ResourceName, Stamp,
+        StoredResource,
+    },
     state::{CowMap, Permits, RequestIds, ResourceState, ResultEnds, Shared},
 };
 
@@ -68,7 +72,21 @@ pub struct Limiter {
     result_ends: ResultEnds,
     #[cbor(n(8), default)]
     circuits_opened: u64,
+    #[cbor(skip)]
+    turns: Turns,
 }
+
+/// The circuits that the last entry turned, for the log of a node: no part of the state, so states that differ in it are equal.
+#[derive(Clone, Debug, Default)]
+struct Turns(Vec<CircuitTurn>);
+
+impl PartialEq for Turns {
+    fn eq(&self, _: &Turns) -> bool {
+        true
+    }
+}
+
+impl Eq for Turns {}
 
 /// A snapshot that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +117,7 @@ impl Limiter {
     pub fn apply(&mut self, stamp: Stamp, commands: &[Command], answers: &mut Vec<Answer>) {
         self.now = self.now.max(stamp);
         self.digest = digest::fold_stamp(self.digest, self.now);
+        self.turns.0.clear();
         self.expire();
         for command in commands {
             let answer = self.carry_out(command);
@@ -173,6 +192,11 @@ impl Limiter {
         }
     }
 
+    /// The circuits that the last entry opened or closed, in order.
+    pub fn turned(&self) -> &[CircuitTurn] {
+        &self.turns.0
+    }
+
     /// The whole state, for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
         match minicbor::to_vec(self) {
@@ -215,6 +239,13 @@ impl Limiter {
             Command::HoldBack(report) => self.hold_back(report),
             Command::InvalidateResults(order) => self.invalidate_results(order),
             Command::Report(report) => self.report(report),
+        }
+    }
+
+    fn note_turns(&mut self, turns: impl IntoIterator<Item = CircuitTurn>) {
+        for turn in turns {
+            self.circuits_opened += u64::from(turn.circuit.state == CircuitState::Open);
+            self.turns.0.push(turn);
         }
     }
 

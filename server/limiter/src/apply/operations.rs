@@ -5,11 +5,21 @@
 //! set of positions in the pattern that the part walked so far can reach (Thompson, 1968, "Regular expression search
 //! algorithm"): time is bounded by the product of the lengths.
 
-use crate::model::Label;
+use crate::model::{Acquire, Label, Resource};
 
 /// Whether one of the patterns matches; no patterns match everything.
 pub(crate) fn applies(patterns: &[Label], operation: &Label) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern.as_str(), operation.as_str()))
+}
+
+/// What the request weighs on limits without a dimension: what it states, else what its operation costs there.
+pub(crate) fn cost(resource: &Resource, acquire: &Acquire) -> u64 {
+    if acquire.cost > 0 {
+        return acquire.cost;
+    }
+    let operation = acquire.operation.as_str();
+    let mut known = resource.operation_costs.iter();
+    known.find(|known| matches(known.operation.as_str(), operation)).map_or(1, |known| known.cost)
 }
 
 /// Up to the first wildcard there is only one way, and most patterns end there, or with it.

@@ -127,7 +127,7 @@ impl Limiter {
             let state = choice.as_ref().and_then(|choice| self.resources.get(&choice.resource));
             state.map_or_else(Vec::new, |state| {
                 let now = self.now.max(stamp);
-                let cost = choice.as_ref().map_or(acquire.cost, |choice| choice.cost);
+                let cost = operations::cost(&state.definition, choice.as_deref().unwrap_or(acquire));
                 let rations = rations(state, &plan.key, cost, now);
                 rations.chain(passages(state, &acquire.consumer, &plan.demands, now)).collect()
             })
@@ -180,6 +180,7 @@ impl Limiter {
     pub fn signature(&self, acquire: &Acquire, alternative: u32) -> Signature {
         let Some(acquire) = acquire.choice(alternative) else { return Signature::default() };
         let Some(resource) = self.definition(&acquire.resource) else { return Signature::default() };
+        let cost = operations::cost(resource, &acquire);
         let counters = (0..).zip(&resource.limits).filter_map(|(position, limit)| {
             let value = match limit.scope {
                 Scope::Resource => Label::default(),
@@ -187,7 +188,7 @@ impl Limiter {
                 Scope::Consumer => acquire.consumer.clone(),
                 Scope::Subject => acquire.subject.clone(),
             };
-            let counts = limit.weight(acquire.cost, &acquire.amounts) > 0;
+            let counts = limit.weight(cost, &acquire.amounts) > 0;
             let applies = operations::applies(&limit.operations, &acquire.operation);
             (counts && applies && !limit.shadow).then_some((position, value))
         });

@@ -68,8 +68,8 @@ impl Limiter {
         if report::is_trouble(*outcome) {
             state.conditions.note_trouble(release.permit);
         }
-        let has_opened = report::heed(state, &call, answer.as_deref(), newest, now);
-        self.circuits_opened += u64::from(has_opened);
+        let turn = report::heed(state, &call, answer.as_deref(), newest, now);
+        self.note_turns(turn);
         match (&permit.request_id, release.outcome) {
             (None, _) => {}
             // The retry of a call that was never sent is decided anew.

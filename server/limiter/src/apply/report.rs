@@ -2,15 +2,15 @@
 
 use super::{
     Limiter, figures,
-    operations::applies,
-    request::{self, Caller},
+    holds::{self, AsTold},
+    request,
 };
 use crate::{
     model::{
-        Answer, CallOutcome, Called, FeedbackRules, HoldBack, Label, LimitName, Outcome, Pause, PermitId,
-        Rejection, Report, Resource, Scope, Span, Stamp, VendorAnswer, Violation,
+        Answer, CallOutcome, Called, CircuitTurn, FeedbackRules, HoldBack, Label, Outcome, Pause, PermitId,
+        Rejection, Report, Resource, Span, Stamp, VendorAnswer, Violation,
     },
-    state::{Gate, Permit, ResourceState, Turned},
+    state::{Gate, Permit, ResourceState},
 };
 
 /// A call of which something is told.
@@ -65,87 +65,72 @@ impl Limiter {
         let is_repeated = troubled.is_some_and(|id| state.conditions.note_trouble(id));
         let is_known = was_told || is_repeated && granted.is_none();
         let call = Call { key: &key, permit: report.permit, outcome: report.outcome, is_known, granted };
-        self.circuits_opened += u64::from(heed(state, &call, Some(&report.answer), newest, now));
+        let turn = heed(state, &call, Some(&report.answer), newest, now);
         let shut_for = match state.gate(&key, now.cluster) {
             Gate::Shut { opens_in: Some(opens_in), .. } => opens_in,
             Gate::Shut { opens_in: None, .. } | Gate::Open => Span::ZERO,
         };
+        self.note_turns(turn);
         Ok(Outcome::Reported(shut_for))
     }
 }
 
-/// Draws the consequences for all that call the resource. Returns whether a circuit has opened.
+/// Draws the consequences for all that call the resource. Returns the circuit that was turned by it, if one was.
 pub(super) fn heed(
     state: &mut ResourceState,
     call: &Call,
     answer: Option<&VendorAnswer>,
     newest: PermitId,
     now: Stamp,
-) -> bool {
+) -> Option<CircuitTurn> {
     if !call.key.is_empty() && !state.definition.keys.contains(call.key) {
         // The key is gone, and what was said about it with it.
-        return false;
+        return None;
     }
     let at = (newest, now.cluster);
     let longest = state.definition.feedback.longest_wait;
+    // An operator knows better than what was said of the calls until then.
+    let is_of_now = call.permit.is_none_or(|permit| permit.0 > state.spoken_after);
     let wait = answer.and_then(|answer| answer.wait).map(|wait| wait.min(longest));
-    let is_held = answer.zip(wait).is_some_and(|(answer, wait)| hold_limits(state, call, answer, wait, now));
+    let waits = answer.zip(wait).filter(|_| is_of_now);
+    let as_told = waits.map(|(answer, wait)| holds::as_told(state, call, answer, wait, now));
+    let wordless = answer.filter(|_| wait.is_none());
+    let held =
+        wordless.map(|answer| holds::until_there_is_room(state, call, answer, now)).unwrap_or_default();
     let ResourceState { definition, availability, conditions, .. } = &mut *state;
     let mut turned = None;
     if !call.is_known {
         turned = conditions.ended(definition, call.key, call.permit, call.outcome, at);
         // Releases without an answer are in logs from before refusals were heeded.
-        if call.outcome == CallOutcome::Throttled && answer.is_some() && !is_held {
-            conditions.refused(definition, call.key, call.permit, wait.is_some(), at);
+        if call.outcome == CallOutcome::Throttled && answer.is_some() && as_told != Some(AsTold::Held) {
+            // When narrow limits have room again is known as well as if the vendor had said it.
+            let says_when = wait.is_some() && as_told != Some(AsTold::NoRoom) || held.is_narrow;
+            conditions.refused(definition, call.key, call.permit, says_when, at);
         }
     }
-    if let Some((answer, wait)) = answer.zip(wait).filter(|_| !is_held) {
+    for (key, until) in &held.shut {
+        conditions.held_back(definition, key, *until, now.cluster);
+    }
+    if let Some((answer, wait)) = waits.filter(|_| as_told == Some(AsTold::All)) {
         let until = now.cluster + wait;
         availability.hold_back(call.key, until, &answer.reason);
         conditions.held_back(definition, call.key, until, now.cluster);
     }
-    let Some(permit) = call.permit.filter(|permit| permit.0 > state.spoken_after) else {
-        return turned == Some(Turned::Open);
+    let Some(permit) = call.permit.filter(|_| is_of_now) else {
+        return turned;
     };
     for told in answer.into_iter().flat_map(|answer| &answer.limits) {
-        figures::tighten(state, told, now);
+        figures::tighten(state, permit, told, now);
         if let Some(granted) = call.granted.filter(|_| !call.is_known) {
             figures::debit_others(state, (permit, granted), told, now);
         }
     }
-    turned == Some(Turned::Open)
+    turned
 }
 
 /// Whether an outcome says that something is wrong. It counts once of a call; that all is well is worth telling twice.
 pub(super) fn is_trouble(outcome: CallOutcome) -> bool {
     matches!(outcome, CallOutcome::Throttled | CallOutcome::ServerError | CallOutcome::Timeout)
-}
-
-/// Holds what the exhausted limits apply to, if the vendor says which they are and all of them are narrower than the key: limits of
-/// some operations, of the consumer or of the subject. Returns whether that is enough. Where as many are held as may be, it is
-/// too: that one more has to wait is no reason to stop all.
-fn hold_limits(
-    state: &mut ResourceState,
-    call: &Call,
-    answer: &VendorAnswer,
-    wait: Span,
-    now: Stamp,
-) -> bool {
-    let Some(permit) = call.granted.filter(|_| !answer.exhausted.is_empty()) else { return false };
-    let caller = Caller::with(permit);
-    let ResourceState { definition, limits, .. } = state;
-    let narrow = |name: &LimitName| {
-        let at = definition.limits.iter().position(|limit| limit.name == *name && !limit.shadow)?;
-        let limit = &definition.limits[at];
-        let is_narrow =
-            !limit.operations.is_empty() || matches!(limit.scope, Scope::Consumer | Scope::Subject);
-        let concerns = is_narrow && applies(&limit.operations, &permit.operation);
-        Some((at, caller.scope_value(limit.scope).filter(|_| concerns)?))
-    };
-    let Some(narrow) = answer.exhausted.iter().map(narrow).collect::<Option<Vec<_>>>() else { return false };
-    let until = now.cluster + wait;
-    narrow.iter().for_each(|(at, value)| limits[*at].told.hold(value, until, now.cluster));
-    true
 }
 
 /// What the wire has checked; what is in the log is checked all the same.

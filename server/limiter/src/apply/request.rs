@@ -80,9 +80,10 @@ pub(super) fn demands(
 
 /// What is wrong with the request whatever the counters say. Shadow limits demand nothing: they never stop a request.
 pub(super) fn check(resource: &Resource, acquire: &Acquire) -> Result<(), Violation> {
-    if acquire.cost == 0 || acquire.cost > MAX_AMOUNT {
+    if acquire.cost > MAX_AMOUNT {
         return Err(Violation::new("cost", format!("must be 1 to {MAX_AMOUNT}, not {}", acquire.cost)));
     }
+    let cost = operations::cost(resource, acquire);
     check_amounts(resource, &acquire.amounts, &BTreeMap::new())?;
     check_key(resource, &acquire.key)?;
     let applying = resource
@@ -90,11 +91,11 @@ pub(super) fn check(resource: &Resource, acquire: &Acquire) -> Result<(), Violat
         .iter()
         .filter(|limit| !limit.shadow && operations::applies(&limit.operations, &acquire.operation));
     for limit in applying {
-        check_scope(limit, acquire)?;
-        check_size(limit, acquire)?;
+        check_scope(limit, acquire, cost)?;
+        check_size(limit, acquire, cost)?;
         check_lease(limit, acquire.lease)?;
     }
-    Standing::of(resource, &acquire.consumer).map_or(Ok(()), |standing| standing.check(acquire))
+    Standing::of(resource, &acquire.consumer).map_or(Ok(()), |standing| standing.check(acquire, cost))
 }
 
 /// Amounts must be of dimensions that some limit weighs by, so that a misspelt one does not go uncounted; or did when the
@@ -138,13 +139,13 @@ pub(super) fn check_lease(limit: &Limit, lease: Option<Span>) -> Result<(), Viol
 }
 
 /// A limit that counts by consumer or subject needs to know it. Without a key the server takes one.
-fn check_scope(limit: &Limit, acquire: &Acquire) -> Result<(), Violation> {
+fn check_scope(limit: &Limit, acquire: &Acquire, cost: u64) -> Result<(), Violation> {
     let (field, value) = match limit.scope {
         Scope::Consumer => ("consumer", &acquire.consumer),
         Scope::Subject => ("subject", &acquire.subject),
         Scope::Resource | Scope::Key => return Ok(()),
     };
-    if value.is_empty() && limit.weight(acquire.cost, &acquire.amounts) > 0 {
+    if value.is_empty() && limit.weight(cost, &acquire.amounts) > 0 {
         return Err(Violation::new(
             field,
             format!("is required by limit `{}`, which counts by it", limit.name),
@@ -154,8 +155,8 @@ fn check_scope(limit: &Limit, acquire: &Acquire) -> Result<(), Violation> {
 }
 
 /// More than the limit could ever grant.
-fn check_size(limit: &Limit, acquire: &Acquire) -> Result<(), Violation> {
-    let amount = limit.weight(acquire.cost, &acquire.amounts);
+fn check_size(limit: &Limit, acquire: &Acquire, cost: u64) -> Result<(), Violation> {
+    let amount = limit.weight(cost, &acquire.amounts);
     let Some(most) = most(&limit.kind).filter(|most| amount > *most) else { return Ok(()) };
     let field = match &limit.dimension {
         Some(dimension) => format!("amounts[\"{dimension}\"]"),

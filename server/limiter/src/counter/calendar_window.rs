@@ -88,6 +88,11 @@ impl CalendarWindowCounter {
         rules.vendor_earliest(then) >= self.at(rules, now).start
     }
 
+    /// How long until the vendor's window of now is certainly over.
+    pub(super) fn ends_in(&self, rules: Rules<'_>, now: WallTime) -> Span {
+        rules.certainly_past(self.at(rules, now).end, now)
+    }
+
     /// The state at this moment: windows that passed are left behind.
     fn at(self, rules: Rules<'_>, now: WallTime) -> Self {
         let vendor_earliest = rules.vendor_earliest(now);

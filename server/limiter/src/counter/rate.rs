@@ -129,6 +129,21 @@ impl RateCounter {
         }
     }
 
+    /// How long it is not worth asking a vendor that counts alike and has just said that nothing is left: until a fixed window is over;
+    /// for a tenth of one that slides, since nobody knows when others used it; until a bucket holds one more.
+    pub fn exhausted_for(&self, terms: Terms, now: Stamp) -> Span {
+        let one_of = |amount: u64, period: Span| Span(period.0.div_ceil(amount.max(1)));
+        match (self, Rules::of(terms)) {
+            (Self::CalendarWindow(counter), Rules::CalendarWindow(rules)) => counter.ends_in(rules, now.wall),
+            (Self::SlidingWindow(_), Rules::SlidingWindow(rules)) => Span(rules.window.period.0 / 10),
+            (Self::TokenBucket(_), Rules::TokenBucket(bucket)) => {
+                one_of(bucket.refill_amount, bucket.refill_period)
+            }
+            (Self::LeakyBucket(_), Rules::LeakyBucket(bucket)) => one_of(bucket.amount, bucket.period),
+            _ => self.fresh_in(terms, now),
+        }
+    }
+
     /// How long until the counter is as good as fresh, provided that nothing is debited. Zero if and only if it cannot be
     /// told from a fresh one.
     pub fn fresh_in(&self, terms: Terms, now: Stamp) -> Span {

@@ -27,6 +27,7 @@ use self::{
 };
 use crate::{
     Limiter,
+    apply::operations,
     model::{
         Acquire, Ahead, Command, Label, Rejection, ResourceName, Span, Stamp, StepEstimate, Violation, Work,
         WorkEstimate, WorkRejection, WorkStep,
@@ -98,6 +99,8 @@ impl Limiter {
         let state = self.resources.get(&step.resource).ok_or(Rejection::ResourceNotFound)?;
         let problem = self.check(work, step, now)?;
         let mut call = acquire(step, &work.consumer, Label::default());
+        // So many calls together are one that states what they cost.
+        call.cost = operations::cost(&state.definition, &call);
         let limit = terms::too_small(&state.definition, &call).cloned();
         terms::strip(&state.definition, &mut call);
         let impossible = problem.map(|problem| Impossible { limit, problem });

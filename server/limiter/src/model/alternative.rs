@@ -18,7 +18,7 @@ pub struct Alternative {
     /// What for there; selects limits.
     #[n(1)]
     pub operation: Label,
-    /// What it costs there: 1 to [`super::MAX_AMOUNT`].
+    /// What it costs there, as [`Acquire::cost`].
     #[n(2)]
     pub cost: u64,
     /// What it weighs there per dimension, each at most [`super::MAX_AMOUNT`].

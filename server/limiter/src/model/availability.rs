@@ -65,15 +65,18 @@ pub struct PauseResource {
     pub pause: Pause,
 }
 
-/// End a pause before its time.
+/// End a pause before its time, and what came of the vendor's answers.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ResumeResource {
     /// Which.
     #[n(0)]
     pub resource: ResourceName,
-    /// Which of its keys; empty: the resource as a whole, whose keys' own pauses stay.
+    /// Which of its keys; empty: the resource as a whole. The pauses that operators ordered of its keys stay.
     #[n(1)]
     pub key: Label,
+    /// Without a key: what came of the vendor's answers ends for all keys, too. Not so in logs from before that.
+    #[cbor(n(2), default)]
+    pub all_keys: bool,
 }
 
 /// Say what becomes of a key.

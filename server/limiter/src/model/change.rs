@@ -12,9 +12,12 @@ impl Resource {
     pub fn check_change(&self, to: &Resource) -> Result<(), Vec<Violation>> {
         let violation = |(index, limit): (usize, &Limit)| {
             let before = self.limits.iter().find(|other| other.name == limit.name)?;
-            let field = changed(before, limit)?;
-            let problem =
-                format!("limit `{}` cannot change it and keep its name: give it another name", limit.name);
+            let (what, field) = changed(before, limit)?;
+            let problem = format!(
+                "limit `{}` cannot change its {what} and keep its name: state the {what} that it has now, give it \
+                 another name, or delete the resource and create it again",
+                limit.name
+            );
             Some(Violation::new(format!("limits[{index}].{field}"), problem))
         };
         let violations: Vec<_> = to.limits.iter().enumerate().filter_map(violation).collect();
@@ -22,12 +25,13 @@ impl Resource {
     }
 }
 
-fn changed(old: &Limit, new: &Limit) -> Option<&'static str> {
+/// What is another, and the field that says so.
+fn changed(old: &Limit, new: &Limit) -> Option<(&'static str, &'static str)> {
     if old.kind.field() != new.kind.field() {
-        return Some(new.kind.field());
+        return Some(("kind", new.kind.field()));
     }
     if old.scope != new.scope {
-        return Some("scope");
+        return Some(("scope", "scope"));
     }
-    (old.dimension != new.dimension).then_some("dimension")
+    (old.dimension != new.dimension).then_some(("dimension", "dimension"))
 }

@@ -3,18 +3,20 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{CallOutcome, Resource, Scope, Span, validate::Check};
+use super::{CallOutcome, Label, Resource, ResourceName, Scope, Span, validate::Check};
 
 /// When calls are given up for a while, and how they are taken up again.
 ///
 /// Failures are calls that ended with [`CallOutcome::ServerError`] or [`CallOutcome::Timeout`]; those that the vendor
-/// answered otherwise are successes; [`CallOutcome::Throttled`] and [`CallOutcome::NotSent`] say nothing of its health.
+/// answered otherwise are successes; [`CallOutcome::Throttled`], [`CallOutcome::NotSent`] and [`CallOutcome::Unknown`] say nothing of
+/// its health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct CircuitBreaker {
     /// One circuit for the resource, or one for each of its keys.
     #[n(0)]
     pub scope: Scope,
-    /// It opens at so many failures without a success between them, in the order in which they are told of; 0: not for that.
+    /// It opens at so many failures without a success between them, in the order in which they are told of, and none longer after the one
+    /// before than `window`; 0: not for that.
     #[n(1)]
     pub consecutive_failures: u32,
     /// It opens when so many percent of the calls of a window failed; 0: not for that.
@@ -29,10 +31,11 @@ pub struct CircuitBreaker {
     /// How long it is open the first time. Each time that a probe fails, it is open for twice as long.
     #[n(5)]
     pub open_for: Span,
-    /// The longest that it is open at a time.
+    /// The longest that it is open at a time. When no probe has failed for so long since the first could go, it closes; not before
+    /// `probe_timeout` is over.
     #[n(6)]
     pub max_open_for: Span,
-    /// Half-open, so many permits are out at a time; and so many of them must succeed for it to close.
+    /// Half-open, so many permits are out at a time; and when so many of them have succeeded, it closes.
     #[n(7)]
     pub probes: u32,
     /// After so long, or when its lease ends if that is sooner, a probe of which nothing is told gives up its place.
@@ -68,13 +71,13 @@ pub struct CircuitStatus {
     /// How often it has opened since it was closed last.
     #[n(2)]
     pub times_opened: u32,
-    /// Closed: failures since the last success.
+    /// Failures since the last success; while it is open or half-open, this and the next two as they stood when it opened.
     #[n(3)]
     pub failures_in_row: u32,
-    /// Closed: successes and failures in the window.
+    /// Successes and failures in the window.
     #[n(4)]
     pub calls: u64,
-    /// Closed: failures in the window.
+    /// Failures in the window.
     #[n(5)]
     pub failures: u64,
     /// Half-open: probes of which something is still to be told.
@@ -83,6 +86,23 @@ pub struct CircuitStatus {
     /// Half-open: probes that succeeded.
     #[n(7)]
     pub probes_succeeded: u32,
+    /// How long it has not been closed. `None`: it is, or it opened before this was kept.
+    #[n(8)]
+    pub open_for: Option<Span>,
+    /// The last failure that opened it, as far as that is known.
+    #[n(9)]
+    pub opened_by: Option<CallOutcome>,
+}
+
+/// That a circuit opened, opened again because a probe failed, or closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CircuitTurn {
+    /// Of which resource.
+    pub resource: ResourceName,
+    /// Of which key; empty: of the resource as a whole.
+    pub key: Label,
+    /// Where it stands since then. If it is closed: how often it had opened, since when, and because of what.
+    pub circuit: CircuitStatus,
 }
 
 impl CircuitBreaker {
@@ -120,7 +140,7 @@ impl CallOutcome {
         match self {
             CallOutcome::Ok | CallOutcome::ClientError => Some(true),
             CallOutcome::ServerError | CallOutcome::Timeout => Some(false),
-            CallOutcome::Throttled | CallOutcome::NotSent => None,
+            CallOutcome::Throttled | CallOutcome::NotSent | CallOutcome::Unknown => None,
         }
     }
 }

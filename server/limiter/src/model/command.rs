@@ -73,7 +73,7 @@ pub struct Acquire {
     /// What for; selects limits.
     #[n(1)]
     pub operation: Label,
-    /// 1 to [`MAX_AMOUNT`].
+    /// 1 to [`MAX_AMOUNT`]; 0: what the resource says that the operation costs ([`Resource::operation_costs`]).
     #[n(2)]
     pub cost: u64,
     /// Per dimension, each at most [`MAX_AMOUNT`].
@@ -187,6 +187,9 @@ pub enum CallOutcome {
     /// Not answered, or not in time; it may have been served.
     #[n(5)]
     Timeout,
+    /// Nobody knows: it may have arrived. It says nothing of the vendor.
+    #[n(6)]
+    Unknown,
 }
 
 /// Replace a resource's definition.

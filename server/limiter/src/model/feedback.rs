@@ -132,7 +132,7 @@ pub struct VendorStatus {
     /// By key, as far as the vendor is not as well as can be.
     #[n(0)]
     pub conditions: Vec<VendorCondition>,
-    /// The limits that are in force with less than is defined, in the resource's order.
+    /// The limits that are in force with less than is defined, or of which the vendor says something else, in the resource's order.
     #[n(1)]
     pub tightened: Vec<TightenedLimit>,
 }
@@ -166,9 +166,27 @@ pub struct PaceStatus {
     /// Until the next permit.
     #[n(3)]
     pub next_in: Span,
+    /// What it came of. `None`: it began before this was kept.
+    #[n(4)]
+    pub cause: Option<PaceCause>,
 }
 
-/// A limit of which less is granted than its owner defined, because the vendor said that it allows less.
+/// What a pace comes of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum PaceCause {
+    /// The vendor wanted a pause.
+    #[n(0)]
+    Pause,
+    /// A circuit has closed.
+    #[n(1)]
+    Outage,
+    /// The vendor refused calls because of its limits.
+    #[n(2)]
+    Refusals,
+}
+
+/// A limit that the vendor says is not as its owner defined it. Less of it is granted if it said less, as far as it is trusted; more
+/// never is.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TightenedLimit {
     /// Which.
@@ -180,4 +198,18 @@ pub struct TightenedLimit {
     /// In force.
     #[n(2)]
     pub amount: u64,
+    /// What the vendor said last; absent if that was before it was remembered.
+    #[n(3)]
+    pub told: Option<AmountTold>,
+}
+
+/// A limit's amount, as its vendor says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AmountTold {
+    /// Of a token bucket what is refilled in a period.
+    #[n(0)]
+    pub amount: u64,
+    /// How long ago it said so last.
+    #[n(1)]
+    pub ago: Span,
 }

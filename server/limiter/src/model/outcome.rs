@@ -122,7 +122,7 @@ pub struct LimitUsage {
     /// Which.
     #[n(0)]
     pub limit: LimitName,
-    /// As defined.
+    /// In force: as defined, or less where it is tightened.
     #[n(1)]
     pub amount: u64,
     /// Still to be had now; negative while in debt.
@@ -232,7 +232,7 @@ pub struct ExhaustedLimit {
     /// Of which scope value; empty for the whole resource.
     #[n(1)]
     pub scope_value: Label,
-    /// As defined.
+    /// In force: as defined, or less where it is tightened.
     #[n(2)]
     pub amount: u64,
     /// Still to be had now.

@@ -32,7 +32,7 @@ pub struct WorkStep {
     /// In all; at least 1.
     #[n(2)]
     pub calls: u64,
-    /// Of one call: 1 to [`super::MAX_AMOUNT`].
+    /// Of one call, as [`super::Acquire::cost`].
     #[n(3)]
     pub cost: u64,
     /// Of one call.

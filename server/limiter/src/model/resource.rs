@@ -43,6 +43,21 @@ pub struct Resource {
     /// How what the vendor answers is heeded.
     #[cbor(n(9), default)]
     pub feedback: Box<FeedbackRules>,
+    /// What calls cost that do not say it: by the first whose pattern matches the operation, else 1. At most
+    /// [`Resource::MAX_OPERATION_COSTS`].
+    #[cbor(n(10), default)]
+    pub operation_costs: Vec<OperationCost>,
+}
+
+/// What a call of an operation costs.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct OperationCost {
+    /// A pattern, as in [`Limit::operations`]; not empty.
+    #[n(0)]
+    pub operation: Label,
+    /// 1 to [`super::MAX_AMOUNT`].
+    #[n(1)]
+    pub cost: u64,
 }
 
 /// One constraint of a resource.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::{
-    Anchor, Concurrency, FixedWindow, LeakyBucket, Limit, LimitKind, MAX_AMOUNT, Resource, Scope,
-    SlidingWindow, Span, TokenBucket, Violation,
+    Anchor, Concurrency, FixedWindow, LeakyBucket, Limit, LimitKind, MAX_AMOUNT, OperationCost, Resource,
+    Scope, SlidingWindow, Span, TokenBucket, Violation,
 };
 
 const HOUR: Span = Span::from_secs(3600);
@@ -29,6 +29,8 @@ impl Resource {
     pub const MAX_LIMITS: usize = 32;
     /// Keys of a resource. A request that names none may have to try them all.
     pub const MAX_KEYS: usize = 100;
+    /// The most [`operation_costs`](Resource::operation_costs) of a resource.
+    pub const MAX_OPERATION_COSTS: usize = 100;
 
     /// Checks all rules; the error lists every one that does not hold, in the order of the fields.
     pub fn validate(&self) -> Result<(), Vec<Violation>> {
@@ -40,6 +42,7 @@ impl Resource {
         self.check_queueing(&mut check);
         self.check_circuit_breaker(&mut check);
         self.check_feedback(&mut check);
+        self.check_operation_costs(&mut check);
         match check.violations.is_empty() {
             true => Ok(()),
             false => Err(check.violations),
@@ -71,6 +74,17 @@ impl Resource {
             } else if !keys.insert(key) {
                 check.fails(&path, "", format!("`{key}` is listed already"));
             }
+        }
+    }
+
+    fn check_operation_costs(&self, check: &mut Check) {
+        check.range("operation_costs", "", self.operation_costs.len(), 0, Self::MAX_OPERATION_COSTS);
+        for (index, OperationCost { operation, cost }) in self.operation_costs.iter().enumerate() {
+            let path = format!("operation_costs[{index}]");
+            if operation.is_empty() {
+                check.fails(&path, "operation", "is required: a pattern such as `list/*`");
+            }
+            check.range(&path, "cost", *cost, 1, MAX_AMOUNT);
         }
     }
 
@@ -247,6 +261,7 @@ mod tests {
             queueing: Queueing::default(),
             circuit_breaker: None,
             feedback: Box::default(),
+            operation_costs: Vec::new(),
         };
         let fields: Vec<_> =
             resource.validate().unwrap_err().into_iter().map(|violation| violation.field).collect();

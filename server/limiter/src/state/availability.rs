@@ -91,6 +91,12 @@ impl Availability {
         self.drop_plain();
     }
 
+    /// Ends what a vendor wants of any key. What operators ordered stays.
+    pub(crate) fn end_waits_of_keys(&mut self) {
+        self.keys.values_mut().for_each(|own| own.held = None);
+        self.drop_plain();
+    }
+
     /// A vendor wants nothing of the key, or with an empty one of the whole, until then. One that wants it for longer counts.
     pub(crate) fn hold_back(&mut self, key: &Label, until: ClusterTime, reason: &Label) {
         let held = match key.is_empty() {

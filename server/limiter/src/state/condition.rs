@@ -7,7 +7,7 @@ use super::{
     pace::{MICROS, Pace, Throughput},
 };
 use crate::model::{
-    ClusterTime, DenialReason, Label, Limit, LimitKind, NANOS_PER_SECOND, Resource, Scope, Span,
+    ClusterTime, DenialReason, Label, Limit, LimitKind, NANOS_PER_SECOND, PaceCause, Resource, Scope, Span,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -57,11 +57,18 @@ impl Condition {
     }
 
     /// From `began` on, up to the full rate of now: by then what was granted lately would be forgotten.
-    pub fn ramp(&mut self, resource: &Resource, key: &Label, began: ClusterTime, now: ClusterTime) {
+    pub fn ramp(
+        &mut self,
+        resource: &Resource,
+        key: &Label,
+        cause: PaceCause,
+        (began, now): (ClusterTime, ClusterTime),
+    ) {
         let rules = &resource.feedback;
         let full = self.full_rate(resource, key, now).filter(|_| !rules.ramp.is_zero());
-        self.pace =
-            full.map(|full| Pace::rising(began, share(full, rules.ramp_from_percent), full, rules.ramp));
+        self.pace = full.map(|full| {
+            Pace::rising(began, share(full, rules.ramp_from_percent), full, rules.ramp).because(cause)
+        });
     }
 
     /// Half of the rate at which calls were granted just now, and from there up again.
@@ -75,7 +82,7 @@ impl Condition {
         let from = (rate / 2).max(share(full, rules.pace_floor_percent)).min(paced.unwrap_or(full));
         let way = u128::from(rules.pace_recovery.0) * u128::from(full - from) / u128::from(full);
         // A part of the recovery, which fits.
-        let lowered = Pace::rising(now, from, full, Span(way as u64));
+        let lowered = Pace::rising(now, from, full, Span(way as u64)).because(PaceCause::Refusals);
         self.pace = Some(match pace {
             Some(pace) => lowered.no_sooner_than(&pace, now),
             None => lowered,

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 
 use super::{
-    circuit::{Circuit, Turned},
+    circuit::Circuit,
     condition::{Condition, Obstruction},
 };
-use crate::model::{CallOutcome, ClusterTime, Label, PermitId, Resource, Scope, Span, VendorCondition};
+use crate::model::{
+    CallOutcome, CircuitState, CircuitTurn, ClusterTime, Label, PaceCause, PermitId, Resource, ResourceName,
+    Scope, Span, VendorCondition,
+};
 
 /// Of a resource and its keys. One that is not here is as well as can be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -92,12 +95,13 @@ impl Conditions {
         let breaks = resource.circuit_breaker.is_some();
         let is_rationed = move |condition: &Condition| {
             condition.pace.as_ref().is_some_and(|pace| !pace.is_over(now))
-                || breaks && condition.circuit.is_half_open(now)
+                || breaks && condition.circuit.is_rationed(now)
         };
         self.concerning(key).filter(move |(_, condition)| is_rationed(condition)).map(|(of, _)| of)
     }
 
-    /// A permit was granted.
+    /// A permit was granted. Returns the circuit that has closed before because no probe has failed, if one has: it comes back by the
+    /// ramp from this permit on.
     pub(crate) fn granted(
         &mut self,
         resource: &Resource,
@@ -105,20 +109,29 @@ impl Conditions {
         cost: u64,
         (permit, lease_end): (PermitId, Option<ClusterTime>),
         now: ClusterTime,
-    ) {
+    ) -> Option<CircuitTurn> {
         let whole = Label::default();
+        let mut turn = None;
         for of in [&whole, key].into_iter().take(if key.is_empty() { 1 } else { 2 }) {
             let condition = self.of(of);
             condition.throughput.count(cost, now);
-            if let Some(breaker) = &resource.circuit_breaker {
-                condition.circuit.granted(permit, lease_end, breaker, now);
-            }
+            let breaker = resource.circuit_breaker.as_ref();
+            let closed =
+                breaker.and_then(|breaker| condition.circuit.granted(permit, lease_end, breaker, now));
             condition.pace.take_if(|pace| pace.is_over(now));
+            if let Some(circuit) = closed {
+                if condition.pace.is_none() {
+                    condition.ramp(resource, of, PaceCause::Outage, (now, now));
+                }
+                turn = Some(CircuitTurn { resource: resource.name.clone(), key: of.clone(), circuit });
+            }
             condition.pace.iter_mut().for_each(|pace| pace.spend(cost, now));
         }
+        // A circuit is of the resource or of a key, so there is one at most.
+        turn
     }
 
-    /// A call ended. A circuit that closes comes back by the ramp.
+    /// A call ended. A circuit that closes comes back by the ramp. Returns the circuit that it turned, if it did.
     pub(crate) fn ended(
         &mut self,
         resource: &Resource,
@@ -126,19 +139,20 @@ impl Conditions {
         permit: Option<PermitId>,
         outcome: CallOutcome,
         (newest, now): (PermitId, ClusterTime),
-    ) -> Option<Turned> {
+    ) -> Option<CircuitTurn> {
         let breaker = resource.circuit_breaker.as_ref()?;
         let whole = Label::default();
         let of = if breaker.scope == Scope::Key { key } else { &whole };
         if breaker.scope == Scope::Key && key.is_empty() {
             return None;
         }
-        let turned = self.of(of).circuit.ended(permit, outcome, breaker, newest, now)?;
+        let circuit = self.of(of).circuit.ended(permit, outcome, breaker, newest, now)?;
         let condition = self.of(of);
-        if turned == Turned::Closed && condition.pace.as_ref().is_none_or(|pace| pace.is_over(now)) {
-            condition.ramp(resource, of, now, now);
+        let is_closed = circuit.state == CircuitState::Closed;
+        if is_closed && condition.pace.as_ref().is_none_or(|pace| pace.is_over(now)) {
+            condition.ramp(resource, of, PaceCause::Outage, (now, now));
         }
-        Some(turned)
+        Some(CircuitTurn { resource: resource.name.clone(), key: of.clone(), circuit })
     }
 
     /// Nothing is granted before `until`, because the vendor wants it: from then on the key comes back by the ramp; where a pace
@@ -153,7 +167,7 @@ impl Conditions {
         let condition = self.of(key);
         match condition.pace.as_mut().filter(|pace| !pace.is_over(now)) {
             Some(pace) => pace.postpone(until, now),
-            None => condition.ramp(resource, key, until, now),
+            None => condition.ramp(resource, key, PaceCause::Pause, (until, now)),
         }
     }
 
@@ -183,10 +197,19 @@ impl Conditions {
         }
     }
 
-    /// An operator knows better: neither does what is told of the calls until now count. `newest` is the last permit that was
-    /// granted.
-    pub(crate) fn forget(&mut self, key: &Label, newest: PermitId) {
-        if let Some(condition) = self.by_key.get_mut(key) {
+    /// An operator knows better about these keys: neither does what is told of the calls until now count. `newest` is the last
+    /// permit that was granted. Returns the circuits that close.
+    pub(crate) fn forget(
+        &mut self,
+        resource: &ResourceName,
+        is_meant: impl Fn(&Label) -> bool,
+        (newest, now): (PermitId, ClusterTime),
+    ) -> Vec<CircuitTurn> {
+        let mut closed = Vec::new();
+        for (key, condition) in self.by_key.iter_mut().filter(|(key, _)| is_meant(key)) {
+            let circuit = condition.circuit.closing(now);
+            let turn = |circuit| CircuitTurn { resource: resource.clone(), key: key.clone(), circuit };
+            closed.extend(circuit.map(turn));
             *condition = Condition {
                 circuit: Circuit::closed_after(newest),
                 throughput: condition.throughput,
@@ -194,6 +217,7 @@ impl Conditions {
                 ..Condition::default()
             };
         }
+        closed
     }
 
     /// What is known of keys that are gone goes with them; and what was counted by another breaker.

@@ -25,7 +25,6 @@ pub(crate) use availability::{Availability, Gate};
 pub(crate) use budget::{
     BudgetDebit, ByConsumer, MAX_CONSUMERS, Share, ShareDebit, ShareHold, ShareId, Whole,
 };
-pub(crate) use circuit::Turned;
 pub(crate) use coalesced::{Coalesced, Kept, MAX_CALLS};
 pub(crate) use conditions::Conditions;
 pub(crate) use cow_map::CowMap;

@@ -14,7 +14,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::model::{ClusterTime, NANOS_PER_SECOND, PaceStatus, Span};
+use crate::model::{ClusterTime, NANOS_PER_SECOND, PaceCause, PaceStatus, Span};
 
 /// Millionths.
 pub(crate) const MICROS: u64 = 1_000_000;
@@ -33,12 +33,19 @@ pub(crate) struct Pace {
     /// What was granted, and what was allowed and is lost.
     #[n(4)]
     spent: u128,
+    /// For people. `None`: it began before this was kept.
+    #[n(5)]
+    cause: Option<PaceCause>,
 }
 
 impl Pace {
     /// Begins at a moment, which may be yet to come.
     pub(crate) fn rising(began: ClusterTime, from: u64, full: u64, lasts: Span) -> Pace {
-        Pace { began, from: from.min(full), full, lasts, spent: 0 }
+        Pace { began, from: from.min(full), full, lasts, spent: 0, cause: None }
+    }
+
+    pub(crate) fn because(self, cause: PaceCause) -> Pace {
+        Pace { cause: Some(cause), ..self }
     }
 
     /// Rises on from where it is now, but not before `until`; one that begins later anyway stays as it is. What it has let go
@@ -47,7 +54,8 @@ impl Pace {
         if self.began < until {
             let lasts = Span(self.lasts.0 - self.time(now));
             let spent = self.debt(until);
-            *self = Pace { spent, ..Pace::rising(until, self.rate(now), self.full, lasts) };
+            let cause = self.cause;
+            *self = Pace { spent, cause, ..Pace::rising(until, self.rate(now), self.full, lasts) };
         }
     }
 
@@ -56,7 +64,8 @@ impl Pace {
     pub(crate) fn no_sooner_than(self, before: &Pace, now: ClusterTime) -> Pace {
         let began = self.began.max(before.began);
         let lasts = self.lasts.max((before.began + before.lasts).since(began));
-        Pace { spent: before.debt(now), ..Pace::rising(began, self.from, self.full, lasts) }
+        let (spent, cause) = (before.debt(now), self.cause);
+        Pace { spent, cause, ..Pace::rising(began, self.from, self.full, lasts) }
     }
 
     pub(crate) fn full_rate(&self) -> u64 {
@@ -107,6 +116,7 @@ impl Pace {
             full_rate: self.full,
             full_in: (self.began + self.lasts).since(now),
             next_in: self.wait(now),
+            cause: self.cause,
         })
     }
 
@@ -213,6 +223,15 @@ mod tests {
             pace.postpone(ClusterTime(until), ClusterTime(at));
             prop_assert!(pace.rate(ClusterTime(at)) <= full);
         }
+    }
+
+    #[test]
+    fn a_pace_from_before_its_cause_was_kept_is_read() {
+        let pace = Pace::rising(ClusterTime(7), 1, 2, Span(3));
+        let before = minicbor::to_vec((ClusterTime(7), 1u64, 2u64, Span(3), 0u128)).unwrap();
+        assert_eq!(minicbor::decode::<Pace>(&before).unwrap(), pace);
+        let known = pace.because(PaceCause::Outage);
+        assert_eq!(minicbor::decode::<Pace>(&minicbor::to_vec(&known).unwrap()).unwrap(), known);
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl ResourceState {
         self.put_in_force(in_force, now);
         self.generation = generation;
         let new = Shared::new(self.defined().clone());
+        for (limit, state) in new.limits.iter().zip(&mut self.limits) {
+            if !old.limits.iter().any(|old| old.name == limit.name && old.kind == limit.kind) {
+                state.told.forget_amount();
+            }
+        }
         self.conditions.redefine(&old, &new);
         let ResourceState { availability, leased, .. } = self;
         let live = || leased.iter().filter_map(|(id, ())| permits.live(*id, now.cluster));
@@ -178,17 +183,17 @@ impl ResourceState {
             .collect();
     }
 
-    /// The limits of which less is in force than is defined.
-    fn tightened(&self) -> Vec<TightenedLimit> {
-        let Some(defined) = &self.as_defined else { return Vec::new() };
-        let both = defined.limits.iter().zip(&self.definition.limits);
-        both.filter(|(defined, in_force)| defined.kind != in_force.kind)
-            .map(|(defined, in_force)| TightenedLimit {
-                limit: defined.name.clone(),
-                defined: defined.kind.amount_per_period(),
-                amount: in_force.kind.amount_per_period(),
-            })
-            .collect()
+    /// The limits of which less is in force than is defined, or of which the vendor says something else.
+    fn tightened(&self, now: ClusterTime) -> Vec<TightenedLimit> {
+        let in_force = self.definition.limits.iter().zip(&self.limits);
+        let both = self.defined().limits.iter().zip(in_force);
+        both.filter_map(|(limit, (in_force, state))| {
+            let (defined, told) = (limit.kind.amount_per_period(), state.told.amount(now));
+            let differs = limit.kind != in_force.kind || told.is_some_and(|told| told.amount != defined);
+            let amount = in_force.kind.amount_per_period();
+            differs.then(|| TightenedLimit { limit: limit.name.clone(), defined, amount, told })
+        })
+        .collect()
     }
 
     /// The definition, what is counted, ordered and coalesced, but not whom it was granted to.
@@ -211,7 +216,7 @@ impl ResourceState {
     pub(crate) fn stored(&self, now: ClusterTime) -> StoredResource {
         let ordered = self.availability.describe(self.defined().clone(), self.generation, now);
         let conditions = self.conditions.describe(&self.definition, now);
-        let vendor = Box::new(VendorStatus { conditions, tightened: self.tightened() });
+        let vendor = Box::new(VendorStatus { conditions, tightened: self.tightened(now) });
         StoredResource { vendor, ..ordered }
     }
 
@@ -353,6 +358,8 @@ fn carry(counters: &Counters, old: Terms, new: Terms, now: Stamp) -> Counters {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::model::{CoalesceKey, Description, Queueing, ResourceName, Span};
 
@@ -368,6 +375,7 @@ mod tests {
             queueing: Queueing::default(),
             circuit_breaker: None,
             feedback: Box::default(),
+            operation_costs: Vec::new(),
         };
         ResourceState::new(definition, 1, Stamp::default())
     }
@@ -402,6 +410,8 @@ mod tests {
         let counters = Counters::Slots(Scoped::with(Some(Slots::default())));
         let limit: LimitState = minicbor::decode(&minicbor::to_vec((id, &counters)).unwrap()).unwrap();
         let (by_consumer, told) = (ByConsumer::default(), Told::default());
+        let before = minicbor::to_vec([BTreeMap::<Label, ()>::new()]).unwrap();
+        assert_eq!(minicbor::decode::<Told>(&before).unwrap(), told, "before amounts were remembered");
         let expected = LimitState { id, counters, shares: vec![], by_consumer, told };
         assert_eq!(limit, expected);
 

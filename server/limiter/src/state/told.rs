@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use crate::model::{ClusterTime, Label, PermitId, Span};
+use crate::model::{AmountTold, ClusterTime, Label, PermitId, Span};
 
 /// Scope values of which something is remembered at a time: those that are held, or whose use by others counts still.
 const VALUES_MAX: usize = 1_000;
@@ -13,6 +13,20 @@ const VALUES_MAX: usize = 1_000;
 pub(crate) struct Told {
     #[n(0)]
     by_value: BTreeMap<Label, ToldOf>,
+    /// The limit's amount, as the vendor said last.
+    #[n(1)]
+    amount: Option<LastAmount>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+struct LastAmount {
+    #[n(0)]
+    amount: u64,
+    /// With whose call it was told.
+    #[n(1)]
+    permit: u64,
+    #[n(2)]
+    at: ClusterTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -34,9 +48,32 @@ struct ToldOf {
     /// What calls cost beyond what was acquired for them, counted as the use of others is.
     #[cbor(n(5), default)]
     beyond: u64,
+    /// The last permit that was granted before an operator knew better: what its call is told, and that of older ones, is left
+    /// aside.
+    #[cbor(n(6), default)]
+    forgotten: u64,
 }
 
 impl Told {
+    /// What the vendor says that the limit's amount is, unless it has said so with the call of a younger permit: whether that is news.
+    pub(crate) fn note_amount(&mut self, amount: u64, permit: PermitId, now: ClusterTime) -> bool {
+        let is_news = self.amount.is_none_or(|last| last.permit <= permit.0);
+        if is_news {
+            self.amount = Some(LastAmount { amount, permit: permit.0, at: now });
+        }
+        is_news
+    }
+
+    /// The limit was changed: what the vendor said of it before is known.
+    pub(crate) fn forget_amount(&mut self) {
+        self.amount = None;
+    }
+
+    /// The limit's amount, as the vendor said last.
+    pub(crate) fn amount(&self, now: ClusterTime) -> Option<AmountTold> {
+        self.amount.map(|last| AmountTold { amount: last.amount, ago: now.since(last.at) })
+    }
+
     /// How long nothing is granted, because the vendor wants it.
     pub(crate) fn wait(&self, value: &Label, now: ClusterTime) -> Span {
         self.by_value.get(value).map_or(Span::ZERO, |told| told.held_until.since(now))
@@ -48,11 +85,23 @@ impl Told {
         told.map_or(0, |told| told.by_others)
     }
 
-    /// Nothing of this value is granted before then, unless as many values as may be are remembered.
-    pub(crate) fn hold(&mut self, value: &Label, until: ClusterTime, now: ClusterTime) {
-        let Some(told) = self.of(value, now) else { return };
+    /// Nothing of this value is granted before then. Whether that is remembered: it is not when as many values are held as may be.
+    /// What is known of the use of others makes room, that which would matter for the shortest time first.
+    pub(crate) fn hold(&mut self, value: &Label, until: ClusterTime, now: ClusterTime) -> bool {
+        if !self.has_room_for(value, now) {
+            let unheld = self.by_value.iter().filter(|(_, told)| told.held_until <= now);
+            let first = unheld.min_by_key(|(_, told)| told.ends_at).map(|(value, _)| value.clone());
+            first.map(|value| self.by_value.remove(&value));
+        }
+        let Some(told) = self.of(value, now) else { return false };
         told.held_until = told.held_until.max(until);
         told.ends_at = told.ends_at.max(until);
+        true
+    }
+
+    /// Whether something was told of what is left with the call of a younger permit, or an operator knew better since.
+    pub(crate) fn heard_after(&self, value: &Label, permit: PermitId) -> bool {
+        self.by_value.get(value).is_some_and(|told| permit.0 < told.heard || permit.0 <= told.forgotten)
     }
 
     /// What may yet be counted as used by others of this value within the period, of `most`; nothing if what the call of a
@@ -99,34 +148,62 @@ impl Told {
     /// An operator knows better than what was said of the calls until now. `newest` is the last permit that was granted.
     pub(crate) fn forget(&mut self, value: &Label, newest: PermitId, now: ClusterTime) {
         if let Some(told) = self.of(value, now) {
-            let held_until = ClusterTime::default();
-            *told = ToldOf { held_until, heard: newest.0, since: now, by_others: 0, ends_at: now, beyond: 0 };
+            *told = ToldOf { heard: newest.0, forgotten: newest.0, ..ToldOf::nothing(now) };
         }
     }
 
     fn of(&mut self, value: &Label, now: ClusterTime) -> Option<&mut ToldOf> {
-        if !self.by_value.contains_key(value) && self.by_value.len() >= VALUES_MAX {
+        let has_room = self.has_room_for(value, now);
+        has_room.then(|| self.by_value.entry(value.clone()).or_insert(ToldOf::nothing(now)))
+    }
+
+    /// Forgets what no longer matters, if that is what it takes.
+    fn has_room_for(&mut self, value: &Label, now: ClusterTime) -> bool {
+        if self.by_value.contains_key(value) {
+            return true;
+        }
+        if self.by_value.len() >= VALUES_MAX {
             self.by_value.retain(|_, told| now < told.ends_at);
         }
-        let has_room = self.by_value.contains_key(value) || self.by_value.len() < VALUES_MAX;
-        let nothing = ToldOf {
-            held_until: ClusterTime(0),
-            heard: 0,
-            since: now,
-            by_others: 0,
-            ends_at: now,
-            beyond: 0,
-        };
-        has_room.then(|| self.by_value.entry(value.clone()).or_insert(nothing))
+        self.by_value.len() < VALUES_MAX
     }
 }
 
 impl ToldOf {
+    fn nothing(now: ClusterTime) -> ToldOf {
+        let (since, ends_at) = (now, now);
+        ToldOf { held_until: ClusterTime(0), heard: 0, since, by_others: 0, ends_at, beyond: 0, forgotten: 0 }
+    }
+
     /// Something is counted now, in the period that lasts or in the next.
     fn turn(&mut self, period: Span, now: ClusterTime) {
         if self.since + period <= now {
             (self.since, self.by_others, self.beyond) = (now, 0, 0);
         }
         self.ends_at = self.ends_at.max(now + period);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_takes_the_room_of_what_is_only_known_and_nothing_takes_its() {
+        let value = |number: usize| Label::new(&format!("user-{number}")).expect("a label");
+        let (now, period) = (ClusterTime(1), Span::from_secs(3_600));
+        let mut told = Told::default();
+        for number in 0..VALUES_MAX {
+            told.news(&value(number), PermitId(number as u64 + 1), (9, period), now);
+        }
+        let until = now + Span::from_secs(1_800);
+        assert_eq!(told.news(&value(VALUES_MAX), PermitId(5_000), (9, period), now), 0);
+        for number in VALUES_MAX..2 * VALUES_MAX {
+            assert!(told.hold(&value(number), until, now), "{number}");
+        }
+        assert!(!told.hold(&value(0), until, now));
+        assert_eq!(told.wait(&value(VALUES_MAX), now), Span::from_secs(1_800));
+        // They make room when their time is over.
+        assert!(told.hold(&value(0), until + period, until));
     }
 }

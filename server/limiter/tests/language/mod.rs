@@ -15,12 +15,14 @@
 //! | `report RESOURCE [key=…] [permit=p1] [outcome=…] [wait=…] [exhausted=…] [told=…]` | what came of a call; so in `release` |
 //! | `give_back p1`                                | ends a permit that nobody was left to receive             |
 //! | `pause RESOURCE [key=…] [for=SPAN] [reason=…]` | grants nothing for a while, or until it is resumed       |
-//! | `resume RESOURCE [key=…]`                     | ends a pause                                              |
+//! | `resume RESOURCE [key=…] [all_keys=false]`    | ends a pause, and what came of the vendor's answers; `false`: as in old logs, of the named alone |
 //! | `key RESOURCE KEY active|draining|disabled`   | says what becomes of a key                                |
 //! | `advance SPAN`                                | time goes by; an entry without commands follows           |
 //! | `wall TIMESTAMP`                              | moves the wall clock there                                |
 //! | `usage RESOURCE [value=…]`                    | live figures                                              |
 //! | `restore`                                     | goes on from the encoded state                            |
+//!
+//! A line `turned:` after an answer tells of a circuit that opened or closed.
 
 mod parse;
 mod show;
@@ -102,7 +104,8 @@ impl Runner for Script {
             "resume" => {
                 let resource = resource_name(&mut args)?;
                 let key = option(&mut args, "key", label)?.unwrap_or_default();
-                self.apply(Change::ResumeResource(ResumeResource { resource, key }))
+                let all_keys = take(&mut args, "all_keys")?.unwrap_or(true);
+                self.apply(Change::ResumeResource(ResumeResource { resource, key, all_keys }))
             }
             "key" => {
                 let resource = resource_name(&mut args)?;
@@ -133,7 +136,8 @@ impl Runner for Script {
 impl Script {
     fn apply(&mut self, change: Change) -> Output {
         let answer = self.answer(change)?;
-        Ok(show::answer(&answer))
+        let turned = self.limiter.turned().iter().map(|turn| format!("\nturned: {}", show::turn(turn)));
+        Ok(format!("{}{}", show::answer(&answer), turned.collect::<String>()))
     }
 
     fn answer(&mut self, change: Change) -> Result<Answer, Box<dyn Error>> {

@@ -15,8 +15,8 @@ use goldenscript::ArgumentConsumer;
 use tollgate_limiter::{
     Acquire, Alternative, Anchor, CallOutcome, CallResult, Called, CoalesceKey, CoalesceKeyPrefix,
     CoalesceKeys, Concurrency, Description, Dimension, FixedWindow, HoldBack, InvalidateResults, KeyState,
-    Label, LeakyBucket, Limit, LimitKind, LimitName, Pause, PauseResource, PermitId, Queueing, RequestId,
-    Resource, ResourceName, ResultBytes, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
+    Label, LeakyBucket, Limit, LimitKind, LimitName, OperationCost, Pause, PauseResource, PermitId, Queueing,
+    RequestId, Resource, ResourceName, ResultBytes, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 
 use self::budget::budget;
@@ -86,6 +86,7 @@ pub fn outcome(text: &str) -> Parsed<CallOutcome> {
         "client_error" => CallOutcome::ClientError,
         "server_error" => CallOutcome::ServerError,
         "timeout" => CallOutcome::Timeout,
+        "unknown" => CallOutcome::Unknown,
         "not_sent" => CallOutcome::NotSent,
         _ => return Err(format!("unknown outcome {text}").into()),
     })
@@ -147,7 +148,7 @@ pub fn acquire(args: &mut ArgumentConsumer) -> Parsed<Acquire> {
     Ok(Acquire {
         resource: resource_name(args)?,
         operation: option(args, "operation", label)?.unwrap_or_default(),
-        cost: take(args, "cost")?.unwrap_or(1),
+        cost: take(args, "cost")?.unwrap_or(0),
         amounts: option(args, "amounts", amounts)?.unwrap_or_default(),
         consumer: option(args, "consumer", label)?.unwrap_or_default(),
         subject: option(args, "subject", label)?.unwrap_or_default(),
@@ -172,7 +173,7 @@ fn alternative(text: &str) -> Parsed<Alternative> {
     let alternative = Alternative {
         resource,
         operation: fields.optional("operation", label)?.unwrap_or_default(),
-        cost: fields.optional("cost", |n| Ok(n.parse()?))?.unwrap_or(1),
+        cost: fields.optional("cost", |n| Ok(n.parse()?))?.unwrap_or(0),
         amounts: fields.optional("amounts", amounts)?.unwrap_or_default(),
         key: fields.optional("key", label)?.unwrap_or_default(),
     };
@@ -201,7 +202,17 @@ pub fn resource(args: &mut ArgumentConsumer) -> Parsed<Resource> {
         queueing: Queueing::default(),
         circuit_breaker: option(args, "breaker", feedback::breaker)?.map(Box::new),
         feedback: option(args, "feedback", feedback::rules)?.map(Box::new).unwrap_or_default(),
+        operation_costs: option(args, "costs", operation_costs)?.unwrap_or_default(),
     })
+}
+
+/// `search:2,list/*:8`.
+fn operation_costs(text: &str) -> Parsed<Vec<OperationCost>> {
+    let each = |text: &str| {
+        let (operation, cost) = text.rsplit_once(':').ok_or("a cost is operation:cost")?;
+        Ok(OperationCost { operation: label(operation)?, cost: cost.parse()? })
+    };
+    text.split(',').map(each).collect()
 }
 
 fn limit(text: &str) -> Parsed<Limit> {

@@ -1,9 +1,9 @@
 //! How scripts show what the limiter answers: a line for each answer, so that the output reads as a trace.
 
 use tollgate_limiter::{
-    Answer, BudgetCause, BudgetFigures, CircuitState, CircuitStatus, ConsumerFigures, CounterFigures, Denial,
-    DenialReason, Grant, HeldSlot, KeyStatus, Label, Outcome, PaceStatus, Pause, ResourceUsage,
-    StoredResource,
+    Answer, BudgetCause, BudgetFigures, CircuitState, CircuitStatus, CircuitTurn, ConsumerFigures,
+    CounterFigures, Denial, DenialReason, Grant, HeldSlot, KeyStatus, Label, Outcome, PaceStatus, Pause,
+    ResourceUsage, StoredResource, TightenedLimit,
 };
 
 pub fn answer(answer: &Answer) -> String {
@@ -118,18 +118,26 @@ fn orders(stored: &StoredResource) -> Vec<String> {
         .vendor
         .conditions
         .iter()
-        .filter_map(|told| Some(of_key(&told.key, &circuit(told.circuit.as_ref()?))));
+        .filter_map(|told| Some(told).zip(told.circuit.as_ref()))
+        .map(|(told, status)| of_key(&told.key, &format!("{}{}", circuit(status), opening(status))));
     let paces = stored
         .vendor
         .conditions
         .iter()
-        .filter_map(|told| Some(of_key(&told.key, &pace(told.pace.as_ref()?))));
-    let tightened = stored
-        .vendor
-        .tightened
-        .iter()
-        .map(|told| format!("{} tightened from {} to {}", told.limit, told.defined, told.amount));
+        .filter_map(|told| Some(told).zip(told.pace.as_ref()))
+        .map(|(told, status)| of_key(&told.key, &format!("{}{}", pace(status), cause(status))));
+    let tightened = stored.vendor.tightened.iter().map(tightened);
     ordered.chain(circuits).chain(paces).chain(tightened).collect()
+}
+
+fn tightened(limit: &TightenedLimit) -> String {
+    let TightenedLimit { limit, defined, amount, told } = limit;
+    let told = told.iter().map(|told| format!(", the vendor said {} {} ago", told.amount, told.ago));
+    let told = told.collect::<String>();
+    match amount < defined {
+        true => format!("{limit} tightened from {defined} to {amount}{told}"),
+        false => format!("{limit} is {defined}{told}"),
+    }
 }
 
 fn circuit(status: &CircuitStatus) -> String {
@@ -147,6 +155,30 @@ fn circuit(status: &CircuitStatus) -> String {
             )
         }
     }
+}
+
+/// Since when it has been open, and because of what.
+fn opening(status: &CircuitStatus) -> String {
+    let CircuitStatus { open_for: Some(open_for), opened_by: Some(by), .. } = status else {
+        return String::new();
+    };
+    let CircuitStatus { failures_in_row, failures, calls, .. } = status;
+    format!(
+        ", first {open_for} ago after {failures_in_row} failures in a row, {failures} of {calls} calls (last: {by:?})"
+    )
+}
+
+fn cause(status: &PaceStatus) -> String {
+    status.cause.map(|cause| format!(" ({cause:?})")).unwrap_or_default()
+}
+
+/// A circuit that an entry turned.
+pub fn turn(turn: &CircuitTurn) -> String {
+    let status = match turn.circuit.state {
+        CircuitState::Closed => format!("circuit closed (opened {} times)", turn.circuit.times_opened),
+        _ => circuit(&turn.circuit),
+    };
+    of_key(&turn.key, &format!("{status}{}", opening(&turn.circuit)))
 }
 
 /// Rates in whole thousandths a second.

@@ -101,7 +101,7 @@ fn feedback() -> impl Strategy<Value = FeedbackRules> {
 
 fn outcome() -> impl Strategy<Value = CallOutcome> {
     use CallOutcome::*;
-    select(vec![Ok, Ok, Ok, ClientError, ServerError, Timeout, Throttled, NotSent])
+    select(vec![Ok, Ok, Ok, ClientError, ServerError, Timeout, Throttled, NotSent, Unknown])
 }
 
 /// One limit of the whole resource, without keys, and consumers of different weights.
@@ -160,6 +160,7 @@ pub(super) fn resource(name: &str, limits: Vec<LimitParts>, ageing: Span) -> Res
         queueing: Queueing { max_waiters: 12, max_waiters_per_consumer: 8, ageing },
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }
 
@@ -234,7 +235,8 @@ fn order() -> impl Strategy<Value = Command> {
         Command::PauseResource(PauseResource { resource, key: label(key), pause })
     });
     let resume = of()
-        .prop_map(|(resource, key)| Command::ResumeResource(ResumeResource { resource, key: label(key) }));
+        .prop_map(|(resource, key)| ResumeResource { resource, key: label(key), all_keys: true })
+        .prop_map(Command::ResumeResource);
     let state = select(vec![KeyState::Active, KeyState::Active, KeyState::Draining]);
     let key = (resource_name(), state).prop_map(|(resource, state)| {
         Command::SetKeyState(SetKeyState { resource, key: label("blue"), state })

@@ -95,7 +95,7 @@ impl Runner for Script {
             "resume" => {
                 let resource = resource_name(&mut args)?;
                 let key = option(&mut args, "key", label)?.unwrap_or_default();
-                let order = ResumeResource { resource: resource.clone(), key };
+                let order = ResumeResource { resource: resource.clone(), key, all_keys: true };
                 self.change(Change::ResumeResource(order), &resource, &mut lines)?;
             }
             "key" => {

@@ -69,6 +69,7 @@ fn definition(kind: LimitKind, reserve: u32) -> Resource {
         queueing: Queueing::default(),
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }
 

@@ -90,6 +90,7 @@ fn resource() -> Resource {
         queueing: Queueing::default(),
         circuit_breaker: None,
         feedback: Default::default(),
+        operation_costs: vec![],
     }
 }
 

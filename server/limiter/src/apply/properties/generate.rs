@@ -78,7 +78,9 @@ fn order() -> impl Strategy<Value = Command> + Clone {
             pause: Pause { left, reason: Label::default() },
         })
     });
-    let resume = of().prop_map(|(resource, key)| Command::ResumeResource(ResumeResource { resource, key }));
+    let resume = (of(), any::<bool>()).prop_map(|((resource, key), all_keys)| {
+        Command::ResumeResource(ResumeResource { resource, key, all_keys })
+    });
     let state = select(vec![KeyState::Active, KeyState::Active, KeyState::Draining, KeyState::Disabled]);
     let key = (resource_name(), label(&["blue", "green"]), state)
         .prop_map(|(resource, key, state)| Command::SetKeyState(SetKeyState { resource, key, state }));
@@ -170,6 +172,7 @@ fn resource() -> impl Strategy<Value = Resource> + Clone {
                 queueing: Queueing::default(),
                 circuit_breaker: circuit_breaker.map(Box::new),
                 feedback: Box::new(feedback),
+                operation_costs: vec![],
                 limits,
             }
         },
@@ -268,6 +271,7 @@ fn outcome() -> impl Strategy<Value = CallOutcome> + Clone {
         CallOutcome::NotSent,
         CallOutcome::ServerError,
         CallOutcome::Timeout,
+        CallOutcome::Unknown,
     ])
 }
 

@@ -221,7 +221,9 @@ proptest! {
                 prop_assert!(idle.permits == after.permits && idle.request_ids == after.request_ids);
                 for name in ["acme", "zeta"].map(|name| ResourceName::new(name).unwrap()) {
                     // Resuming, more is in force again.
-                    let is_tightened = |stored: StoredResource| !stored.vendor.tightened.is_empty();
+                    let is_tightened = |stored: StoredResource| {
+                        stored.vendor.tightened.iter().any(|limit| limit.amount < limit.defined)
+                    };
                     if before.resource(stamp, &name).is_some_and(is_tightened) {
                         continue;
                     }

@@ -23,9 +23,10 @@ impl Orders {
             Command::PauseResource(PauseResource { resource, key, pause }) => {
                 self.pauses.insert((resource, key), pause.left.map(|left| now + left));
             }
-            Command::ResumeResource(ResumeResource { resource, key }) => {
+            Command::ResumeResource(ResumeResource { resource, key, all_keys }) => {
                 self.pauses.remove(&(resource.clone(), key.clone()));
-                self.held.remove(&(resource, key));
+                let every_key = all_keys && key.is_empty();
+                self.held.retain(|(of, held), _| *of != resource || !every_key && *held != key);
             }
             Command::SetKeyState(SetKeyState { resource, key, state }) => {
                 self.states.insert((resource, key), state);

@@ -72,6 +72,7 @@ fn resource(name: &str, limits: Vec<Limit>) -> Resource {
         queueing: Queueing::default(),
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }
 
