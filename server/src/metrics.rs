@@ -128,6 +128,10 @@ pub struct Metrics {
     pub results: Gauge,
     /// What they take of memory, roughly.
     pub result_bytes: Gauge,
+    /// 1 while the disk has less room than its reserve.
+    pub disk_is_low: Gauge,
+    /// 1 while this node should be sent calls.
+    pub ready: Gauge,
 }
 
 impl Metrics {
@@ -166,6 +170,8 @@ impl Metrics {
             permits_live: Gauge::default(),
             results: Gauge::default(),
             result_bytes: Gauge::default(),
+            disk_is_low: Gauge::default(),
+            ready: Gauge::default(),
         };
         let m = metrics.clone();
         let registry = registry.sub_registry_with_prefix("tollgate");
@@ -238,6 +244,8 @@ impl Metrics {
         registry.register("permits_live", "Permits that hold slots or can still be settled", m.permits_live);
         registry.register("results", "Results kept for requests with a coalesce key", m.results);
         registry.register_with_unit("result", "Memory of those results", Unit::Bytes, m.result_bytes);
+        registry.register("disk_is_low", "1 while the disk has less room than its reserve", m.disk_is_low);
+        registry.register("ready", "1 while this node should be sent calls, as /readyz says", m.ready);
         metrics
     }
 }

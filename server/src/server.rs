@@ -22,8 +22,9 @@ use crate::{
     config::{Config, Listen},
     grpc, http,
     metrics::{Metrics, PortLabels},
-    node::{Node, VERSION, Versions},
+    node::{Node, Strangers, VERSION, Versions},
     ports::{self, Audience, BindError, CLIENTS, PEERS, Ports, WATCHERS},
+    preset::{self, Loaded, PresetFile, PresetFileError, Presets},
     raft::{
         call::{Call, MemberChange, Reply},
         door::{Door, door},
@@ -48,6 +49,9 @@ const PARTING_MAX: Duration = Duration::from_secs(1);
 /// Why a node cannot start, or cannot go on. The message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
+    /// A preset of the user's own cannot be used.
+    #[error("presets: {0}")]
+    Preset(#[from] PresetFileError),
     /// A port is taken.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -92,8 +96,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// A port that is taken, a data directory that cannot be used, a log or snapshot that cannot be read.
+    /// A preset that is not valid, a port that is taken, a data directory that cannot be used, a log or snapshot that cannot be read.
     pub async fn start(config: Config) -> Result<Server, ServerError> {
+        let presets = load_presets(&config)?;
         let ports = Ports::bind(config.listen).await?;
         let addresses = ports.addresses()?;
         let data_dir = DataDir::open(&config.data_dir, &config.cluster, config.id)?;
@@ -106,8 +111,9 @@ impl Server {
         let this = config.members.iter().find(|member| member.id == config.id);
         let own_address = this.map_or_else(|| addresses.peer.to_string(), |this| this.peer_address.clone());
         let identity = data_dir.identity().clone();
+        let election_timeout = config.election_timeout.0;
         let (transport, peer_service) =
-            Transport::start(identity, &own_address, door.clone(), versions.clone(), expel);
+            Transport::start(identity, &own_address, election_timeout, door.clone(), versions.clone(), expel);
         let replica =
             driver::start(node_config(&config), data_dir, inside, transport.clone(), metrics.clone())?;
 
@@ -118,6 +124,8 @@ impl Server {
             status: door.status(),
             metrics,
             versions,
+            presets: Arc::new(presets),
+            strangers: Strangers::default(),
             stopping: CancellationToken::new(),
         };
         let metrics = &node.metrics;
@@ -222,6 +230,16 @@ impl Port {
     }
 }
 
+/// The presets of the program and those of the configuration; the log says which files count.
+fn load_presets(config: &Config) -> Result<Presets, PresetFileError> {
+    let Loaded { presets, files } = preset::load(&config.presets)?;
+    for PresetFile { path, vendor, replaces_embedded } in files {
+        let place = if replaces_embedded { ", in the place of the program's own" } else { "" };
+        info!(file = %path.display(), vendor, "a preset is read from a file{place}");
+    }
+    Ok(presets)
+}
+
 fn node_config(config: &Config) -> NodeConfig {
     let beginning = if config.join {
         Beginning::Join
@@ -231,6 +249,7 @@ fn node_config(config: &Config) -> NodeConfig {
     };
     NodeConfig {
         beginning,
+        election_timeout: config.election_timeout.0,
         snapshot_log_bytes: config.snapshot_log.0,
         disk_reserve_bytes: config.disk_reserve.0,
     }

@@ -205,6 +205,11 @@ impl<'t, 'i> Section<'t, 'i> {
         self.table.contains_key(key)
     }
 
+    /// Whether a key is there, and is `true` or `false`.
+    pub fn has_boolean(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().as_bool().is_some())
+    }
+
     fn take(&mut self, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {
         self.asked.insert(key.to_owned());
         self.table.get(key)

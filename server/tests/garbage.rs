@@ -106,6 +106,7 @@ fn resource() -> Resource {
         queueing: Queueing::default(),
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }
 

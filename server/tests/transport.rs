@@ -29,6 +29,8 @@ use tonic::transport::{Server, server::TcpIncoming};
 /// Generous: the machine may be slow, and only what never comes should fail.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const ELECTION_TIMEOUT: Duration = Duration::from_millis(500);
+
 struct Node {
     id: NodeId,
     address: String,
@@ -43,14 +45,25 @@ struct Node {
 
 impl Node {
     async fn start(cluster: &str, id: NodeId, incarnation: Incarnation) -> Node {
+        Node::start_as(cluster, id, incarnation, |address| address).await
+    }
+
+    /// One that calls its address so.
+    async fn start_as(
+        cluster: &str,
+        id: NodeId,
+        incarnation: Incarnation,
+        called: impl FnOnce(String) -> String,
+    ) -> Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port").to_string();
+        let own = called(address.clone());
         let (door, inside) = door();
         let (expel, expelled) = mpsc::channel(1);
         let identity = Identity { cluster: cluster.to_owned(), node: id, incarnation };
         let versions = Versions::default();
         let (transport, service) =
-            Transport::start(identity, &address, door.clone(), versions.clone(), expel);
+            Transport::start(identity, &own, ELECTION_TIMEOUT, door.clone(), versions.clone(), expel);
         let stop = CancellationToken::new();
         let serving = Server::builder().add_service(service).serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
@@ -272,6 +285,18 @@ async fn a_node_that_knows_nobody_yet_answers_who_calls_it() {
     connected(&joining, &one).await;
     joining.transport.send(joining.heartbeat(1));
     assert_eq!(one.next_message().await.from, 4);
+}
+
+#[tokio::test]
+async fn whoever_is_called_back_is_found_where_the_cluster_knows_it() {
+    // It joined: all it knows of its own address is where it listens, which may mean nothing to others (0.0.0.0).
+    let mut joined = Node::start_as("test", 1, 11, |_| "127.0.0.1:1".into()).await;
+    let newcomer = Node::start("test", 4, 44).await;
+    joined.knows([joined.member(None), newcomer.member(None)]);
+    connected(&joined, &newcomer).await;
+    connected(&newcomer, &joined).await;
+    newcomer.transport.send(newcomer.heartbeat(1));
+    assert_eq!(joined.next_message().await.from, 4);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
-use tollgate_client::{Acquire, Alternative, Client, Error, Priority};
+use tollgate_client::{Acquire, Alternative, Client, Error, Permit, Priority};
 
 use super::{
     Failure, Output,
@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     operation: Option<String>,
 
-    /// How much the call weighs on limits without a dimension [default: 1].
+    /// How much the call weighs on limits without a dimension [default: what the operation costs].
     #[arg(long)]
     cost: Option<u64>,
 
@@ -76,6 +76,11 @@ pub(super) enum Urgency {
 
 pub async fn run(client: &Client, output: Output, args: Args) -> Result<ExitCode, Failure> {
     let decision = args.request(client).await;
+    if let Ok(permit) = &decision
+        && let Some(uncounted) = args.uncounted(permit)
+    {
+        eprintln!("warning: {uncounted}");
+    }
     match decision {
         Ok(permit) if args.command.is_empty() => {
             output.print(|| granted_text(&permit), || granted_json(&permit))?;
@@ -94,6 +99,20 @@ pub async fn run(client: &Client, output: Output, args: Args) -> Result<ExitCode
 }
 
 impl Args {
+    /// What to say of a permit that no limit counts: its operation may be misspelt, or have been forgotten.
+    fn uncounted(&self, permit: &Permit) -> Option<String> {
+        // Of one that is granted again nobody tells.
+        if permit.replayed() || !permit.usage().is_empty() {
+            return None;
+        }
+        let call = match &self.operation {
+            _ if !self.others.is_empty() => "this call".to_owned(),
+            Some(operation) => format!("operation \"{operation}\""),
+            None => "a call that names no operation".to_owned(),
+        };
+        Some(format!("no limit applies to {call}: it counts nowhere"))
+    }
+
     fn request(&self, client: &Client) -> Acquire {
         let mut acquire = client.acquire(&self.resource).wait_up_to(self.max_wait);
         for other in &self.others {

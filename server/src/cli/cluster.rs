@@ -14,9 +14,9 @@ use super::{Failure, Output, duration, output::wire_seconds, table::table};
 pub enum Command {
     /// Shows the members, and who leads.
     Status,
-    /// Adds a node: start it with --join and an empty data directory. It votes once it has caught up.
+    /// Adds a node, with --join and an empty data directory. Start it first; it waits. It votes once it has caught up.
     Add(AddArgs),
-    /// Removes a node, dead or alive, for ever: its id is never used again.
+    /// Removes a node, dead or alive, for ever: its id is never used again. While another voter is down, remove only that one.
     Remove {
         /// Its id.
         id: u64,

@@ -8,6 +8,7 @@ use tollgate_client::{BudgetCause, Denial, DenialReason, Exhausted, Pause, Permi
 use super::{
     duration,
     output::seconds,
+    resource::condition,
     table::{table, thousands},
 };
 
@@ -82,6 +83,13 @@ pub fn denied_text(denial: &Denial) -> String {
     if !denial.waited.is_zero() {
         text += &format!(" (it waited {})", duration::human(denial.waited));
     }
+    match &denial.reason {
+        DenialReason::CircuitOpen { circuit, .. } => {
+            text += &format!("\n  {}", condition::circuit_text(circuit));
+        }
+        DenialReason::Paced { pace, .. } => text += &format!("\n  {}", condition::pace_text(pace)),
+        _ => {}
+    }
     if !denial.exhausted.is_empty() {
         text += &format!("\n{}", exhausted_table(&denial.exhausted));
     }
@@ -120,7 +128,9 @@ fn reason_text(denial: &Denial) -> String {
         DenialReason::BudgetExhausted { budget, .. } => budget_text(denial, budget),
         DenialReason::OthersWait => format!("denied: others wait for {} first", denial.limit),
         DenialReason::CallUnderWay => "denied: another makes the call".to_owned(),
-        DenialReason::CircuitOpen { key, .. } => format!("denied: the circuit{} is open", of_key(key)),
+        DenialReason::CircuitOpen { key, circuit, .. } => {
+            format!("denied: the circuit{} is {circuit}", of_key(key))
+        }
         DenialReason::Paced { key, .. } => format!("denied: calls{} are paced", of_key(key)),
         _ => "denied".to_owned(),
     }
@@ -171,6 +181,13 @@ pub fn denied_json(denial: &Denial) -> Value {
         DenialReason::Paced { .. } => ("paced", None, None),
         _ => ("other", None, None),
     };
+    let (key, circuit, pace) = match &denial.reason {
+        DenialReason::CircuitOpen { key, circuit, .. } => {
+            (Some(key), Some(condition::circuit(circuit)), None)
+        }
+        DenialReason::Paced { key, pace, .. } => (Some(key), None, Some(condition::pace(pace))),
+        _ => (None, None, None),
+    };
     json!({
         "decision": "denied",
         "resource": denial.resource,
@@ -178,6 +195,9 @@ pub fn denied_json(denial: &Denial) -> Value {
         "reason": reason,
         "limit": denial.limit,
         "pause": pause.map(pause_json),
+        "key": key,
+        "circuit": circuit,
+        "pace": pace,
         "budget": budget,
         "retry_after_seconds": denial.retry_after.map(seconds),
         "exhausted": exhausted.collect::<Vec<_>>(),

@@ -41,6 +41,8 @@ enum Ended {
     Timeout,
     /// It never left.
     NotSent,
+    /// Nobody knows: it may have arrived.
+    Unknown,
 }
 
 pub async fn run(client: &Client, output: Output, args: Args) -> Result<ExitCode, Failure> {
@@ -68,6 +70,7 @@ impl From<Ended> for Outcome {
             Ended::ServerError => Outcome::ServerError,
             Ended::Timeout => Outcome::Timeout,
             Ended::NotSent => Outcome::NotSent,
+            Ended::Unknown => Outcome::Unknown,
         }
     }
 }

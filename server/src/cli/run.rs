@@ -28,10 +28,12 @@ TOLLGATE_SLOT_GENERATION (of the first one).
 Its lease is renewed while it runs; if the lease is lost all the same, the command is sent SIGTERM, because somebody \
 else may hold the slot. Signals are passed on.
 
-Afterwards the permit is released: as ok on exit code 0, as throttled on 75 (EX_TEMPFAIL), else as server-error; as \
-not-sent if the command could not be run.";
+Afterwards the permit is released: as ok on exit code 0, as server-error on 69 (EX_UNAVAILABLE), as throttled on 75 \
+(EX_TEMPFAIL), as not-sent if the command could not be run. Any other end tells nothing of the vendor: unknown, which \
+opens no circuit.";
 
-/// Exit code by which a command says that the vendor throttled it: EX_TEMPFAIL of sysexits.h.
+/// Exit codes by which a command says that the vendor failed, and that it throttled: those of sysexits.h.
+const EX_UNAVAILABLE: i32 = 69;
 const EX_TEMPFAIL: i32 = 75;
 
 /// Exit codes of shells for commands that cannot be run, and added to the number of the signal that ended one.
@@ -101,8 +103,10 @@ async fn release(permit: Permit, outcome: Outcome) {
 fn outcome(status: ExitStatus) -> Outcome {
     match status.code() {
         Some(0) => Outcome::Ok,
+        Some(EX_UNAVAILABLE) => Outcome::ServerError,
         Some(EX_TEMPFAIL) => Outcome::Throttled,
-        _ => Outcome::ServerError,
+        // Its own fault, or a signal's, as far as anybody knows: that shall open no circuit for the whole fleet.
+        _ => Outcome::Unknown,
     }
 }
 

@@ -7,7 +7,8 @@ use rustix::{fs::Mode, process::umask};
 use super::{Failure, failure::Code};
 use crate::{
     config::{Config, Flags},
-    server, telemetry,
+    server::{self, ServerError},
+    telemetry,
 };
 
 pub async fn run(flags: Flags) -> Result<ExitCode, Failure> {
@@ -15,6 +16,9 @@ pub async fn run(flags: Flags) -> Result<ExitCode, Failure> {
     umask(Mode::RWXG | Mode::RWXO);
     let config = Config::load(flags).map_err(|error| Failure::with(Code::Usage, error.to_string()))?;
     telemetry::init(&config.log).map_err(|error| Failure::new(error.to_string()))?;
-    server::serve(config).await.map_err(|error| Failure::new(error.to_string()))?;
+    server::serve(config).await.map_err(|error| match &error {
+        ServerError::Preset(_) => Failure::with(Code::Usage, error.to_string()),
+        _ => Failure::new(error.to_string()),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,15 +4,19 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use tollgate_limiter::LimitName;
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Listen, Log, Settings, Size};
+use super::{Config, Listen, Log, Pause, Settings, Size};
 use crate::{
     address,
-    raft::members::{Member, NodeId},
+    raft::{
+        members::{Member, NodeId},
+        replica::{ELECTION_TICKS, TICK},
+    },
     toml_reader::Fault,
 };
 
@@ -21,6 +25,13 @@ const PEER_PORT: u16 = 7601;
 const HTTP_PORT: u16 = 7602;
 const CLUSTER: &str = "tollgate";
 const LOG_FILTER: &str = "info";
+
+/// Five times the pause between two heartbeats, which are a fifth of it whatever it is, and a failover within two seconds.
+const ELECTION_TIMEOUT: Pause = Pause(Duration::from_nanos(TICK.0 * ELECTION_TICKS as u64));
+/// Below this, elections are won by whoever is not asleep for a moment.
+const ELECTION_TIMEOUT_MIN: Pause = Pause::from_millis(100);
+/// Nodes tell each other of their clocks twice in an election timeout, and what is older than three seconds does not count.
+const ELECTION_TIMEOUT_MAX: Pause = Pause::from_millis(2_000);
 
 /// Long enough for seconds of full load, short enough to be read in a second at a restart.
 const SNAPSHOT_LOG: Size = Size::mebibytes(64);
@@ -39,6 +50,11 @@ pub fn check(settings: Settings) -> Result<Config, Vec<Fault>> {
     let cluster = cluster_name(settings.cluster.clone(), &mut faults);
     members(&settings.members, &mut faults);
     this_member(id, join, &settings, &mut faults);
+    let election_timeout = settings.election_timeout.unwrap_or(ELECTION_TIMEOUT);
+    if !(ELECTION_TIMEOUT_MIN..=ELECTION_TIMEOUT_MAX).contains(&election_timeout) {
+        let range = format_args!("must be from {ELECTION_TIMEOUT_MIN} to {ELECTION_TIMEOUT_MAX}");
+        faults.add("cluster.election_timeout", range);
+    }
     let snapshot_log = settings.snapshot_log.unwrap_or(SNAPSHOT_LOG);
     if snapshot_log < SNAPSHOT_LOG_MIN {
         faults.add("storage.snapshot_log", format_args!("must be at least {SNAPSHOT_LOG_MIN}"));
@@ -53,8 +69,21 @@ pub fn check(settings: Settings) -> Result<Config, Vec<Fault>> {
     }
     let mut members = settings.members;
     members.sort_by_key(|member| member.id);
+    let presets = settings.presets;
     let disk_reserve = settings.disk_reserve.unwrap_or(DISK_RESERVE);
-    Ok(Config { id, data_dir, join, listen, cluster, members, snapshot_log, disk_reserve, log })
+    Ok(Config {
+        id,
+        data_dir,
+        join,
+        listen,
+        cluster,
+        members,
+        election_timeout,
+        snapshot_log,
+        disk_reserve,
+        presets,
+        log,
+    })
 }
 
 struct Faults(Vec<Fault>);

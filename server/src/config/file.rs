@@ -1,6 +1,6 @@
 //! The configuration file.
 
-use std::{net::SocketAddr, str::FromStr};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use super::{LogFormat, Settings};
 use crate::{
@@ -23,6 +23,8 @@ pub fn read(text: &str) -> (Settings, Vec<Fault>) {
 
 fn read_root<'i>(reader: &mut Reader<'i>, mut root: Section<'_, 'i>) -> Settings {
     let mut settings = Settings::default();
+    let presets = reader.texts(&mut root, "presets").unwrap_or_default();
+    settings.presets = presets.into_iter().map(PathBuf::from).collect();
     if let Some(mut node) = reader.section(&mut root, "node") {
         settings.node_id = reader.integer(&mut node, "id");
         settings.data_dir = reader.text(&mut node, "data_dir");
@@ -37,6 +39,7 @@ fn read_root<'i>(reader: &mut Reader<'i>, mut root: Section<'_, 'i>) -> Settings
     }
     if let Some(mut cluster) = reader.section(&mut root, "cluster") {
         settings.cluster = reader.text(&mut cluster, "name");
+        settings.election_timeout = reader.text(&mut cluster, "election_timeout");
         let members = reader.sections(&mut cluster, "members");
         settings.members = members.into_iter().map(|member| read_member(reader, member)).collect();
         reader.finish(cluster);

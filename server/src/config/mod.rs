@@ -5,12 +5,14 @@
 
 mod check;
 mod file;
+mod pause;
 mod settings;
 mod size;
 
 use std::{fmt, fs, io, net::SocketAddr, path::PathBuf};
 
 pub use check::check;
+pub use pause::Pause;
 pub use settings::{Flags, Settings};
 pub use size::Size;
 
@@ -35,10 +37,15 @@ pub struct Config {
     /// The first members of the cluster, this node among them, by id; empty with `join`. Only read while the data directory
     /// is empty: afterwards the replicated membership counts.
     pub members: Vec<Member>,
+    /// Followers that hear nothing from the leader for so long, or up to twice as long, elect another.
+    pub election_timeout: Pause,
     /// Bytes of log after which a snapshot is taken and the log is cut.
     pub snapshot_log: Size,
-    /// Bytes that are kept free on the disk: below, nothing is granted any more.
+    /// Bytes that are kept free on the disk: below, another node is to lead, and while no voter has room, everything that has to be
+    /// written is refused.
     pub disk_reserve: Size,
+    /// Files of presets, and directories of such files, beside those of the program.
+    pub presets: Vec<PathBuf>,
     /// What is logged, and how.
     pub log: Log,
 }

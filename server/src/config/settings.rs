@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use super::{LogFormat, Size};
+use super::{LogFormat, Pause, Size};
 use crate::raft::members::{Member, NodeId};
 
 /// What `tollgate server` is told on its command line and in its environment.
@@ -21,11 +21,11 @@ pub struct Flags {
 /// Settings from one place. What is absent comes from the next, at last from the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Settings {
-    /// This node's number: 1 or more, unique in the cluster for ever.
+    /// This node's number: 1 or more, unique in the cluster for ever. Required, here, in the file or in the environment.
     #[arg(long, env = "TOLLGATE_NODE_ID", value_name = "ID")]
     pub node_id: Option<NodeId>,
 
-    /// The directory of its log and snapshots. Created if absent.
+    /// The directory of its log and snapshots, created if absent. Required, here, in the file or in the environment.
     #[arg(long, env = "TOLLGATE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
@@ -55,13 +55,24 @@ pub struct Settings {
           value_name = "id=ID,peer=HOST:PORT,client=HOST:PORT[,http=HOST:PORT]")]
     pub members: Vec<Member>,
 
+    /// Followers that hear nothing from the leader for so long, or up to twice as long, elect another; 100ms to 2s, the same on
+    /// every node [default: 500ms].
+    #[arg(long, env = "TOLLGATE_ELECTION_TIMEOUT", value_name = "DURATION")]
+    pub election_timeout: Option<Pause>,
+
     /// Take a snapshot and cut the log when the log is this long [default: 64MiB].
     #[arg(long, env = "TOLLGATE_SNAPSHOT_LOG", value_name = "SIZE")]
     pub snapshot_log: Option<Size>,
 
-    /// Leave leading to others while the disk has less room than this; if no voter has more, grant nothing [default: 64MiB].
+    /// Leave leading to others while the disk has less room than this; if no voter has more, refuse whatever has to be
+    /// written, releases and renewals too [default: 64MiB].
     #[arg(long, env = "TOLLGATE_DISK_RESERVE", value_name = "SIZE")]
     pub disk_reserve: Option<Size>,
+
+    /// A preset of one's own (TOML, as `tollgate preset check` checks it) or a directory of them, with which this node reads
+    /// answers; repeat it for each. In the environment, divide by `:`.
+    #[arg(long, env = "TOLLGATE_PRESETS", value_delimiter = ':', value_name = "PATH")]
+    pub presets: Vec<PathBuf>,
 
     /// What to log: error, warn, info, debug, trace, or directives by module [default: info].
     #[arg(long, env = "TOLLGATE_LOG", value_name = "LEVEL")]
@@ -84,8 +95,10 @@ impl Settings {
             listen_http: self.listen_http.or(below.listen_http),
             cluster: self.cluster.or(below.cluster),
             members: if self.members.is_empty() { below.members } else { self.members },
+            election_timeout: self.election_timeout.or(below.election_timeout),
             snapshot_log: self.snapshot_log.or(below.snapshot_log),
             disk_reserve: self.disk_reserve.or(below.disk_reserve),
+            presets: if self.presets.is_empty() { below.presets } else { self.presets },
             log_level: self.log_level.or(below.log_level),
             log_format: self.log_format.or(below.log_format),
         }

@@ -42,6 +42,7 @@ fn the_example_is_valid_and_states_the_defaults() {
 
     let silent = Settings {
         cluster: None,
+        election_timeout: None,
         snapshot_log: None,
         disk_reserve: None,
         log_level: None,
@@ -59,16 +60,21 @@ fn defaults_are_filled() {
     assert_eq!(config.listen.peer.to_string(), "127.0.0.1:7601");
     assert_eq!(config.listen.http.to_string(), "127.0.0.1:7602");
     assert_eq!(config.snapshot_log, Size::mebibytes(64));
+    assert_eq!(config.election_timeout, Pause::from_millis(500));
     assert_eq!((config.log.filter.as_str(), config.log.format), ("info", LogFormat::Human));
 }
 
 #[test]
 fn flags_count_more_than_the_file() {
-    let flags =
-        flags(&["--node-id=2", "--listen-client=127.0.0.1:9000", "--snapshot-log=2MiB", "--log-format=json"]);
+    let flags = flags(&[
+        "--node-id=2",
+        "--listen-client=127.0.0.1:9000",
+        "--election-timeout=1s",
+        "--log-format=json",
+    ]);
     let config = check(flags.settings.over(read(GOOD).0)).unwrap();
     assert_eq!((config.id, config.listen.client.port()), (2, 9000));
-    assert_eq!((config.snapshot_log, config.log.format), (Size::mebibytes(2), LogFormat::Json));
+    assert_eq!((config.election_timeout, config.log.format), (Pause::from_millis(1_000), LogFormat::Json));
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/tollgate"));
 }
 
@@ -90,6 +96,16 @@ fn members_can_be_flags() {
 }
 
 #[test]
+fn presets_can_be_flags_or_in_the_file() {
+    let text = format!("presets = [\"/etc/a.toml\", \"/etc/b\"]\n{GOOD}");
+    let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+    assert_eq!(check(read(&text).0).unwrap().presets, paths(&["/etc/a.toml", "/etc/b"]));
+    let flags = flags(&["--presets=c.toml", "--presets=d:e"]);
+    assert_eq!(check(flags.settings.over(read(&text).0)).unwrap().presets, paths(&["c.toml", "d", "e"]));
+    assert_eq!(faults_of(&format!("presets = 7\n{GOOD}")), ["line 1: presets: must be a list, not integer"]);
+}
+
+#[test]
 fn join_needs_no_members() {
     let config = check(flags(&["--node-id=4", "--data-dir=d", "--join"]).settings).unwrap();
     assert!(config.join && config.members.is_empty());
@@ -105,6 +121,18 @@ fn each_fault_names_its_key() {
         (GOOD.replace("id = 1\n", "id = -1\n"), "node.id: is negative"),
         (GOOD.replace("id = 1\n", "id = \"one\"\n"), "node.id: must be an integer"),
         (GOOD.replace("id = 1\n", "id = 3\n"), "cluster.members: this node (id 3) is not among the members"),
+        (
+            GOOD.replace("[cluster]", "[cluster]\nelection_timeout = \"50ms\""),
+            "cluster.election_timeout: must be from 100ms to 2s",
+        ),
+        (
+            GOOD.replace("[cluster]", "[cluster]\nelection_timeout = \"3s\""),
+            "cluster.election_timeout: must be from 100ms to 2s",
+        ),
+        (
+            GOOD.replace("[cluster]", "[cluster]\nelection_timeout = \"soon\""),
+            "cluster.election_timeout: must be a duration such as 500ms or 2s",
+        ),
         (GOOD.replace("data_dir", "data_dirr"), "unknown key; did you mean `data_dir`?"),
         (GOOD.replace("\"/var/lib/tollgate\"", "\"\""), "node.data_dir: is required"),
         (GOOD.replace("[cluster]", "[clutser]"), "clutser: unknown key"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tollgate_limiter::{Called, Command, FeedbackRules, Label, Outcome, ResourceName};
 use tollgate_proto::v1;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     convert::{
@@ -46,17 +46,23 @@ pub(super) async fn report(
 }
 
 /// What is known beside an answer: how its resource heeds answers, if this node knows.
-pub(super) async fn receipt(
-    node: &Node,
+pub(super) async fn receipt<'n>(
+    node: &'n Node,
     called: Option<Called>,
     feedback: Option<&v1::VendorFeedback>,
     timeout: Duration,
-) -> Receipt {
-    let rules = match called.filter(|_| feedback.is_some_and(feedback::is_valid)) {
+) -> Receipt<'n> {
+    let presets = &*node.presets;
+    let is_valid = feedback.is_some_and(|feedback| feedback::is_valid(feedback, presets));
+    let rules = match called.filter(|_| is_valid) {
         Some(called) => rules(node, called, timeout).await,
         None => FeedbackRules::default(),
     };
-    Receipt { received_at: clock::wall(), rules, jitter: rand::random_range(0..=1_000) }
+    let vendor = &rules.vendor;
+    if !vendor.is_empty() && presets.select(vendor.as_str()).is_err() && node.strangers.meet(vendor) {
+        warn!(%vendor, "this node has no preset of the vendor, and reads statuses and Retry-After alone: add it to `presets`");
+    }
+    Receipt { presets, received_at: clock::wall(), rules, jitter: rand::random_range(0..=1_000) }
 }
 
 async fn rules(node: &Node, called: Called, timeout: Duration) -> FeedbackRules {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use futures_util::{Stream, stream};
 use tollgate_proto::v1::{
     cluster_service_server::SERVICE_NAME as CLUSTER, permit_service_server::SERVICE_NAME as PERMIT,
-    resource_service_server::SERVICE_NAME as RESOURCE,
+    planning_service_server::SERVICE_NAME as PLANNING, resource_service_server::SERVICE_NAME as RESOURCE,
 };
 use tonic::{Request, Response, Status};
 use tonic_health::pb::{
@@ -32,7 +32,7 @@ impl Probe {
     fn status_of(&self, service: &str) -> ServingStatus {
         match service {
             LIVENESS => ServingStatus::Serving,
-            "" | PERMIT | RESOURCE | CLUSTER => match readiness::check(&self.node) {
+            "" | PERMIT | RESOURCE | CLUSTER | PLANNING => match readiness::check(&self.node) {
                 Ok(()) => ServingStatus::Serving,
                 Err(_) => ServingStatus::NotServing,
             },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prost::Message;
-use tollgate_limiter::{Command, DeleteResource, Outcome, Rejection, UpdateResource};
+use tollgate_limiter::{Command, DeleteResource, Outcome, Rejection, Resource, UpdateResource};
 use tollgate_proto::v1::{self, resource_service_server::ResourceService};
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -125,9 +125,27 @@ impl Resources {
         if wire.generation != 0 {
             return Err(Invalid::field("generation", "must be 0: the server sets it").into());
         }
-        let stored = self.store(Command::CreateResource(definition::definition(wire)?), timeout).await?;
+        let resource = self.definition(wire)?;
+        let stored = self.store(Command::CreateResource(resource), timeout).await?;
         info!(resource = stored.name, generation = stored.generation, "resource created");
         Ok(stored)
+    }
+
+    /// Reads and checks a definition. Whose answers nobody here could read is told now, and not when they come.
+    fn definition(&self, wire: v1::Resource) -> Result<Resource, Failure> {
+        let resource = definition::definition(wire)?;
+        let vendor = resource.feedback.vendor.as_str();
+        if !vendor.is_empty()
+            && let Err(problem) = self.node.presets.select(vendor)
+        {
+            // What to do goes first: long messages are cut.
+            let problem = format!(
+                "there is no preset `{vendor}` on this node: name its file in `presets` of each node's configuration, or say \
+                 vendor = \"\" (only statuses and Retry-After are read then); {problem}"
+            );
+            return Err(Invalid::field("feedback.vendor", problem).into());
+        }
+        Ok(resource)
     }
 
     async fn get(&self, request: v1::GetResourceRequest, timeout: Duration) -> Result<v1::Resource, Failure> {
@@ -166,7 +184,7 @@ impl Resources {
             return Err(Invalid::field("generation", problem).into());
         }
         let name = wire.name.clone();
-        let resource = definition::definition(wire)?;
+        let resource = self.definition(wire)?;
         let command = Command::UpdateResource(UpdateResource { resource, generation });
         let stored = self.store(command, timeout).await.map_err(|failure| failure.naming(&name))?;
         info!(resource = stored.name, generation = stored.generation, "resource updated");

@@ -24,7 +24,7 @@ pub fn routes(node: Node, registry: Arc<Registry>) -> Router {
         .route("/", get(index))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
-        .route("/metrics", get(move || metrics(registry.clone())))
+        .route("/metrics", get(move |node: State<Node>| metrics(node, registry.clone())))
         .with_state(node)
 }
 
@@ -51,7 +51,9 @@ async fn ready(State(node): State<Node>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(registry: Arc<Registry>) -> Response {
+async fn metrics(State(node): State<Node>, registry: Arc<Registry>) -> Response {
+    // Looked at when somebody asks: the replica, which keeps the other gauges, does not know that its node is going away.
+    node.metrics.ready.set(i64::from(readiness::check(&node).is_ok()));
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),

@@ -85,7 +85,7 @@ fn plan_problems(preset: &Preset, plan: &Plan) -> Vec<String> {
     // With a key and without.
     let key = "key".to_owned();
     for keys in [slice::from_ref(&key), &[]] {
-        let mut resource = preset.unread(plan, &Default::default(), keys);
+        let mut resource = preset.expand(plan, &Default::default(), keys);
         resource.name = "vendor/account".to_owned();
         let invalid = definition(resource).err().map(|invalid| invalid.0).unwrap_or_default();
         for violation in invalid.iter().map(ToString::to_string) {

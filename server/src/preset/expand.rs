@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_proto::v1::{FeedbackRules, Limit, Resource, Scope, limit::Kind};
+use tollgate_proto::v1::{CircuitBreaker, FeedbackRules, Limit, OperationCost, Resource, Scope, limit::Kind};
 
-use super::{Parameter, Plan, Preset, Presets};
+use super::{Operation, Parameter, Plan, Preset};
 
 impl Preset {
-    /// What a plan of it stands for: a definition without a name. `given` are parameters by name; the others are as by
-    /// default. `keys` are those of the resource.
+    /// What a plan of it stands for: a definition without a name, whose answers are read with this preset
+    /// and which leaves a failing vendor alone. `given` are
+    /// parameters by name; the others are as by default. `keys` are those of the resource.
     pub fn expand(&self, plan: &Plan, given: &BTreeMap<String, u64>, keys: &[String]) -> Resource {
-        Resource { feedback: self.read_by_nodes(), ..self.unread(plan, given, keys) }
-    }
-
-    /// As [`expand`](Self::expand), without saying who reads answers: that is known when all presets are.
-    pub(super) fn unread(&self, plan: &Plan, given: &BTreeMap<String, u64>, keys: &[String]) -> Resource {
         let mut limits = plan.limits.clone();
         for allowance in &plan.allowances {
             let parameter = self.parameters.iter().find(|parameter| parameter.name == allowance.parameter);
@@ -39,17 +35,29 @@ impl Preset {
             limits,
             dispatch_tolerance: plan.dispatch_tolerance,
             keys: keys.to_vec(),
+            operation_costs: self.operation_costs(),
+            circuit_breaker: Some(circuit_breaker(keys)),
+            feedback: Some(FeedbackRules { vendor: self.vendor.clone(), ..FeedbackRules::default() }),
             ..Resource::default()
         }
     }
 }
 
 impl Preset {
-    /// That answers are read with it, if nodes know it: they have those of their program, not those of users' files.
-    fn read_by_nodes(&self) -> Option<FeedbackRules> {
-        let is_known = Presets::embedded().select(&self.vendor).is_ok();
-        is_known.then(|| FeedbackRules { vendor: self.vendor.clone(), ..FeedbackRules::default() })
+    /// Of the operations up to the last that costs other than 1; those behind it cost 1 without being named. Those before it are named,
+    /// since they may be patterns that match what a later one matches too, and the first that matches counts.
+    fn operation_costs(&self) -> Vec<OperationCost> {
+        let last = self.operations.iter().rposition(|operation| operation.cost != 1);
+        let named = &self.operations[..last.map_or(0, |last| last + 1)];
+        let cost = |of: &Operation| OperationCost { operation: of.name.clone(), cost: of.cost };
+        named.iter().map(cost).collect()
     }
+}
+
+/// The default one: the figures are the server's. A key that fails does not close the others.
+fn circuit_breaker(keys: &[String]) -> CircuitBreaker {
+    let scope = if keys.is_empty() { Scope::Resource } else { Scope::Key };
+    CircuitBreaker { scope: scope.into(), ..CircuitBreaker::default() }
 }
 
 /// The amount of the window with this name.

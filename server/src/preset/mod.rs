@@ -31,11 +31,13 @@
 //! A `[[limit]]` outside of the plans is in all of them, as is a `dispatch_tolerance`, and a plan states only what differs. A limit with `scope = "key"` is
 //! one of the whole resource where a resource has no keys: it has one credential then.
 //!
-//! A file also tells which operations the limits distinguish and what they cost (`[[operation]]`), and how the vendor speaks:
+//! A file also tells which operations the limits distinguish and what they cost (`[[operation]]`), where a request does not
+//! state its cost, and how the vendor speaks:
 //! `[[header]]` and `[[limited]]` become a [`Profile`]; see `profile.rs`.
 
 mod check;
 mod expand;
+mod files;
 mod presets;
 mod profile;
 mod read;
@@ -44,9 +46,14 @@ use std::fmt;
 
 use jiff::civil::Date;
 use tollgate_proto::v1;
-use tollgate_vendors::Profile;
+use tollgate_vendors::{Profile, Sign};
 
-pub use self::{presets::Presets, profile::FORMATS, read::read};
+pub use self::{
+    files::{Loaded, PresetFile, PresetFileError, load, read_file},
+    presets::Presets,
+    profile::FORMATS,
+    read::read,
+};
 use crate::toml_reader::Fault;
 
 /// A vendor.
@@ -70,12 +77,24 @@ pub struct Preset {
     pub code_at: Option<String>,
     /// What its answers mean.
     pub profile: Profile,
+    /// The file, as it was read.
+    pub text: String,
 }
 
+/// Bodies of errors are short; larger ones are not parsed.
+const BODY_BYTES_MAX: usize = 8 << 10;
+
 impl Preset {
-    /// The error code in the body of an answer; empty where there is none.
+    /// It has signs with a code, and does not say where in a body that is: they count only where clients name the code themselves.
+    pub fn needs_codes_of_clients(&self) -> bool {
+        let has_code = |sign: &Sign| sign.code.as_ref().is_some_and(|code| !code.is_empty());
+        self.code_at.is_none() && self.profile.signs.iter().any(has_code)
+    }
+
+    /// The error code in the body of an answer; empty where there is none, and of a body beyond 8 KiB.
     pub fn code_in(&self, body: &[u8]) -> String {
-        let found = self.code_at.as_deref().and_then(|at| {
+        let at = self.code_at.as_deref().filter(|_| body.len() <= BODY_BYTES_MAX);
+        let found = at.and_then(|at| {
             let body: serde_json::Value = serde_json::from_slice(body).ok()?;
             Some(match body.pointer(at)? {
                 serde_json::Value::String(code) => code.clone(),
@@ -152,11 +171,11 @@ pub struct Allowance {
 /// Something that limits distinguish, or that costs other than 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// `operation` of a request.
+    /// `operation` of a request, or a pattern.
     pub name: String,
     /// For people.
     pub description: String,
-    /// `cost` of a request.
+    /// What a call weighs that states no `cost`.
     pub cost: u64,
     /// Records that one call takes at most.
     pub records: Option<u64>,

@@ -55,21 +55,31 @@ impl Presets {
         self.by_vendor.values()
     }
 
+    /// Whether the vendor of a name such as `hubspot:professional` is known, whatever the plan.
+    pub fn has_vendor_of(&self, name: &str) -> bool {
+        self.by_vendor.contains_key(parts(name).0)
+    }
+
     /// A vendor's plan by its name, such as `hubspot:professional`; of a vendor alone, its default plan.
     ///
     /// # Errors
     ///
     /// What is not known, and what was probably meant.
     pub fn select(&self, name: &str) -> Result<(&Preset, &Plan), String> {
-        let (vendor, plan) = match name.split_once(':') {
-            Some((vendor, plan)) => (vendor, Some(plan)),
-            None => (name, None),
-        };
+        let (vendor, plan) = parts(name);
         let preset = self.by_vendor.get(vendor);
         let preset = preset.ok_or_else(|| unknown(vendor, self.by_vendor.keys().map(String::as_str)))?;
         let plan = plan.unwrap_or(&preset.default_plan);
         let selected = preset.plans.iter().find(|known| known.name == plan);
         let names = preset.plans.iter().map(|plan| plan.name.as_str());
         Ok((preset, selected.ok_or_else(|| format!("{vendor}: {}", unknown(plan, names)))?))
+    }
+}
+
+/// Vendor and plan.
+fn parts(name: &str) -> (&str, Option<&str>) {
+    match name.split_once(':') {
+        Some((vendor, plan)) => (vendor, Some(plan)),
+        None => (name, None),
     }
 }

@@ -8,7 +8,7 @@ use super::{
     check::check, profile::profile,
 };
 use crate::{
-    resource_file::limit::{limits, required, span},
+    resource_file::limit::{limits, required, required_integer, span},
     toml_reader::{Reader, Section, parse},
 };
 use tollgate_proto::v1;
@@ -22,7 +22,7 @@ pub fn read(text: &str) -> Result<Preset, FaultyPreset> {
     let table = parse(text).map_err(|fault| FaultyPreset(vec![fault]))?;
     let mut reader = Reader::new(text);
     let mut root = Section::root(&table);
-    let (preset, lines) = preset(&mut reader, &mut root);
+    let (preset, lines) = preset(&mut reader, &mut root, text);
     reader.finish(root);
 
     let mut faults = reader.into_faults();
@@ -33,7 +33,7 @@ pub fn read(text: &str) -> Result<Preset, FaultyPreset> {
 }
 
 /// The preset, and the lines of its plans.
-fn preset<'i>(reader: &mut Reader<'i>, root: &mut Section<'_, 'i>) -> (Preset, Vec<usize>) {
+fn preset<'i>(reader: &mut Reader<'i>, root: &mut Section<'_, 'i>, text: &str) -> (Preset, Vec<usize>) {
     let shared = Shared {
         provenance: origin(reader, root),
         limits: {
@@ -54,10 +54,21 @@ fn preset<'i>(reader: &mut Reader<'i>, root: &mut Section<'_, 'i>) -> (Preset, V
         parameters: parameters.into_iter().map(|section| parameter(reader, section)).collect(),
         operations: operations.into_iter().map(|section| operation(reader, section)).collect(),
         plans: plans.into_iter().map(|section| plan(reader, section, &shared)).collect(),
-        code_at: reader.text(root, "code_at"),
+        code_at: code_at(reader, root),
         profile: profile(reader, root),
+        text: text.to_owned(),
     };
     (preset, lines)
+}
+
+/// A JSON pointer.
+fn code_at<'i>(reader: &mut Reader<'i>, root: &mut Section<'_, 'i>) -> Option<String> {
+    let at: String = reader.text(root, "code_at")?;
+    if !at.starts_with('/') {
+        // It would point nowhere, and no code would ever be found.
+        reader.reject(root, "code_at", "must be a JSON pointer such as /error/code");
+    }
+    Some(at)
 }
 
 /// What plans have if they do not say otherwise.
@@ -153,11 +164,4 @@ fn operation<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>) -> Opera
     };
     reader.finish(section);
     operation
-}
-
-fn required_integer<'i>(reader: &mut Reader<'i>, section: &mut Section<'_, 'i>, key: &str) -> u64 {
-    if !section.has(key) {
-        reader.reject(section, key, "is required");
-    }
-    reader.integer(section, key).unwrap_or_default()
 }

@@ -379,8 +379,8 @@ pub enum Refusal {
     ShuttingDown,
     /// Nothing was done; nothing can be written.
     #[error(
-        "the leader has less room on its disk than its reserve (storage.disk_reserve): nothing is granted until it has \
-         more, or a node with room leads"
+        "the leader has less room on its disk than its reserve (storage.disk_reserve): nothing is granted, renewed or \
+         released until it has more, or a node with room leads"
     )]
     #[n(5)]
     StorageFull,

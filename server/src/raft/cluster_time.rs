@@ -15,7 +15,8 @@
 //!   then, which each entry carries, to the *lower* median now. A clock that is wrong alone, ahead or behind, then or now,
 //!   creates no time, and so no quota. Nor does one that was heard of late: what it shows by now is at least what it said
 //!   when it was heard, and at most that and all the time since the moment that it repeated ([`super::echoes`]). Until
-//!   then the leader proposes nothing.
+//!   then the leader proposes nothing; nor while it does not know what the clocks show at most, or the next outage would be
+//!   taken to begin too early.
 //!
 //! Wall time, for windows that are tied to the calendar, is the lower median, and never goes backwards; while there is no
 //! quorum of readings it advances as cluster time does.
@@ -60,12 +61,21 @@ impl Anchor {
     }
 }
 
-/// What a peer's wall clock showed, when that arrived here, and a moment before it did.
+/// What is known of a peer's wall clock.
 #[derive(Clone, Copy, Debug)]
 struct Heard {
+    /// What arrived last, and when it did: by now the clock shows more.
+    at_least: Told,
+    /// What was told after the latest of the moments that were repeated: by now the clock shows less. Messages overtake each other,
+    /// so what comes later, and repeats an earlier moment or none, takes nothing away from it.
+    at_most: Option<Told>,
+}
+
+/// What a wall clock showed, and a moment of this node's monotonic clock.
+#[derive(Clone, Copy, Debug)]
+struct Told {
     wall: WallTime,
-    arrived: Span,
-    since: Option<Span>,
+    at: Span,
 }
 
 /// An entry with a stamp, as it comes to be applied.
@@ -89,7 +99,10 @@ impl ClusterClock {
 
     /// A peer told its wall clock, after this node's monotonic clock showed `since`, as far as that is known.
     pub fn hear(&mut self, from: NodeId, wall: WallTime, since: Option<Span>, now: Reading) {
-        self.heard.insert(from, Heard { wall, arrived: now.monotonic, since });
+        let before = self.heard.get(&from).and_then(|heard| heard.at_most);
+        let told = since.map(|at| Told { wall, at });
+        let at_most = before.into_iter().chain(told).max_by_key(|told| told.at);
+        self.heard.insert(from, Heard { at_least: Told { wall, at: now.monotonic }, at_most });
     }
 
     /// An entry of another leader, or of an earlier term of this node, is applied.
@@ -107,19 +120,24 @@ impl ClusterClock {
     }
 
     /// While it leads, a node whose clock has no anchor takes the outage from the wall clocks of a quorum of `voters`; at
-    /// `state`, they showed `wall_at_most`. A new cluster begins at zero, with their wall time. Returns whether time runs:
-    /// not before what the clocks show at most is known too, or the beginning of the next outage would not be.
-    pub fn resume(&mut self, state: Stamp, wall_at_most: WallTime, voters: &[NodeId], now: Reading) -> bool {
-        if self.anchor.is_none()
-            && let Some(lower) = self.lower_median(voters, now)
-            && self.upper_median(voters, now).is_some()
-        {
+    /// `state`, they showed `wall_at_most`. A new cluster begins at zero, with their wall time. Returns what the clocks show at
+    /// most now, if time runs: it does not while that is not known, or the beginning of the next outage would not be.
+    pub fn resume(
+        &mut self,
+        state: Stamp,
+        wall_at_most: WallTime,
+        voters: &[NodeId],
+        now: Reading,
+    ) -> Option<WallTime> {
+        let upper = self.upper_median(voters, now)?;
+        if self.anchor.is_none() {
+            let lower = self.lower_median(voters, now)?;
             let is_newborn = state == Stamp::default();
             let outage = if is_newborn { Span::ZERO } else { wall_between(wall_at_most, lower) };
             let stamp = Stamp { cluster: state.cluster + outage, wall: lower.max(state.wall) };
             self.anchor = Some(Anchor { stamp, monotonic: now.monotonic, term: None });
         }
-        self.anchor.is_some()
+        Some(upper)
     }
 
     /// The present, never before `state`.
@@ -133,42 +151,33 @@ impl ClusterClock {
         stamp.max(state)
     }
 
-    /// What the wall shows, or more: `elapsed` after it showed `last` or less.
-    pub fn wall_at_most(&self, last: WallTime, elapsed: Span, voters: &[NodeId], now: Reading) -> WallTime {
-        match self.upper_median(voters, now) {
-            // Without an anchor the outage is still to be credited: its beginning must not be forgotten.
-            Some(upper) if self.anchor.is_some() => upper,
-            _ => WallTime(last.0.saturating_add_unsigned(elapsed.0)).max(now.wall),
-        }
-    }
-
     /// What the median of the voters' wall clocks shows at least, whatever those show that were not heard of; if a quorum
     /// was, lately.
     fn lower_median(&self, voters: &[NodeId], now: Reading) -> Option<WallTime> {
-        let walls = self.walls(voters, now, |heard| Some(heard.arrived))?;
+        let walls = self.walls(voters, now, |heard| Some(heard.at_least))?;
         walls.iter().rev().nth(voters.len() / 2).copied()
     }
 
     /// What it shows at most.
     fn upper_median(&self, voters: &[NodeId], now: Reading) -> Option<WallTime> {
-        let walls = self.walls(voters, now, |heard| heard.since)?;
+        let walls = self.walls(voters, now, |heard| heard.at_most)?;
         walls.get(voters.len() / 2).copied()
     }
 
-    /// What the wall clocks of a quorum show by now, ascending, if each said what it said at that moment.
+    /// What the wall clocks of a quorum show by now, ascending, going by this of what is known of each.
     fn walls(
         &self,
         voters: &[NodeId],
         now: Reading,
-        said_at: impl Fn(&Heard) -> Option<Span>,
+        told: impl Fn(&Heard) -> Option<Told>,
     ) -> Option<Vec<WallTime>> {
         let wall_of = |id: &NodeId| {
             if *id == self.own {
                 return Some(now.wall);
             }
-            let heard = self.heard.get(id)?;
-            let age = now.monotonic.saturating_sub(said_at(heard)?);
-            (age <= WALL_FRESH).then(|| WallTime(heard.wall.0.saturating_add_unsigned(age.0)))
+            let Told { wall, at } = told(self.heard.get(id)?)?;
+            let age = now.monotonic.saturating_sub(at);
+            (age <= WALL_FRESH).then(|| WallTime(wall.0.saturating_add_unsigned(age.0)))
         };
         let mut walls: Vec<_> = voters.iter().filter_map(wall_of).collect();
         walls.sort_unstable();

@@ -80,7 +80,7 @@ pub struct Status {
     /// Applied here.
     pub applied_index: u64,
     /// Whether this node's disk has less room than its reserve: it leads only while no other voter has room, and then
-    /// grants nothing.
+    /// refuses whatever has to be written.
     pub disk_is_low: bool,
     /// Who belongs to the cluster.
     pub members: Arc<Members>,

@@ -122,6 +122,14 @@ pub(crate) fn required<'i>(reader: &mut Reader<'i>, section: &mut Section<'_, 'i
     reader.text(section, key).unwrap_or_default()
 }
 
+/// A number that must be there.
+pub(crate) fn required_integer<'i>(reader: &mut Reader<'i>, section: &mut Section<'_, 'i>, key: &str) -> u64 {
+    if !section.has(key) {
+        reader.reject(section, key, "is required");
+    }
+    reader.integer(section, key).unwrap_or_default()
+}
+
 /// A length of time, such as `10s`.
 pub(crate) fn span<'i>(
     reader: &mut Reader<'i>,

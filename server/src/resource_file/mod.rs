@@ -14,6 +14,16 @@
 //! The keys are the fields of `resource.proto`, with the parameters of the kind beside the limit's own; durations are
 //! written `500ms`, `10s`, `24h`. `deploy/resources.example.toml` is the commented example.
 //!
+//! What calls cost that do not state it (`Resource.operation_costs`):
+//!
+//! ```toml
+//! [[resource.operation_cost]]
+//! operation = "list/*"
+//! cost = 30
+//! ```
+//!
+//! `circuit_breaker = true` is one with all defaults, and so is an empty table; `false` is none, though a preset has one.
+//!
 //! A resource may begin with what Tollgate knows about a vendor, and state only what differs: field by field, of limits by
 //! their name. What is written by the server states everything.
 //!

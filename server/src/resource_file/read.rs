@@ -6,7 +6,7 @@ use tollgate_proto::v1;
 
 use super::{
     FaultyFile, budget,
-    limit::{limits, required, span},
+    limit::{limits, required, required_integer, span},
     vendor,
 };
 use crate::{
@@ -92,9 +92,8 @@ fn resource<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>, presets: 
             let budgets = reader.sections(&mut section, "budget");
             budgets.into_iter().map(|section| budget::read(reader, section)).collect()
         },
-        circuit_breaker: reader
-            .section(&mut section, "circuit_breaker")
-            .map(|section| vendor::circuit_breaker(reader, section)),
+        operation_costs: operation_costs(reader, &mut section, base.operation_costs),
+        circuit_breaker: vendor::circuit_breaker(reader, &mut section, base.circuit_breaker),
         feedback: match reader.section(&mut section, "feedback") {
             Some(section) => Some(vendor::feedback(reader, section, base.feedback)),
             None => base.feedback,
@@ -104,6 +103,26 @@ fn resource<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>, presets: 
     };
     reader.finish(section);
     resource
+}
+
+/// Those that the file states go first, since the first that matches counts; then the others of the base.
+fn operation_costs<'i>(
+    reader: &mut Reader<'i>,
+    of: &mut Section<'_, 'i>,
+    base: Vec<v1::OperationCost>,
+) -> Vec<v1::OperationCost> {
+    let mut costs = Vec::new();
+    for mut section in reader.sections(of, "operation_cost") {
+        costs.push(v1::OperationCost {
+            operation: required(reader, &mut section, "operation"),
+            cost: required_integer(reader, &mut section, "cost"),
+        });
+        reader.finish(section);
+    }
+    let is_stated = |known: &v1::OperationCost| costs.iter().any(|cost| cost.operation == known.operation);
+    let others: Vec<_> = base.into_iter().filter(|known| !is_stated(known)).collect();
+    costs.extend(others);
+    costs
 }
 
 /// What the preset that the resource names stands for.
@@ -117,7 +136,11 @@ fn expansion<'i>(
     let (preset, plan) = match presets.select(&name) {
         Ok(selected) => selected,
         Err(problem) => {
-            reader.reject(section, "preset", problem);
+            let hint = match presets.has_vendor_of(&name) {
+                true => "",
+                false => " (for one of your own add --preset-file FILE)",
+            };
+            reader.reject(section, "preset", format_args!("{problem}{hint}"));
             // Whether it has parameters of these names cannot be told.
             let _ = reader.section(section, "parameters");
             return None;

@@ -63,6 +63,14 @@ slots = 25
 lease_default = "30s"
 counts_after = "20s"
 
+[[resource.operation_cost]]
+operation = "list/501"
+cost = 30
+
+[[resource.operation_cost]]
+operation = "list/*"
+cost = 8
+
 [[resource.budget]]
 name = "crm"
 consumers = ["crm/*", "sync"]
@@ -124,6 +132,9 @@ fn each_fault_names_its_line_and_key() {
             "refill_amount = 190",
             "resource[0].limit[4].refill_amount: unknown key; did you mean `amount`?",
         ),
+        ("cost = 8", "costs = 8", "resource[0].operation_cost[1].costs: unknown key; did you mean `cost`?"),
+        ("cost = 8\n", "", "resource[0].operation_cost[1].cost: is required"),
+        ("cost = 8", "cost = 0", "operation_costs[1].cost: must be 1 to"),
         ("slots = 25", "size = 25", "resource[0].limit[5].size: unknown key; known are `counts_after`"),
         ("keys =", "kees =", "line 5: resource[0].kees: unknown key"),
         ("[[resource]]", "[[resources]]", "unknown key; did you mean `resource`?"),

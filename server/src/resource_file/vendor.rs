@@ -15,9 +15,32 @@ use tollgate_proto::v1;
 use super::{limit::span, words::SCOPES, write::Lines};
 use crate::toml_reader::{Reader, Section};
 
-pub fn circuit_breaker<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>) -> v1::CircuitBreaker {
+/// What is not stated is that of the base: of a preset, or of nothing. `false`: none, though the preset has one; `true`: the
+/// default one.
+pub fn circuit_breaker<'i>(
+    reader: &mut Reader<'i>,
+    of: &mut Section<'_, 'i>,
+    base: Option<v1::CircuitBreaker>,
+) -> Option<v1::CircuitBreaker> {
+    const KEY: &str = "circuit_breaker";
+    if of.has_boolean(KEY) {
+        let wanted = reader.boolean(of, KEY) == Some(true);
+        return wanted.then(|| base.unwrap_or_default());
+    }
+    match reader.section(of, KEY) {
+        Some(section) => Some(stated_breaker(reader, section, base.unwrap_or_default())),
+        None => base,
+    }
+}
+
+/// Presets state the scope alone; the server fills in the rest.
+fn stated_breaker<'i>(
+    reader: &mut Reader<'i>,
+    mut section: Section<'_, 'i>,
+    base: v1::CircuitBreaker,
+) -> v1::CircuitBreaker {
     let breaker = v1::CircuitBreaker {
-        scope: reader.word(&mut section, "scope", &SCOPES).map_or(0, i32::from),
+        scope: reader.word(&mut section, "scope", &SCOPES).map_or(base.scope, i32::from),
         consecutive_failures: reader.integer(&mut section, "consecutive_failures"),
         failure_percent: reader.integer(&mut section, "failure_percent"),
         minimum_calls: reader.integer(&mut section, "minimum_calls").unwrap_or_default(),

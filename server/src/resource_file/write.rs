@@ -83,7 +83,8 @@ fn resource(resource: &v1::Resource) -> String {
     let tables = resource.limits.iter().map(limit).chain(resource.budgets.iter().map(budget::write));
     let tables = tables
         .chain(resource.circuit_breaker.as_ref().map(vendor::write_circuit_breaker))
-        .chain(feedback.map(vendor::write_feedback));
+        .chain(feedback.map(vendor::write_feedback))
+        .chain(resource.operation_costs.iter().map(operation_cost));
     lines.0 + "\n" + &tables.collect::<Vec<_>>().join("\n")
 }
 
@@ -99,6 +100,13 @@ fn queueing(lines: &mut Lines, resource: &v1::Resource) {
     if resource.ageing != Some(duration(default.ageing)) {
         lines.span("ageing", resource.ageing);
     }
+}
+
+fn operation_cost(known: &v1::OperationCost) -> String {
+    let mut lines = Lines::table("[[resource.operation_cost]]");
+    lines.text("operation", &known.operation);
+    lines.number("cost", known.cost);
+    lines.0
 }
 
 fn limit(limit: &v1::Limit) -> String {

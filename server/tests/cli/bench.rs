@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, eventually};
 
-const MODES: [&[&str]; 9] = [
+const MODES: [&[&str]; 10] = [
     &["acquire", "--target", "all", "--request-ids"],
     &["acquire", "--rate", "200", "--resources", "10", "--zipf", "1"],
     &["batch", "--limits", "4"],
+    &["batch", "--per-message", "10", "--rate", "500"],
     &["stream", "--target", "follower"],
     &["deny", "--resources", "3", "--limits", "2"],
     &["wait", "--slots", "2", "--in-flight", "8"],

@@ -26,6 +26,8 @@ pub struct Cluster {
     dev: Child,
     directory: TempDir,
     base_port: u16,
+    /// For `dev`, beside where it is.
+    args: Vec<String>,
     printed: Arc<Mutex<String>>,
 }
 
@@ -40,10 +42,21 @@ pub struct Answer {
 impl Cluster {
     /// A fresh one, with the sample resources, once it can be used.
     pub fn start() -> Cluster {
+        Cluster::start_in(TempDir::new().unwrap(), Vec::new())
+    }
+
+    /// One whose nodes have a preset of one's own.
+    pub fn with_preset(text: &str) -> Cluster {
         let directory = TempDir::new().unwrap();
+        let path = directory.path().join("preset.toml");
+        fs::write(&path, text).unwrap();
+        Cluster::start_in(directory, vec!["--preset-file".to_owned(), path.to_str().unwrap().to_owned()])
+    }
+
+    fn start_in(directory: TempDir, args: Vec<String>) -> Cluster {
         let base_port = free_base_port();
-        let (dev, printed) = dev(directory.path(), base_port);
-        let cluster = Cluster { dev, directory, base_port, printed };
+        let (dev, printed) = dev(directory.path(), base_port, &args);
+        let cluster = Cluster { dev, directory, base_port, args, printed };
         cluster.wait_for("Ctrl-C stops the cluster");
         cluster
     }
@@ -102,7 +115,7 @@ impl Cluster {
     /// Stops it and starts it again, on the same data.
     pub fn restart(&mut self) {
         self.stop();
-        let (dev, printed) = dev(self.directory.path(), self.base_port);
+        let (dev, printed) = dev(self.directory.path(), self.base_port, &self.args);
         (self.dev, self.printed) = (dev, printed);
         self.wait_for("Ctrl-C stops the cluster");
     }
@@ -183,10 +196,11 @@ fn timeout(args: &[&str]) -> &'static [&'static str] {
     if args.contains(&"--") || args.contains(&"--timeout") { &[] } else { &["--timeout", "30s"] }
 }
 
-fn dev(directory: &Path, base_port: u16) -> (Child, Arc<Mutex<String>>) {
+fn dev(directory: &Path, base_port: u16, args: &[String]) -> (Child, Arc<Mutex<String>>) {
     let mut dev = tollgate()
         .args(["dev", "--base-port", &base_port.to_string(), "--data-dir"])
         .arg(directory.join("data"))
+        .args(args)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

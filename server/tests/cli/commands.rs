@@ -48,6 +48,20 @@ fn a_command_runs_with_a_permit_and_gives_it_back() {
 }
 
 #[test]
+fn only_a_command_that_says_so_tells_of_a_vendor_that_fails() {
+    let cluster = Cluster::start();
+    let breaker = "name = \"test/slot\"\ncircuit_breaker = { consecutive_failures = 2 }";
+    cluster.define(&SLOT.replacen("name = \"test/slot\"", breaker, 1));
+    for _ in 0..3 {
+        cluster.with_slot("exit 1").expect(1, "");
+    }
+    for _ in 0..2 {
+        cluster.with_slot("exit 69").expect(69, "");
+    }
+    cluster.with_slot("echo must not run").expect(3, "circuit");
+}
+
+#[test]
 fn the_slot_is_held_for_as_long_as_the_command_runs() {
     let cluster = Cluster::start();
     cluster.define(SLOT);

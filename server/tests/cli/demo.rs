@@ -1,4 +1,4 @@
-//! `tollgate demo`. What a comparison of three seconds says means nothing; that both fleets work, and that nothing stays, does.
+//! `tollgate demo`. What a comparison of seconds says means nothing; that both fleets work, and that nothing stays, does.
 
 use tempfile::TempDir;
 
@@ -9,7 +9,7 @@ fn both_fleets_work_and_nothing_stays() {
     for vendor in ["hubspot", "salesforce"] {
         let temporary = TempDir::new().unwrap();
         let mut demo = tollgate();
-        demo.args(["demo", "--vendor", vendor, "--seconds", "3", "--workers", "20", "--output", "json"]);
+        demo.args(["demo", "--vendor", vendor, "--seconds", "6", "--workers", "20", "--output", "json"]);
         demo.args(["--base-port", &free_base_port().to_string()]).env("TMPDIR", temporary.path());
         let compared = answer(demo).expect(0, "").json();
         for side in ["naive", "tollgate"] {

@@ -17,3 +17,4 @@ mod plans;
 mod presets;
 mod refusals;
 mod resources;
+mod vendors;

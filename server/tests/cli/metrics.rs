@@ -62,6 +62,8 @@ fn the_essentials_are_measured() {
     assert!(sum("tollgate_acquire_seconds_count") >= 2.0, "{text}");
     assert!(sum("tollgate_commit_seconds_count") > 0.0, "{text}");
     assert_eq!(sum("tollgate_is_leader"), 1.0, "{text}");
+    assert_eq!(values(&text, "tollgate_ready"), [1.0; 3], "{text}");
+    assert_eq!(values(&text, "tollgate_disk_is_low"), [0.0; 3], "{text}");
     for series in
         ["tollgate_term", "tollgate_leader_id", "tollgate_log_bytes", "tollgate_fsync_seconds_count"]
     {

@@ -52,8 +52,16 @@ fn orders_hold_without_touching_the_definition() {
     assert_eq!(usage["pause"]["reason"], "");
     assert_eq!(usage["key_statuses"][0]["pause"]["reason"], "throttled");
     cluster.tollgate(&["resource", "usage", "test/keys"]).expect(0, "paused until it is resumed");
-    cluster.tollgate(&["resource", "resume", "test/keys"]).expect(0, "key blue");
-    let nothing = "nothing is paused, and all keys are active";
+    cluster
+        .tollgate(&["resource", "resume", "test/keys", "--key", "blue"])
+        .expect(0, "the resource is still paused: resume it without --key");
+    cluster
+        .tollgate(&["resource", "pause", "test/keys", "--key", "blue"])
+        .expect(0, "key blue: active, paused until it is resumed");
+    cluster
+        .tollgate(&["resource", "resume", "test/keys"])
+        .expect(0, "key blue is still paused: resume it with --key blue");
+    let nothing = "test/keys is resumed: nothing is held back any more";
     cluster.tollgate(&["resource", "resume", "test/keys", "--key", "blue"]).expect(0, nothing);
     cluster.tollgate(&blue).expect(0, "granted");
 
@@ -66,5 +74,7 @@ fn orders_hold_without_touching_the_definition() {
 
     cluster.tollgate(&["resource", "pause", "test/keys", "--key", "red"]).expect(2, "key");
     cluster.tollgate(&["resource", "pause", "no/such"]).expect(5, "error");
+    let active = ["resource", "key", "test/keys", "green", "active"];
+    cluster.tollgate(&active).expect(0, "nothing is paused, and all keys are active");
     cluster.tollgate(&["resource", "key", "test/keys", "blue", "gone"]).expect(2, "draining");
 }

@@ -56,6 +56,32 @@ fn exit_codes_tell_answers_apart() {
 }
 
 #[test]
+fn a_permit_that_no_limit_counts_is_told_of() {
+    let cluster = Cluster::start();
+    cluster.define(
+        r#"
+[[resource]]
+name = "test/searches"
+[[resource.limit]]
+name = "search"
+kind = "token_bucket"
+capacity = 3
+refill_amount = 3
+refill_period = "1h"
+operations = ["search"]
+"#,
+    );
+    let acquire = |args: &[&str]| cluster.tollgate(&[&["acquire", "test/searches"], args].concat());
+    acquire(&["--operation", "serach"])
+        .expect(0, "granted")
+        .expect(0, "no limit applies to operation \"serach\": it counts nowhere");
+    let unnamed = acquire(&["--output", "json"]).expect(0, "a call that names no operation: it counts");
+    assert_eq!(unnamed.json()["usage"], serde_json::json!([]));
+    let counted = acquire(&["--operation", "search"]).expect(0, "left            2 of 3 search");
+    assert_eq!(counted.stderr, "");
+}
+
+#[test]
 fn the_first_resource_with_room_is_taken() {
     let cluster = Cluster::start();
     cluster.define(LIMITS);

@@ -87,14 +87,21 @@ fn a_disk_without_room_is_told_by_readiness_and_to_those_who_ask() {
     node.args(["--disk-reserve", "4000000000GiB"]).stderr(Stdio::null());
     let _node = Running(node.spawn().unwrap());
     let http = format!("127.0.0.1:{}", base_port + 2);
-    eventually("its readiness speaks of the disk", || {
-        TcpStream::connect(&http).is_ok_and(|mut connection| {
-            let request = "GET /readyz HTTP/1.1\r\nHost: tollgate\r\nConnection: close\r\n\r\n";
-            let mut told = String::new();
-            connection.write_all(request.as_bytes()).unwrap();
+    let get = |path: &str| {
+        let mut told = String::new();
+        if let Ok(mut connection) = TcpStream::connect(&http) {
+            write!(connection, "GET {path} HTTP/1.1\r\nHost: tollgate\r\nConnection: close\r\n\r\n").unwrap();
             connection.read_to_string(&mut told).unwrap();
-            told.starts_with("HTTP/1.1 503") && told.contains("storage.disk_reserve")
-        })
+        }
+        told
+    };
+    eventually("its readiness speaks of the disk", || {
+        let told = get("/readyz");
+        told.starts_with("HTTP/1.1 503") && told.contains("storage.disk_reserve")
+    });
+    eventually("its metrics tell it", || {
+        let told = get("/metrics");
+        told.contains("tollgate_disk_is_low 1\n") && told.contains("tollgate_ready 0\n")
     });
     let nodes = format!("127.0.0.1:{base_port}");
     eventually("the leader speaks of the disk", || {

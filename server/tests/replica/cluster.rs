@@ -1,9 +1,13 @@
 //! A cluster in one thread: real replicas, a simulated network, simulated disks and clocks, one seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use parking_lot::Mutex;
 use raft::eraftpb::Message;
-use tollgate_limiter::{PermitId, Span, WallTime};
+use tollgate_limiter::{PermitId, Span, Stamp, WallTime};
 use tollgate_server::{
     clock::Reading,
     raft::{
@@ -11,7 +15,7 @@ use tollgate_server::{
         door::PeerEvent,
         fatal::Fatal,
         members::{Member, Members, NodeId},
-        replica::{Effect, Event, Replica, ReplicaConfig, TICK, founding},
+        replica::{Applied, Effect, Event, Replica, ReplicaConfig, TICK, founding},
     },
     storage::{LogStore, Recovered, WriteBatch, memory::MemoryStore, snapshot_file},
 };
@@ -24,6 +28,13 @@ pub const SNAPSHOT_LOG_BYTES: u64 = 16 << 10;
 
 pub type CallNumber = u64;
 
+/// What an entry carried for the limiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    pub stamp: Stamp,
+    pub commands: usize,
+}
+
 /// The whole world.
 pub struct Cluster {
     pub now_ms: u64,
@@ -34,6 +45,8 @@ pub struct Cluster {
     /// Commands that leaders have proposed and applied.
     pub commands: u64,
     nodes: BTreeMap<NodeId, Node>,
+    // By index, of the entries that any node has applied.
+    carried: Arc<Mutex<BTreeMap<u64, Carried>>>,
     founders: Members,
     // By when it happens, then by when it was planned.
     planned: BTreeMap<(u64, u64), Planned>,
@@ -94,6 +107,7 @@ impl Cluster {
             tells_time: true,
             commands: 0,
             nodes: BTreeMap::new(),
+            carried: Arc::default(),
             founders: Members { by_id: members, ..Members::default() },
             planned: BTreeMap::new(),
             plans: 0,
@@ -136,7 +150,7 @@ impl Cluster {
     /// Starts the process of a node that is down.
     pub fn restart(&mut self, id: NodeId) {
         let first_tick = self.draw(TICK_MS);
-        let (seed, now_ms) = (self.seed, self.now_ms);
+        let (seed, now_ms, carried) = (self.seed, self.now_ms, self.carried.clone());
         let node = self.node_mut(id);
         let config = ReplicaConfig {
             id,
@@ -145,7 +159,14 @@ impl Cluster {
             seed: Some(seed),
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        node.replica = Some(Replica::new(config, node.disk.load().unwrap(), &logger).unwrap());
+        let mut replica = Replica::new(config, node.disk.load().unwrap(), &logger).unwrap();
+        replica.attend(Box::new(move |Applied { index, entry, .. }: Applied<'_>| {
+            if let Some(entry) = entry {
+                let now = Carried { stamp: entry.stamp, commands: entry.commands.len() };
+                carried.lock().insert(index, now);
+            }
+        }));
+        node.replica = Some(replica);
         node.life += 1;
         node.started_ms = now_ms;
         node.ended = None;
@@ -274,6 +295,11 @@ impl Cluster {
 
     pub fn disk(&self, id: NodeId) -> &MemoryStore {
         &self.nodes[&id].disk
+    }
+
+    /// What the entries after this one carried, in their order, as far as any node has applied them.
+    pub fn carried_after(&self, index: u64) -> Vec<Carried> {
+        self.carried.lock().range(index + 1..).map(|(_, carried)| *carried).collect()
     }
 
     /// How the process ended, if it did.
@@ -439,7 +465,7 @@ impl Cluster {
                 }
             }
             Effect::Committed { commands, .. } => self.commands += commands,
-            Effect::GaveUp { .. } | Effect::Members(_) => {}
+            Effect::GaveUp { .. } | Effect::CircuitTurned(_) | Effect::Members(_) => {}
             Effect::Stopped => self.end(id, Ok(())),
         }
     }

@@ -38,7 +38,8 @@ fn try_to_start(dir: &tempfile::TempDir, disk_reserve_bytes: u64) -> Result<(Doo
     let data_dir = DataDir::open(dir.path(), "test", 1).unwrap();
     let members = Members { by_id: [(1, member(1))].into(), ..Members::default() };
     let beginning = Beginning::Found(members);
-    let config = NodeConfig { beginning, snapshot_log_bytes: 4 << 10, disk_reserve_bytes };
+    let election_timeout = Duration::from_millis(500);
+    let config = NodeConfig { beginning, election_timeout, snapshot_log_bytes: 4 << 10, disk_reserve_bytes };
     let (door, inside) = door();
     let metrics = Metrics::new(&mut Registry::default());
     let running = driver::start(config, data_dir, inside, Arc::new(Nobody), metrics)?;

@@ -1,8 +1,14 @@
-//! Messages that no honest peer sends: none makes the process panic, or keeps the cluster from serving. One that counts on
-//! entries which are not there ends the node in order, as the loss of a disk would.
+//! Messages that no honest peer sends: none makes the process panic, changes the state, or keeps the cluster from serving.
+//! One that counts on entries which are not there ends the node in order, as the loss of a disk would.
 
 use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
-use tollgate_server::raft::{door::PeerEvent, replica::Event};
+use tollgate_limiter::Limiter;
+use tollgate_server::raft::{
+    door::PeerEvent,
+    machine::Machine,
+    members::{Member, Members},
+    replica::Event,
+};
 
 use crate::{cluster::Cluster, words::*};
 
@@ -75,11 +81,49 @@ fn malformed(numbers: &mut Numbers, kind: MessageType, to: u64, term: u64, last:
     message
 }
 
+/// The machines of all nodes, once they are at the same entry.
+fn machines(cluster: &mut Cluster) -> Vec<Machine> {
+    cluster.converge();
+    (1..=3).map(|id| cluster.replica(id).machine().clone()).collect()
+}
+
+/// Nothing has become of the machine since, but what time itself does, and the elections that garbage may cause: those
+/// write empty entries, and who leads for the first time tells its incarnation.
+fn assert_only_older(cluster: &Cluster, before: &Machine, after: &Machine) {
+    let expected = only_older(cluster, before);
+    assert_eq!(after.limiter().digest(), expected.digest(), "other answers were given");
+    assert!(after.limiter().encode() == expected.encode(), "the limits, or what they have counted, differ");
+    assert_eq!(nameless(after.members()), nameless(before.members()));
+    assert_eq!((after.voters(), after.learners()), (before.voters(), before.learners()));
+    assert!(!after.is_joint());
+}
+
+/// The limiter of before, as the stamps of the entries since have made it.
+fn only_older(cluster: &Cluster, before: &Machine) -> Limiter {
+    let mut limiter = before.limiter().clone();
+    for carried in cluster.carried_after(before.index()) {
+        assert_eq!(carried.commands, 0, "a command that nobody gave is in the log");
+        limiter.apply(carried.stamp, &[], &mut Vec::new());
+    }
+    limiter
+}
+
+/// The members, without what tells the lives of their disks apart.
+fn nameless(members: &Members) -> Members {
+    let forget = |(id, member): (&u64, &Member)| (*id, Member { incarnation: None, ..member.clone() });
+    Members { by_id: members.by_id.iter().map(forget).collect(), removed: members.removed.clone() }
+}
+
 #[test]
-fn garbage_is_dropped_by_leader_and_followers() {
+fn garbage_changes_nothing_at_leader_and_followers() {
     for seed in 1..=10 {
         let mut cluster = Cluster::found(seed, 3);
         cluster.ask(create(10));
+        // Something that could be lost.
+        for request_id in ["kept", "kept, too"] {
+            granted(&cluster.ask(acquire(request_id)));
+        }
+        let before = machines(&mut cluster);
         let mut numbers = Numbers(seed);
         for round in 0..3_000 {
             let to = round % 3 + 1;
@@ -97,6 +141,10 @@ fn garbage_is_dropped_by_leader_and_followers() {
         (1..=3).filter(|id| cluster.ended(*id).is_some()).collect::<Vec<_>>().into_iter().for_each(|id| {
             cluster.restart(id);
         });
+        let after = machines(&mut cluster);
+        for (before, after) in before.iter().zip(&after) {
+            assert_only_older(&cluster, before, after);
+        }
         granted(&cluster.ask(acquire("")));
         cluster.converge();
     }

@@ -48,6 +48,7 @@ pub fn with_limit(name: &str, kind: LimitKind) -> Resource {
         queueing: Queueing::default(),
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }
 

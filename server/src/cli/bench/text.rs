@@ -24,7 +24,7 @@ pub fn text(report: &Report) -> String {
         }
     }
     if report.leader_changed {
-        text += "\nAnother node leads than at the beginning: measure again.";
+        text += "\nA leader was elected since the beginning: measure again.";
     }
     text
 }

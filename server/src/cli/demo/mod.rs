@@ -33,7 +33,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let directory = env::temp_dir().join(format!("tollgate-demo-{}", process::id()));
-    let layout = Layout { directory, base_port: args.base_port };
+    let layout = Layout { directory, base_port: args.base_port, presets: Vec::new() };
     prepare(&layout, true)?;
     let mut nodes = layout.ids().map(|id| Node::start(&layout, id)).collect::<Result<Vec<_>, _>>()?;
 

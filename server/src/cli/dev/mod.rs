@@ -15,6 +15,7 @@ use tollgate_client::{Client, Error, v1::GetClusterResponse};
 pub(super) use self::node::{Layout, Node};
 use super::{
     Failure, duration, output,
+    preset::Own,
     resource::{Plan, parse},
 };
 use crate::{preset::Presets, raft::members::NodeId};
@@ -45,12 +46,16 @@ pub struct Args {
     /// Begin anew: delete the data of an earlier run.
     #[arg(long)]
     fresh: bool,
+
+    #[command(flatten)]
+    own: Own,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
-    let layout = Layout { directory: args.data_dir, base_port: args.base_port };
+    let layout =
+        Layout { directory: args.data_dir, base_port: args.base_port, presets: args.own.absolute()? };
     prepare(&layout, args.fresh)?;
     let mut nodes = layout.ids().map(|id| Node::start(&layout, id)).collect::<Result<Vec<_>, _>>()?;
     let client = Client::connect(layout.ids().map(|id| layout.client_address(id)))?;

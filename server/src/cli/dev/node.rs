@@ -1,7 +1,9 @@
 //! The three processes, and the files that they leave.
 
 use std::{
-    env, fs, io,
+    env,
+    ffi::OsStr,
+    fs, io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     process::Stdio,
@@ -20,7 +22,13 @@ use crate::raft::members::NodeId;
 const PORTS_PER_NODE: u16 = 10;
 
 /// What the environment may say for all three alike. The rest is of one node, and is in its file.
-const SHARED_SETTINGS: [&str; 3] = ["TOLLGATE_LOG", "TOLLGATE_SNAPSHOT_LOG", "TOLLGATE_DISK_RESERVE"];
+const SHARED_SETTINGS: [&str; 5] = [
+    "TOLLGATE_LOG",
+    "TOLLGATE_ELECTION_TIMEOUT",
+    "TOLLGATE_SNAPSHOT_LOG",
+    "TOLLGATE_DISK_RESERVE",
+    "TOLLGATE_PRESETS",
+];
 
 /// Lines of a log that are shown when its node could not start.
 const TAIL_LINES: usize = 12;
@@ -29,6 +37,8 @@ const TAIL_LINES: usize = 12;
 pub struct Layout {
     pub directory: PathBuf,
     pub base_port: u16,
+    /// One's own, for all nodes. No part of the configuration, so that the next run on the same data may have others.
+    pub presets: Vec<PathBuf>,
 }
 
 impl Layout {
@@ -57,7 +67,9 @@ impl Layout {
     }
 
     pub fn restart_command(&self, id: NodeId) -> String {
-        format!("{} server --config {}", program(), self.configuration(id).display())
+        let presets = self.presets.iter().map(|path| format!(" --presets {}", path.display()));
+        let presets = presets.collect::<String>();
+        format!("{} server --config {}{presets}", program(), self.configuration(id).display())
     }
 
     pub fn configuration_text(&self, id: NodeId) -> String {
@@ -113,6 +125,7 @@ impl Node {
         let log = open_log(&layout.log(id)).map_err(failed)?;
         let mut command = Command::new(program);
         command.args(["server", "--config"]).arg(layout.configuration(id));
+        command.args(layout.presets.iter().flat_map(|path| [OsStr::new("--presets"), path.as_os_str()]));
         // Settings from the environment count more than the file.
         let inherited = env::vars_os().map(|(name, _)| name);
         let settings = inherited.filter(|name| name.to_str().is_some_and(is_setting_of_one_node));

@@ -10,7 +10,7 @@ pub const HELP: &str = "\
 Settings of a step:
   calls=NUMBER             calls for each record [default: 1]
   batch=NUMBER             records for each call, instead [default: 1]
-  cost=NUMBER              the weight of one call [default: 1]
+  cost=NUMBER              the weight of one call [default: what the operation costs]
   amount=DIMENSION=NUMBER  its weight in a dimension; may be repeated
   key=NAME                 the credential to use [default: all]
   takes=DURATION           how long a call holds its slot [default: 1s]

@@ -21,11 +21,11 @@ pub struct Args {
     /// The preset whose profile reads it, such as hubspot.
     name: String,
 
-    /// The answer's status line and headers, as `curl --include` prints them [default: standard input].
+    /// The answer's status line, headers and body, as `curl --include` prints them [default: standard input].
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// The error code in its body, such as REQUEST_LIMIT_EXCEEDED; `preset show` tells where that is.
+    /// The error code in its body, such as REQUEST_LIMIT_EXCEEDED [default: what the preset finds there; `preset show` tells where].
     #[arg(long, value_name = "CODE", default_value = "", hide_default_value = true)]
     code: String,
 
@@ -44,13 +44,15 @@ pub fn run(output: Output, args: Args) -> Result<(), Failure> {
         Some(path) => fs::read(path).map_err(|error| unreadable(&path.display().to_string(), error))?,
         None => standard_input().map_err(|error| unreadable("standard input", error))?,
     };
-    let (status, headers) = head(&bytes).ok_or_else(|| {
+    let Printed { status, headers, body } = printed(&bytes).ok_or_else(|| {
         Failure::with(Code::Usage, "the answer does not begin with a status line such as HTTP/1.1 429")
             .advise("`curl --include` or `curl --head` prints one.")
     })?;
     let at = args.at.unwrap_or_else(now);
-    let report = preset.profile.read(&Answer { status, headers: &headers, code: &args.code }, at);
-    output.print(|| text(&report), || json(&report))
+    // As a node does.
+    let code = if args.code.is_empty() { preset.code_in(body) } else { args.code };
+    let report = preset.profile.read(&Answer { status, headers: &headers, code: &code }, at);
+    output.print(|| text(&report, &code), || json(&report, &code))
 }
 
 fn standard_input() -> io::Result<Vec<u8>> {
@@ -71,24 +73,47 @@ fn now() -> Timestamp {
 /// Names and values.
 type Headers<'a> = Vec<(&'a str, &'a [u8])>;
 
-/// The status and the headers. Of several heads, as curl prints them of redirects and proxies, the last.
-fn head(bytes: &[u8]) -> Option<(u16, Headers<'_>)> {
-    let mut head = None;
-    let mut is_body = false;
-    for line in bytes.split(|byte| *byte == b'\n').map(|line| line.trim_ascii()) {
-        if let Some(status) = status(line) {
-            head = Some((status, Vec::new()));
-            is_body = false;
-        } else if let Some((_, headers)) = &mut head
-            && !is_body
-            && let Some(colon) = line.iter().position(|byte| *byte == b':')
+/// An answer as curl prints it.
+struct Printed<'a> {
+    status: u16,
+    headers: Headers<'a>,
+    body: &'a [u8],
+}
+
+/// Of several heads, one after the other, as curl prints them of redirects and proxies, the last, and what follows it.
+fn printed(bytes: &[u8]) -> Option<Printed<'_>> {
+    let mut last = one_printed(bytes.trim_ascii_start())?;
+    while let Some(next) = one_printed(last.body) {
+        last = next;
+    }
+    Some(last)
+}
+
+/// The first head, up to its empty line, and all that follows.
+fn one_printed(bytes: &[u8]) -> Option<Printed<'_>> {
+    let (line, mut body) = split_line(bytes);
+    let status = status(line)?;
+    let mut headers = Vec::new();
+    loop {
+        let (line, rest) = split_line(body);
+        body = rest;
+        if line.is_empty() {
+            return Some(Printed { status, headers, body });
+        }
+        if let Some(colon) = line.iter().position(|byte| *byte == b':')
             && let Ok(name) = str::from_utf8(&line[..colon])
         {
             headers.push((name, line[colon + 1..].trim_ascii()));
         }
-        is_body |= line.is_empty();
     }
-    head
+}
+
+/// The first line without white space around it, and what follows; at the end both are empty.
+fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (bytes[..end].trim_ascii(), &bytes[end + 1..]),
+        None => (bytes.trim_ascii(), &[]),
+    }
 }
 
 /// Of a line such as `HTTP/2 429` or `HTTP/1.1 429 Too Many Requests`.
@@ -97,8 +122,11 @@ fn status(line: &[u8]) -> Option<u16> {
     line.split(' ').nth(1)?.parse().ok()
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, code: &str) -> String {
     let mut lines = vec![format!("limited       {}", if report.limited { "yes" } else { "no" })];
+    if !code.is_empty() {
+        lines.push(format!("code          {code}"));
+    }
     lines.extend(report.retry_after.map(|wait| format!("wait          {}", human(wait))));
     for limit in report.exhausted.iter().filter(|limit| !report.standings.contains_key(limit.as_str())) {
         lines.push(format!("limit         {limit}: nothing left"));
@@ -125,9 +153,10 @@ fn left(standing: &Standing) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-fn json(report: &Report) -> Value {
+fn json(report: &Report, code: &str) -> Value {
     json!({
         "limited": report.limited,
+        "code": code,
         "exhausted": report.exhausted.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "retry_after_seconds": report.retry_after.map(seconds),
         "limits": report.standings.iter().map(|(limit, standing)| json!({

@@ -53,8 +53,7 @@ pub fn show(preset: &Preset, plan: &Plan) -> String {
     let mut resource = preset.expand(plan, &Default::default(), &[]);
     resource.name = format!("{}/account", preset.vendor);
     text += &format!("\n{}", resource_file::write(slice::from_ref(&resource)));
-    text +=
-        &commented("Operations; requests carry their cost, and are counted as 1 without", operations(preset));
+    text += &commented("Operations; a call that states no cost is counted with this one", operations(preset));
     text += &commented("Limited", signs(preset));
     text += &commented("Headers", headers(preset));
     text

@@ -35,7 +35,7 @@ pub struct Resumption {
     /// The resource.
     name: String,
 
-    /// Only this key of it.
+    /// Only this key of it, also if an operator paused it.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     key: String,
 }
@@ -73,7 +73,8 @@ pub async fn pause(client: &Client, output: Output, args: Pausing) -> Result<(),
 }
 
 pub async fn resume(client: &Client, output: Output, args: Resumption) -> Result<(), Failure> {
-    show(output, &client.resources().resume(&args.name, &args.key).await?)
+    let resource = client.resources().resume(&args.name, &args.key).await?;
+    output.print(|| resumed_text(&resource), || json::resource(&resource))
 }
 
 pub async fn key(client: &Client, output: Output, args: KeyChange) -> Result<(), Failure> {
@@ -116,6 +117,24 @@ fn text(resource: &Resource) -> String {
         }
         orders => format!("{}\n  {}", resource.name, orders.join("\n  ")),
     }
+}
+
+/// With what to do about the pauses that stay: those of what was not named.
+fn resumed_text(resource: &Resource) -> String {
+    let name = &resource.name;
+    let mut lines = lines(resource);
+    if lines.is_empty() {
+        return format!("{name} is resumed: nothing is held back any more");
+    }
+    if resource.pause.is_some() {
+        lines.push("the resource is still paused: resume it without --key".to_owned());
+    }
+    let paused = resource.key_statuses.iter().filter(|status| status.pause.is_some());
+    lines.extend(paused.map(|status| {
+        let key = &status.key;
+        format!("key {key} is still paused: resume it with --key {key}")
+    }));
+    format!("{name}\n  {}", lines.join("\n  "))
 }
 
 fn pause_text(pause: &Pause) -> String {

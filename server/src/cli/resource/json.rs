@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_client::v1::{
-    Anchor, Concurrency, FixedWindow, KeyStatus, Limit, Pause, Resource, Scope, limit::Kind,
+    Anchor, Concurrency, FixedWindow, KeyStatus, Limit, OperationCost, Pause, Resource, Scope, limit::Kind,
 };
 
 use super::{super::output::wire_seconds, availability::state_name, condition, shares};
@@ -22,11 +22,16 @@ pub fn resource(resource: &Resource) -> Value {
         "max_waiters": resource.max_waiters,
         "max_waiters_per_consumer": resource.max_waiters_per_consumer,
         "ageing_seconds": wire_seconds(resource.ageing),
+        "operation_costs": resource.operation_costs.iter().map(operation_cost).collect::<Vec<_>>(),
         "circuit_breaker": resource.circuit_breaker.as_ref().map(condition::circuit_breaker),
         "feedback": resource.feedback.as_ref().map(condition::feedback_rules),
         "tightened": resource.tightened.iter().map(condition::tightened).collect::<Vec<_>>(),
         "conditions": resource.conditions.iter().map(condition::json).collect::<Vec<_>>(),
     })
+}
+
+fn operation_cost(known: &OperationCost) -> Value {
+    json!({ "operation": known.operation, "cost": known.cost })
 }
 
 /// A pause that is in force.

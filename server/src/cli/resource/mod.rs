@@ -2,10 +2,11 @@
 
 mod apply;
 mod availability;
-mod condition;
+pub(super) mod condition;
 mod diff;
 pub(super) mod json;
 mod shares;
+mod state;
 mod usage;
 
 use std::{process::ExitCode, slice};
@@ -28,7 +29,7 @@ pub enum Command {
         /// Its name, such as salesforce/acme.
         name: String,
     },
-    /// Lists the resources.
+    /// Lists the resources and how they are, those that are worst off first.
     List {
         /// Only names that begin with this.
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -46,11 +47,12 @@ pub enum Command {
     },
     /// Grants nothing on a resource, or with one of its keys, for a while. What was granted before goes on.
     Pause(availability::Pausing),
-    /// Ends the pause of a resource or of one of its keys.
+    /// Ends the pause of a resource or of one of its keys, and what came of the vendor's answers: waits, circuits, paces, tightened
+    /// limits. Without a key of all keys, too: of these only the pauses that operators ordered stay.
     Resume(availability::Resumption),
     /// Takes a key out of use, or back into it.
     Key(availability::KeyChange),
-    /// Shows what is used and what is left of each limit, who holds which slot, and what is paused.
+    /// Shows what is used and what is left of each limit, who holds which slot, what is paused, and how the vendor is doing.
     Usage(usage::Args),
 }
 
@@ -89,17 +91,21 @@ fn list_text(resources: &[Resource]) -> String {
     if resources.is_empty() {
         return "no resources; create some with `tollgate resource apply -f FILE`".to_owned();
     }
-    let rows: Vec<_> = resources
-        .iter()
-        .map(|resource| {
+    let mut states: Vec<_> = resources.iter().map(|resource| (state::state(resource), resource)).collect();
+    // Of the same grade by name, as they come.
+    states.sort_by_key(|((grade, _), _)| *grade);
+    let rows: Vec<_> = states
+        .into_iter()
+        .map(|((_, state), resource)| {
             let limits: Vec<_> = resource.limits.iter().map(|limit| limit.name.as_str()).collect();
             [
                 resource.name.clone(),
+                state,
                 thousands(resource.generation),
                 limits.join(", "),
                 resource.description.clone(),
             ]
         })
         .collect();
-    table(["RESOURCE", "GENERATION", "LIMITS", "DESCRIPTION"], &rows)
+    table(["RESOURCE", "STATE", "GENERATION", "LIMITS", "DESCRIPTION"], &rows)
 }

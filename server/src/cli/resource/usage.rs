@@ -12,7 +12,7 @@ use super::{
         output::wire_seconds,
         table::{table, thousands},
     },
-    availability, json as definition, shares,
+    availability, condition, json as definition, shares,
 };
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,8 @@ fn text(name: &str, usage: &GetResourceUsageResponse) -> String {
         })
         .collect();
     let headings = ["LIMIT", "SCOPE", "USED", "AVAILABLE", "AMOUNT", "FRESH IN"];
-    let orders = usage.resource.iter().flat_map(availability::lines).map(|line| format!("\n  {line}"));
+    let orders = usage.resource.iter().flat_map(availability::lines).chain(told_lines(&usage.limits));
+    let orders = orders.map(|line| format!("\n  {line}"));
     let mut text = format!("{name}{}\n\n{}", orders.collect::<String>(), table(headings, &counters));
     for limit in usage.limits.iter().filter(|limit| limit.scope_values > limit.counters.len() as u64) {
         let others = limit.scope_values - limit.counters.len() as u64;
@@ -63,6 +64,23 @@ fn text(name: &str, usage: &GetResourceUsageResponse) -> String {
         text += &format!("\n\n{}", held_text(&usage.held));
     }
     text + &shares::text(usage)
+}
+
+/// What the vendor told of limits, as far as it holds permits back: the table shows them as if there were room, or as if it was us who
+/// had used them.
+fn told_lines(limits: &[LimitFigures]) -> impl Iterator<Item = String> {
+    let counters = limits.iter().flat_map(|limit| limit.counters.iter().map(move |of| (&limit.limit, of)));
+    counters.flat_map(|(limit, counter)| {
+        let of = match counter.scope_value.as_str() {
+            "" => limit.clone(),
+            value => format!("{limit} of {value}"),
+        };
+        let held = counter.held_for.map(duration::from_wire).filter(|held_for| !held_for.is_zero());
+        let held = held.map(|left| format!("{of}: held by the vendor for {}", duration::human(left)));
+        let others = Some(counter.used_by_others).filter(|used| *used > 0);
+        let others = others.map(|used| format!("{of}: {} used by others", thousands(used)));
+        held.into_iter().chain(others)
+    })
 }
 
 fn held_text(held: &[HeldSlot]) -> String {
@@ -88,10 +106,14 @@ fn held_text(held: &[HeldSlot]) -> String {
 fn json(name: &str, usage: &GetResourceUsageResponse) -> Value {
     let resource = usage.resource.as_ref();
     let keys = resource.into_iter().flat_map(|resource| &resource.key_statuses);
+    let conditions = resource.into_iter().flat_map(|resource| &resource.conditions);
+    let tightened = resource.into_iter().flat_map(|resource| &resource.tightened);
     let mut value = json!({
         "name": name,
         "pause": resource.and_then(|resource| resource.pause.as_ref()).map(definition::pause),
         "key_statuses": keys.map(definition::key_status).collect::<Vec<_>>(),
+        "conditions": conditions.map(condition::json).collect::<Vec<_>>(),
+        "tightened": tightened.map(condition::tightened).collect::<Vec<_>>(),
         "limits": usage.limits.iter().map(limit_json).collect::<Vec<_>>(),
         "held": usage.held.iter().map(held_json).collect::<Vec<_>>(),
         "settleable_permits": usage.settleable_permits,

@@ -45,7 +45,7 @@ fn wait(fields: &mut Fields, request: &v1::AcquirePermitRequest, patience: Durat
 fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquire> {
     let resource = fields.name("resource", ResourceName::new(&request.resource));
     let operation = fields.name("operation", Label::new(&request.operation));
-    let cost = fields.within("cost", request.cost.unwrap_or(1), 1..=MAX_AMOUNT);
+    let cost = cost(fields, request.cost);
     let coalesce_key = coalesce_key(fields, &request);
     let amounts = amounts(fields, request.amounts);
     let consumer = fields.name("consumer", Label::new(&request.consumer));
@@ -72,6 +72,11 @@ fn read(fields: &mut Fields, request: v1::AcquirePermitRequest) -> Option<Acquir
         alternatives: alternatives?,
         coalesce_key,
     })
+}
+
+/// What is stated; 0 where the resource is to say it, which nobody can state.
+pub(super) fn cost(fields: &mut Fields, stated: Option<u64>) -> u64 {
+    stated.map_or(0, |cost| fields.within("cost", cost, 1..=MAX_AMOUNT))
 }
 
 pub(super) fn priority(priority: v1::Priority) -> Priority {

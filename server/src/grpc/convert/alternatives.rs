@@ -1,9 +1,12 @@
 //! Other resources that would do as well, from the wire.
 
-use tollgate_limiter::{Alternative, Label, MAX_ALTERNATIVES, MAX_AMOUNT, ResourceName};
+use tollgate_limiter::{Alternative, Label, MAX_ALTERNATIVES, ResourceName};
 use tollgate_proto::v1;
 
-use super::{Fields, acquire::amounts};
+use super::{
+    Fields,
+    acquire::{amounts, cost},
+};
 
 /// Reads all of them, so that all faults are found.
 pub(super) fn alternatives(
@@ -37,7 +40,7 @@ pub(super) fn alternatives(
 fn alternative(fields: &mut Fields, wire: v1::Alternative) -> Option<Alternative> {
     let resource = fields.name("resource", ResourceName::new(&wire.resource));
     let operation = fields.name("operation", Label::new(&wire.operation));
-    let cost = fields.within("cost", wire.cost.unwrap_or(1), 1..=MAX_AMOUNT);
+    let cost = cost(fields, wire.cost);
     let amounts = amounts(fields, wire.amounts);
     let key = fields.name("key", Label::new(&wire.key));
     Some(Alternative { resource: resource?, operation: operation?, cost, amounts, key: key? })

@@ -27,8 +27,9 @@ pub fn resumption(request: &v1::ResumeResourceRequest) -> Result<Command, Invali
     let mut fields = Fields::default();
     let resource = fields.name("name", ResourceName::new(&request.name));
     let key = fields.name("key", Label::new(&request.key));
-    let order =
-        resource.zip(key).map(|(resource, key)| Command::ResumeResource(ResumeResource { resource, key }));
+    let order = resource.zip(key).map(|(resource, key)| {
+        Command::ResumeResource(ResumeResource { resource, key, all_keys: request.key.is_empty() })
+    });
     fields.finish(order)
 }
 

@@ -1,8 +1,8 @@
 //! Circuit breakers, rules of feedback, and how vendors are doing: from the wire and for it.
 
 use tollgate_limiter::{
-    CircuitBreaker, CircuitState, CircuitStatus, FeedbackRules, Label, PaceStatus, Scope, TightenedLimit,
-    VendorCondition,
+    CircuitBreaker, CircuitState, CircuitStatus, FeedbackRules, Label, PaceCause, PaceStatus, Scope,
+    TightenedLimit, VendorCondition,
 };
 use tollgate_proto::v1;
 
@@ -10,9 +10,9 @@ use super::{
     Fields,
     definition::{SCOPES, scope},
     duration,
+    permit::outcome_to_wire,
     resource::scope_to_wire,
 };
-use crate::preset::Presets;
 
 /// Reads a circuit breaker. Its rules are the core's.
 pub fn circuit_breaker(fields: &mut Fields, wire: &v1::CircuitBreaker) -> CircuitBreaker {
@@ -35,14 +35,9 @@ pub fn circuit_breaker(fields: &mut Fields, wire: &v1::CircuitBreaker) -> Circui
     }
 }
 
-/// Reads rules of feedback.
+/// Reads rules of feedback. Whether there is a preset of the vendor, the node knows that is asked.
 pub fn feedback_rules(fields: &mut Fields, wire: &v1::FeedbackRules) -> FeedbackRules {
     let default = FeedbackRules::default();
-    if !wire.vendor.is_empty()
-        && let Err(problem) = Presets::embedded().select(&wire.vendor)
-    {
-        fields.reject("feedback.vendor", problem);
-    }
     let vendor = fields.name("feedback.vendor", Label::new(&wire.vendor)).unwrap_or_default();
     let mut span = |field: &str, given, default| fields.span_or(&format!("feedback.{field}"), given, default);
     FeedbackRules {
@@ -84,9 +79,16 @@ pub fn feedback_rules_to_wire(rules: &FeedbackRules) -> v1::FeedbackRules {
     }
 }
 
-/// A limit that the vendor allows less of.
+/// A limit that the vendor says is not as defined.
 pub fn tightened(limit: TightenedLimit) -> v1::TightenedLimit {
-    v1::TightenedLimit { limit: limit.limit.to_string(), defined: limit.defined, amount: limit.amount }
+    let TightenedLimit { limit, defined, amount, told } = limit;
+    v1::TightenedLimit {
+        limit: limit.to_string(),
+        defined,
+        amount,
+        told: told.map_or(0, |told| told.amount),
+        told_ago: told.map(|told| duration(told.ago)),
+    }
 }
 
 /// How a vendor is doing.
@@ -114,14 +116,23 @@ pub fn circuit(status: CircuitStatus) -> v1::Circuit {
         failures: status.failures,
         probes_out: status.probes_out,
         probes_succeeded: status.probes_succeeded,
+        open_for: status.open_for.map(duration),
+        opened_by: status.opened_by.map(outcome_to_wire).unwrap_or_default().into(),
     }
 }
 
 /// How slowly permits are granted.
 pub fn pace(pace: PaceStatus) -> v1::Pace {
+    let cause = match pace.cause {
+        None => v1::PaceCause::Unspecified,
+        Some(PaceCause::Pause) => v1::PaceCause::AfterPause,
+        Some(PaceCause::Outage) => v1::PaceCause::AfterOutage,
+        Some(PaceCause::Refusals) => v1::PaceCause::Refusals,
+    };
     v1::Pace {
         micros_per_second: pace.rate,
         full_micros_per_second: pace.full_rate,
         full_in: Some(duration(pace.full_in)),
+        cause: cause.into(),
     }
 }

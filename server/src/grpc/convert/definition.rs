@@ -3,7 +3,7 @@
 
 use tollgate_limiter::{
     Anchor, Concurrency, Description, Dimension, FixedWindow, Label, LeakyBucket, Limit, LimitKind,
-    LimitName, Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
+    LimitName, OperationCost, Resource, ResourceName, Scope, SlidingWindow, Span, TimeZoneName, TokenBucket,
 };
 use tollgate_proto::v1;
 
@@ -46,6 +46,9 @@ fn read(fields: &mut Fields, wire: v1::Resource) -> Option<Resource> {
     let limits = each(wire.limits, |index, wire| limit(fields, &format!("limits[{index}]"), wire));
     let keys = each(wire.keys, |index, key| fields.name(&format!("keys[{index}]"), Label::new(&key)));
     let budgets = each(wire.budgets, |index, wire| budget(fields, &format!("budgets[{index}]"), wire));
+    let operation_costs = each(wire.operation_costs, |index, wire| {
+        operation_cost(fields, &format!("operation_costs[{index}]"), &wire)
+    });
     let description = fields.name("description", Description::new(&wire.description));
     let tolerance = default_tolerance(limits.as_deref().unwrap_or_default());
     Some(Resource {
@@ -59,7 +62,13 @@ fn read(fields: &mut Fields, wire: v1::Resource) -> Option<Resource> {
         queueing,
         circuit_breaker: circuit_breaker.map(Box::new),
         feedback: Box::new(feedback),
+        operation_costs: operation_costs?,
     })
+}
+
+fn operation_cost(fields: &mut Fields, path: &str, wire: &v1::OperationCost) -> Option<OperationCost> {
+    let operation = fields.name(&format!("{path}.operation"), Label::new(&wire.operation))?;
+    Some(OperationCost { operation, cost: wire.cost })
 }
 
 /// Reads every item, so that all faults are found; then all or none.

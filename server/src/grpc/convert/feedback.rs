@@ -14,21 +14,26 @@ use super::{
 use crate::{grpc::status::Failure, preset::Presets};
 
 /// Checks what the client itself says. What the vendor says is no reason to refuse anything: see `reading.rs`.
-pub fn check(fields: &mut Fields, feedback: &v1::VendorFeedback, given: Option<CallOutcome>) {
+pub fn check(
+    fields: &mut Fields,
+    feedback: &v1::VendorFeedback,
+    given: Option<CallOutcome>,
+    presets: &Presets,
+) {
     if feedback.status == 0 && given.is_none() {
         fields.reject("feedback.status", "is required, unless the outcome is told");
     }
     if !feedback.vendor.is_empty()
-        && let Err(problem) = Presets::embedded().select(&feedback.vendor)
+        && let Err(problem) = presets.select(&feedback.vendor)
     {
         fields.reject("feedback.vendor", problem);
     }
 }
 
 /// Whether there is an answer that can be read.
-pub fn is_valid(feedback: &v1::VendorFeedback) -> bool {
+pub fn is_valid(feedback: &v1::VendorFeedback, presets: &Presets) -> bool {
     let mut fields = Fields::default();
-    check(&mut fields, feedback, None);
+    check(&mut fields, feedback, None, presets);
     fields.finish(Some(())).is_ok()
 }
 
@@ -46,7 +51,7 @@ pub struct Understood {
 pub fn understand(
     feedback: Option<&v1::VendorFeedback>,
     given: Option<CallOutcome>,
-    receipt: &Receipt,
+    receipt: &Receipt<'_>,
 ) -> Understood {
     let Some(feedback) = feedback else {
         let outcome = given.unwrap_or(CallOutcome::Ok);
@@ -66,7 +71,7 @@ pub fn understand(
 /// Reads and checks a report.
 pub fn report(
     request: &v1::ReportFeedbackRequest,
-    receipt: &Receipt,
+    receipt: &Receipt<'_>,
 ) -> Result<(Report, Option<v1::ReportFeedbackResponse>), Failure> {
     let mut fields = Fields::default();
     let resource = fields.name("resource", ResourceName::new(&request.resource));
@@ -75,7 +80,7 @@ pub fn report(
     match &request.feedback {
         None if given.is_none() => fields.reject("feedback", "is required, unless the outcome is told"),
         None => {}
-        Some(feedback) => check(&mut fields, feedback, given),
+        Some(feedback) => check(&mut fields, feedback, given, receipt.presets),
     }
     let (resource, key) = fields.finish(resource.zip(key))?;
     let permit = match request.permit_id.as_str() {

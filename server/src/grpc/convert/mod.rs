@@ -19,7 +19,7 @@ pub mod resource;
 pub mod usage;
 
 #[cfg(test)]
-mod properties;
+pub(super) mod properties;
 #[cfg(test)]
 mod tests;
 

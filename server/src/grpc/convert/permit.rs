@@ -14,7 +14,7 @@ use crate::{grpc::status::Failure, raft::call::Call};
 /// The only Raft group so far; a part of every permit's id, so that ids stay unique when there are more.
 const GROUP: &str = "0";
 
-const OUTCOMES: &str = "OUTCOME_OK, OUTCOME_THROTTLED, OUTCOME_CLIENT_ERROR, OUTCOME_SERVER_ERROR, OUTCOME_NOT_SENT or OUTCOME_TIMEOUT";
+const OUTCOMES: &str = "OUTCOME_OK, OUTCOME_THROTTLED, OUTCOME_CLIENT_ERROR, OUTCOME_SERVER_ERROR, OUTCOME_NOT_SENT, OUTCOME_TIMEOUT or OUTCOME_UNKNOWN";
 
 /// The id as the wire has it: `p<group>-<count, hexadecimal>`.
 pub fn permit_id(permit: PermitId) -> String {
@@ -46,7 +46,7 @@ pub fn renew(request: &v1::RenewPermitRequest) -> Result<Call, Failure> {
 /// Reads and checks a release; with what its caller is told of what came with it. See [`feedback::understand`].
 pub fn release(
     request: v1::ReleasePermitRequest,
-    receipt: &Receipt,
+    receipt: &Receipt<'_>,
 ) -> Result<(Call, Option<v1::ReportFeedbackResponse>), Failure> {
     let mut fields = Fields::default();
     let given = outcome(&mut fields, request.outcome);
@@ -54,7 +54,7 @@ pub fn release(
     let result = coalesce::result(&mut fields, &request);
     let amounts = amounts(&mut fields, request.amounts);
     if let Some(feedback) = &request.feedback {
-        feedback::check(&mut fields, feedback, given);
+        feedback::check(&mut fields, feedback, given, receipt.presets);
     }
     fields.finish(Some(()))?;
     let permit = parse_id(&request.permit_id)?;
@@ -79,5 +79,19 @@ pub(super) fn outcome(fields: &mut Fields, given: i32) -> Option<CallOutcome> {
         v1::Outcome::ServerError => Some(CallOutcome::ServerError),
         v1::Outcome::NotSent => Some(CallOutcome::NotSent),
         v1::Outcome::Timeout => Some(CallOutcome::Timeout),
+        v1::Outcome::Unknown => Some(CallOutcome::Unknown),
+    }
+}
+
+/// How a call ended, as the server tells it.
+pub(super) fn outcome_to_wire(outcome: CallOutcome) -> v1::Outcome {
+    match outcome {
+        CallOutcome::Ok => v1::Outcome::Ok,
+        CallOutcome::Throttled => v1::Outcome::Throttled,
+        CallOutcome::ClientError => v1::Outcome::ClientError,
+        CallOutcome::ServerError => v1::Outcome::ServerError,
+        CallOutcome::NotSent => v1::Outcome::NotSent,
+        CallOutcome::Timeout => v1::Outcome::Timeout,
+        CallOutcome::Unknown => v1::Outcome::Unknown,
     }
 }

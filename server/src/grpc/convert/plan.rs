@@ -2,14 +2,14 @@
 
 use prost_types::Timestamp;
 use tollgate_limiter::{
-    Label, MAX_AMOUNT, NANOS_PER_SECOND, Rejection, ResourceName, Span, StepEstimate, Violation, WallTime,
-    Work, WorkEstimate, WorkRejection, WorkStep,
+    Label, NANOS_PER_SECOND, Rejection, ResourceName, Span, StepEstimate, Violation, WallTime, Work,
+    WorkEstimate, WorkRejection, WorkStep,
 };
 use tollgate_proto::v1;
 
 use super::{
     Fields, Invalid,
-    acquire::{PRIORITIES, amounts, priority},
+    acquire::{PRIORITIES, amounts, cost, priority},
     decision::budget_cause,
     duration,
 };
@@ -48,7 +48,7 @@ fn step(fields: &mut Fields, wire: v1::WorkStep, records: u64) -> Option<WorkSte
     let resource = fields.name("resource", ResourceName::new(&wire.resource));
     let operation = fields.name("operation", Label::new(&wire.operation));
     let calls = calls(fields, &wire, records);
-    let cost = fields.within("cost", wire.cost.unwrap_or(1), 1..=MAX_AMOUNT);
+    let cost = cost(fields, wire.cost);
     let amounts = amounts(fields, wire.amounts);
     let key = fields.name("key", Label::new(&wire.key));
     let lasts = fields.span_within("call_duration", wire.call_duration, Span::ZERO..=CALL_DURATION_MAX);

@@ -17,12 +17,12 @@ use crate::preset::Presets;
 const HEADERS_MAX: usize = 32;
 /// Vendors' codes are words.
 const ERROR_CODE_BYTES_MAX: usize = 200;
-/// Bodies of errors are short; larger ones are not parsed.
-const BODY_BYTES_MAX: usize = 8 << 10;
 
 /// What is known beside an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
+#[derive(Clone, Debug)]
+pub struct Receipt<'p> {
+    /// Those of the node that was told, which reads it.
+    pub presets: &'p Presets,
     /// When it came, by the clock that its dates are compared with.
     pub received_at: WallTime,
     /// How its resource heeds answers, as far as this node knows.
@@ -30,6 +30,18 @@ pub struct Receipt {
     /// How much longer to wait than the vendor says, drawn at random: 0 to 1,000 thousandths of a tenth of it. Several fleets that were
     /// refused together shall not come back together.
     pub jitter: u64,
+}
+
+impl Default for Receipt<'_> {
+    /// Of what nothing is known beside it.
+    fn default() -> Self {
+        Receipt {
+            presets: Presets::embedded(),
+            received_at: WallTime::default(),
+            rules: FeedbackRules::default(),
+            jitter: 0,
+        }
+    }
 }
 
 /// What an answer says.
@@ -46,10 +58,10 @@ pub struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// By the preset of the vendor that the client names, or else of the resource's; by the standard if there is none.
-    pub fn of(feedback: &'a v1::VendorFeedback, receipt: &'a Receipt) -> Reading<'a> {
+    pub fn of(feedback: &'a v1::VendorFeedback, receipt: &'a Receipt<'_>) -> Reading<'a> {
         let vendors = [feedback.vendor.as_str(), receipt.rules.vendor.as_str()];
         let vendor = vendors.into_iter().find(|vendor| !vendor.is_empty());
-        let preset = vendor.and_then(|vendor| Some(Presets::embedded().select(vendor).ok()?.0));
+        let preset = vendor.and_then(|vendor| Some(receipt.presets.select(vendor).ok()?.0));
         let profile = match preset {
             Some(preset) => Cow::Borrowed(&preset.profile),
             None => Cow::Owned(Profile::standard()),
@@ -60,8 +72,8 @@ impl<'a> Reading<'a> {
         let left_out = named.map(|(name, _)| name.as_str()).take(IGNORED_MAX).collect();
         let code = match (feedback.error_code.len(), preset) {
             (1..=ERROR_CODE_BYTES_MAX, _) => feedback.error_code.clone(),
-            (_, Some(preset)) if feedback.body.len() <= BODY_BYTES_MAX => preset.code_in(&feedback.body),
-            _ => String::new(),
+            (_, Some(preset)) => preset.code_in(&feedback.body),
+            (_, None) => String::new(),
         };
         let status = u16::try_from(feedback.status).unwrap_or(u16::MAX);
         let received_at = Timestamp::from_nanosecond(i128::from(receipt.received_at.0));

@@ -1,7 +1,7 @@
 //! A resource's definition, for the wire; and the small requests around it.
 
 use tollgate_limiter::{
-    Anchor, Concurrency, FixedWindow, Limit, LimitKind, ResourceName, Scope, StoredResource,
+    Anchor, Concurrency, FixedWindow, Limit, LimitKind, OperationCost, ResourceName, Scope, StoredResource,
 };
 use tollgate_proto::v1;
 
@@ -63,9 +63,14 @@ pub fn resource(stored: StoredResource) -> v1::Resource {
         ageing: Some(duration(resource.queueing.ageing)),
         circuit_breaker: resource.circuit_breaker.as_deref().map(circuit_breaker_to_wire),
         feedback: Some(feedback_rules_to_wire(&resource.feedback)),
+        operation_costs: resource.operation_costs.into_iter().map(operation_cost).collect(),
         conditions: vendor.conditions.into_iter().map(condition).collect(),
         tightened: vendor.tightened.into_iter().map(tightened_limit).collect(),
     }
+}
+
+fn operation_cost(known: OperationCost) -> v1::OperationCost {
+    v1::OperationCost { operation: known.operation.to_string(), cost: known.cost }
 }
 
 fn limit(limit: Limit) -> v1::Limit {

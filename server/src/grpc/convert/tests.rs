@@ -50,7 +50,8 @@ fn an_acquire_is_filled_with_its_defaults() {
     else {
         panic!("an acquire of just a resource is complete")
     };
-    assert_eq!((acquire.cost, acquire.priority, attempt), (1, Priority::Medium, 3));
+    // Of no cost: what its resource says.
+    assert_eq!((acquire.cost, acquire.priority, attempt), (0, Priority::Medium, 3));
     assert_eq!((acquire.lease, acquire.request_id), (None, None));
 }
 

@@ -1,6 +1,6 @@
 //! Health over gRPC and HTTP, and reflection.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use axum::{
     body::{Body, to_bytes},
@@ -29,10 +29,10 @@ async fn check(rig: &Rig, service: &str) -> Result<ServingStatus, Code> {
 #[tokio::test]
 async fn readiness_follows_the_leader_and_liveness_does_not() {
     let rig = Rig::leaderless(silent).await;
-    for service in
-        ["", "tollgate.v1.PermitService", "tollgate.v1.ResourceService", "tollgate.v1.ClusterService"]
-    {
-        assert_eq!(check(&rig, service).await, Ok(ServingStatus::NotServing), "{service}");
+    let of_the_api = ["PermitService", "ResourceService", "ClusterService", "PlanningService"]
+        .map(|name| format!("tollgate.v1.{name}"));
+    for service in iter::once(String::new()).chain(of_the_api) {
+        assert_eq!(check(&rig, &service).await, Ok(ServingStatus::NotServing), "{service}");
     }
     assert_eq!(check(&rig, "liveness").await, Ok(ServingStatus::Serving));
     assert_eq!(check(&rig, "tollgate.v1.Nothing").await, Err(Code::NotFound));
@@ -73,7 +73,7 @@ async fn reflection_lists_the_public_services() {
         panic!("a list of services")
     };
     let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
-    for service in ["PermitService", "ResourceService", "ClusterService"] {
+    for service in ["PermitService", "ResourceService", "ClusterService", "PlanningService"] {
         assert!(names.contains(&format!("tollgate.v1.{service}")), "{names:?}");
     }
     assert!(names.contains(&"grpc.health.v1.Health".to_owned()), "{names:?}");
@@ -94,18 +94,21 @@ async fn http_serves_health_and_metrics() {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     metrics.term.set(7);
-    let mut routes = http::routes(rig.node.clone(), Arc::new(registry));
+    let node = Node { metrics, ..rig.node.clone() };
+    let mut routes = http::routes(node, Arc::new(registry));
 
     assert_eq!(get(&mut routes, "/livez").await.0, StatusCode::OK);
     let (status, reason) = get(&mut routes, "/readyz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(reason.contains("no leader"), "{reason}");
+    assert!(get(&mut routes, "/metrics").await.1.contains("tollgate_ready 0\n"));
     rig.status.send_modify(|status| status.leader = Some(THIS));
     assert_eq!(get(&mut routes, "/readyz").await.0, StatusCode::OK);
 
     let (status, text) = get(&mut routes, "/metrics").await;
     assert_eq!(status, StatusCode::OK);
     assert!(text.contains("tollgate_term 7\n") && text.ends_with("# EOF\n"), "{text}");
+    assert!(text.contains("tollgate_ready 1\n"), "{text}");
     assert!(get(&mut routes, "/").await.1.contains("/readyz"));
     assert_eq!(get(&mut routes, "/nothing").await.0, StatusCode::NOT_FOUND);
 }

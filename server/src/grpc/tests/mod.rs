@@ -6,6 +6,7 @@ mod availability;
 mod circuits;
 mod coalesce;
 mod feedback;
+mod frames;
 mod health;
 mod input;
 mod limiter;
@@ -29,7 +30,8 @@ use tonic::transport::{Channel, Endpoint, Server};
 use super::routes;
 use crate::{
     metrics::Metrics,
-    node::{Node, Versions},
+    node::{Node, Strangers, Versions},
+    preset::Presets,
     raft::{
         call::{Call, Refusal, Reply},
         door::{Status, Ticket, door},
@@ -70,7 +72,15 @@ impl Rig {
     }
 
     /// Serves a node that knows no leader.
-    async fn leaderless(mut replica: impl FnMut(&Call) -> Played + Send + 'static) -> Rig {
+    async fn leaderless(replica: impl FnMut(&Call) -> Played + Send + 'static) -> Rig {
+        Rig::with_presets(Presets::embedded().clone(), replica).await
+    }
+
+    /// As [`leaderless`](Rig::leaderless), with presets of its own.
+    async fn with_presets(
+        presets: Presets,
+        mut replica: impl FnMut(&Call) -> Played + Send + 'static,
+    ) -> Rig {
         let (door, mut inside) = door();
         inside.status.send_replace(Status { id: THIS, members: Arc::new(members()), ..Status::default() });
         let node = Node {
@@ -80,6 +90,8 @@ impl Rig {
             status: door.status(),
             metrics: Metrics::new(&mut Registry::default()),
             versions: Versions::default(),
+            presets: Arc::new(presets),
+            strangers: Strangers::default(),
             stopping: CancellationToken::new(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,10 +1,11 @@
+mod files;
 mod gtm;
 mod others;
 mod recorded;
 
 use std::collections::BTreeMap;
 
-use tollgate_limiter::Span;
+use tollgate_limiter::{CircuitBreaker, Span};
 use tollgate_proto::v1::{Limit, Resource, Scope, limit::Kind};
 
 use super::*;
@@ -159,6 +160,73 @@ fn a_limit_of_keys_is_of_the_resource_where_there_are_none() {
 }
 
 #[test]
+fn what_begins_with_a_preset_leaves_a_failing_vendor_alone_unless_it_says_otherwise() {
+    let breaker = |lines: &str| {
+        let resource = resource(&format!("preset = \"acme\"\n{lines}")).unwrap();
+        definition(resource).unwrap().circuit_breaker.map(|breaker| *breaker)
+    };
+    let default = CircuitBreaker::default();
+    let of_keys = CircuitBreaker { scope: tollgate_limiter::Scope::Key, ..default };
+    const KEYS: &str = "keys = [\"blue\", \"green\"]";
+    assert_eq!(breaker(""), Some(default));
+    assert_eq!(breaker("circuit_breaker = true"), Some(default));
+    assert_eq!(breaker("circuit_breaker = false"), None);
+    assert_eq!(breaker(KEYS), Some(of_keys));
+    // What is stated counts, and the rest stays.
+    let stated = CircuitBreaker { consecutive_failures: 2, ..of_keys };
+    assert_eq!(breaker(&format!("{KEYS}\ncircuit_breaker = {{ consecutive_failures = 2 }}")), Some(stated));
+    assert_eq!(breaker(&format!("{KEYS}\ncircuit_breaker = {{ scope = \"resource\" }}")), Some(default));
+    let faults = resource("preset = \"acme\"\ncircuit_breaker = \"off\"").unwrap_err();
+    assert!(faults.contains("line 4: resource[0].circuit_breaker: must be a table, not string"), "{faults}");
+    // Without a preset there is none unless it is stated.
+    const SLOTS: &str = "[[resource.limit]]\nname = \"slots\"\nkind = \"concurrency\"\nslots = 2";
+    assert_eq!(resource(SLOTS).unwrap().circuit_breaker, None);
+    assert!(resource(&format!("circuit_breaker = true\n{SLOTS}")).unwrap().circuit_breaker.is_some());
+}
+
+#[test]
+fn what_operations_cost_is_part_of_the_resource() {
+    let operation = |name: &str, cost: &str| {
+        format!("[[operation]]\nname = \"{name}\"\ndescription = \"calls\"\n{cost}\n")
+    };
+    let (first, last) = (operation("search/own", ""), operation("get", "cost = 1"));
+    let costly = format!("{first}[[operation]]\nname = \"search\"\ncost = 3");
+    let text = MINIMAL.replacen("[[operation]]\nname = \"search\"", &costly, 1);
+    let text = text.replacen("[[limit]]", &format!("{last}[[limit]]"), 1);
+    let costs = |lines: &str| {
+        let text_of = format!("[[resource]]\nname = \"acme/test\"\npreset = \"acme\"\n{lines}");
+        let resource = resource_file::read_with(&text_of, &presets(&text)).unwrap().remove(0);
+        let costs = resource.operation_costs.into_iter().map(|known| (known.operation, known.cost));
+        costs.collect::<Vec<_>>()
+    };
+    let cost = |operation: &str, cost| (operation.to_owned(), cost);
+    // What costs 1 is named where something that costs more comes later: of patterns the first that matches counts.
+    assert_eq!(costs(""), [cost("search/own", 1), cost("search", 3)]);
+    let stated = "[[resource.operation_cost]]\noperation = \"search\"\ncost = 5";
+    assert_eq!(costs(stated), [cost("search", 5), cost("search/own", 1)]);
+    // Before those of the preset: the first that matches counts.
+    let stated = "[[resource.operation_cost]]\noperation = \"**\"\ncost = 2";
+    assert_eq!(costs(stated), [cost("**", 2), cost("search/own", 1), cost("search", 3)]);
+    // Where all cost 1, none need be told.
+    assert_eq!(resource("preset = \"acme\"").unwrap().operation_costs, []);
+}
+
+#[test]
+fn a_preset_names_no_more_costs_than_a_resource_may_have() {
+    let faults = |count: usize| {
+        let operation = |number: usize| {
+            format!("[[operation]]\nname = \"list/{number}\"\ndescription = \"lists\"\ncost = 2\n")
+        };
+        let operations: String = (0..count).map(operation).collect();
+        read(&MINIMAL.replacen("[[limit]]", &format!("{operations}[[limit]]"), 1)).err()
+    };
+    // The one that costs 1 comes before them.
+    assert!(faults(99).is_none());
+    let faults = faults(100).unwrap().to_string();
+    assert!(faults.contains("plan basic: operation_costs: must be 0 to 100, not 101"), "{faults}");
+}
+
+#[test]
 fn a_resource_overrides_any_field() {
     let resource = resource(
         r#"
@@ -204,7 +272,7 @@ fn what_a_resource_gets_wrong_is_told_with_its_line() {
     for (lines, expected) in [
         (
             "preset = \"hubspt\"",
-            "line 3: resource[0].preset: `hubspt` is not known here; did you mean `hubspot`?",
+            "line 3: resource[0].preset: `hubspt` is not known here; did you mean `hubspot`? (for one of your own add --preset-file FILE)",
         ),
         (
             "preset = \"hubspot:profesional\"",
@@ -239,6 +307,8 @@ fn what_a_resource_gets_wrong_is_told_with_its_line() {
         let faults = resource(lines).unwrap_err();
         assert!(faults.contains(expected), "{expected}\n{faults}");
     }
+    // A file of one's own would not help: the vendor is known.
+    assert!(!resource("preset = \"hubspot:profesional\"").unwrap_err().contains("--preset-file"));
 }
 
 #[test]
@@ -290,6 +360,11 @@ fn each_fault_of_a_preset_names_its_line_and_key() {
         ("is = \"day\"", "si = \"day\"", "header[1].only_if.si: unknown key"),
         ("header = \"X-Kind\", is", "is", "header[1].only_if.header: is required"),
         ("status = 403", "status = 1", "limited[0].status: must be an HTTP status"),
+        (
+            "confidence = \"doc\"",
+            "confidence = \"doc\"\ncode_at = \"error.code\"",
+            "line 7: code_at: must be a JSON pointer such as /error/code",
+        ),
         ("wait = \"2s\"", "wait = \"2\"", "limited[0].wait: must be a duration"),
     ] {
         let text = MINIMAL.replacen(good, bad, 1);

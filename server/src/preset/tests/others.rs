@@ -96,6 +96,9 @@ fn github() {
         x-ratelimit-reset: 1795343400
         x-ratelimit-resource: core";
     assert_limited(&read("github", head, ""), Some(1_800));
+    // A secondary limit, passed on as it came.
+    let head = "HTTP/1.1 403 Forbidden\nRetry-After: 75\nx-ratelimit-remaining: 4871";
+    assert_limited(&read("github", head, ""), Some(75));
     assert_limited(&read("github", "HTTP/1.1 403 Forbidden", "secondary_rate_limit"), Some(60));
     assert_not_limited(&read("github", "HTTP/1.1 403 Forbidden\nx-ratelimit-remaining: 17", ""));
 }

@@ -111,5 +111,6 @@ fn outcome_label(outcome: CallOutcome) -> &'static str {
         CallOutcome::ServerError => "server_error",
         CallOutcome::NotSent => "not_sent",
         CallOutcome::Timeout => "timeout",
+        CallOutcome::Unknown => "unknown",
     }
 }

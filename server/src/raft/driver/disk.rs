@@ -1,5 +1,5 @@
 //! Looks whether the disk has room, and tells when that changes: a leader without room hands over to a voter with room, or
-//! grants nothing while there is none. Nothing else is wrong with it.
+//! refuses whatever has to be written while there is none. Nothing else is wrong with it.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ impl Disk {
         let (reserve_bytes, dir) = (self.reserve_bytes, data_dir.display());
         match self.turned(free_bytes) {
             Some(true) => {
-                warn!(%dir, free_bytes, reserve_bytes, "the disk is low: another node is to lead, and while none can, nothing is granted");
+                warn!(%dir, free_bytes, reserve_bytes, "the disk is low: another node is to lead, and while none can, whatever has to be written is refused");
             }
             Some(false) => info!(%dir, free_bytes, reserve_bytes, "the disk has room again"),
             None => {}

@@ -97,6 +97,7 @@ impl Effects {
                 self.metrics.commands_per_entry.observe(commands as f64);
                 self.metrics.commit_seconds.observe(after.as_nanos() as f64 / 1e9);
             }
+            Effect::CircuitTurned(turn) => news::tell_turn(&turn),
             Effect::Beat { index, digest, disk_is_low } => self.peers.beat(index, digest, disk_is_low),
             Effect::Members(members) => self.peers.update(self.id, members),
             Effect::Stopped => return Ok(true),
@@ -136,6 +137,7 @@ impl Effects {
         self.metrics.permits_live.set(gauge(totals.permits_live));
         self.metrics.results.set(gauge(totals.results));
         self.metrics.result_bytes.set(gauge(totals.result_bytes));
+        self.metrics.disk_is_low.set(i64::from(status.disk_is_low));
         self.awaited = self.metrics.set_waiting(replica.queue_lengths(), &self.awaited);
         let expired = totals.leases_expired.saturating_sub(self.leases_expired);
         let opened = totals.circuits_opened.saturating_sub(self.circuits_opened);
@@ -156,6 +158,7 @@ impl Effects {
     fn take_snapshot(&self, machine: Machine) -> Result<(), Fatal> {
         let (snapshots, reports) = (self.snapshots.clone(), self.reports.clone());
         let take = move || {
+            give_way();
             let index = machine.index();
             let report = match snapshots.save(index, &seal(&machine.encode())) {
                 Ok(()) => Stored::Snapshot { index },
@@ -166,5 +169,14 @@ impl Effects {
         };
         let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(take);
         thread.map(drop).map_err(|source| Fatal::SnapshotWrite { path: "(its thread)".into(), source })
+    }
+}
+
+/// Where processors are short, this thread has a tenth of what the others have from now on: a snapshot is never urgent, and grants
+/// are. Linux alone counts niceness by thread.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!("a snapshot is written as if it were urgent: {error}");
     }
 }

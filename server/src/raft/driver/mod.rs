@@ -8,7 +8,7 @@ mod news;
 mod planner;
 mod start;
 
-use std::sync::mpsc::Sender;
+use std::{sync::mpsc::Sender, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -54,9 +54,12 @@ pub enum Beginning {
 pub struct NodeConfig {
     /// How it begins.
     pub beginning: Beginning,
+    /// Followers that hear nothing from the leader for so long, or up to twice as long, elect another.
+    pub election_timeout: Duration,
     /// Bytes of log after which a snapshot is taken and the log is cut.
     pub snapshot_log_bytes: u64,
-    /// Bytes that are kept free on the disk: below, nothing is granted any more.
+    /// Bytes that are kept free on the disk: below, another node is to lead, and while no voter has room, everything that has to be
+    /// written is refused.
     pub disk_reserve_bytes: u64,
 }
 
@@ -112,8 +115,6 @@ impl Driver {
                 Woken::NobodyLeftToAsk => self.shutdown = None,
                 Woken::TurnsDue => {}
             }
-            // What other tasks are about to ask goes into the same entry.
-            tokio::task::yield_now().await;
             self.drain()?;
             if self.flush()? {
                 return self.end();

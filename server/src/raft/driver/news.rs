@@ -1,8 +1,13 @@
-//! What an operator wants to read in the log of a node at night: who leads, since which term, and who belongs.
+//! What an operator wants to read in the log of a node at night: who leads, since which term, who belongs, and which vendors are
+//! left alone.
 
 use std::fmt::{self, Display, Formatter};
 
-use tracing::{info, warn};
+use tollgate_limiter::{CircuitState, CircuitStatus, CircuitTurn};
+use tracing::{
+    field::{debug, display},
+    info, warn,
+};
 
 use super::super::{door::Status, members::NodeId};
 
@@ -20,6 +25,22 @@ pub(super) fn tell(before: &Status, after: &Status) {
         match news {
             News::NobodyLeads { .. } => warn!("{news}"),
             News::Leads { .. } | News::Members(_) => info!("{news}"),
+        }
+    }
+}
+
+/// Logs that a circuit opened or closed.
+pub(super) fn tell_turn(CircuitTurn { resource, key, circuit }: &CircuitTurn) {
+    let CircuitStatus { times_opened: times, failures_in_row, calls, failures, .. } = circuit;
+    let (open_for, last) = (circuit.open_for.map(display), circuit.opened_by.map(debug));
+    match circuit.state {
+        CircuitState::Closed => info!(%resource, %key, times, open_for, "a circuit has closed"),
+        CircuitState::Open | CircuitState::HalfOpen => {
+            let left = display(circuit.left);
+            warn!(
+                %resource, %key, times, open_for, last, failures_in_row, failures, calls, left,
+                "a circuit has opened"
+            );
         }
     }
 }

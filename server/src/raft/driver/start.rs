@@ -18,7 +18,7 @@ use super::{
         fatal::Fatal,
         log_writer,
         peers::Peers,
-        replica::{Replica, ReplicaConfig, TICK, founding},
+        replica::{ELECTION_TICKS, Replica, ReplicaConfig, founding},
         slog_drain,
     },
     Beginning, Driver, NodeConfig, Running,
@@ -52,7 +52,7 @@ pub fn start(
         .map_err(|e| Fatal::LogWrite(e.to_string()))?;
     let planner = Planner::start().map_err(Fatal::NoThread)?;
     let (shutdown, shutdown_asked) = oneshot::channel();
-    let mut ticker = interval(std::time::Duration::from_nanos(TICK.as_nanos()));
+    let mut ticker = interval(config.election_timeout.div_f64(ELECTION_TICKS as f64));
     // A process that was stopped for a while must not take it for many election timeouts.
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let driver = Driver {

@@ -64,6 +64,7 @@ impl<C> Replica<C> {
         self.wake(&entry, &freed);
         self.testify(position, Some(&entry), &answers);
         let (index, term) = position;
+        self.tell_turns(index);
         let is_of_this_term = term == self.node.raft.term;
         let was_stamped_here = is_of_this_term && self.node.raft.state == StateRole::Leader;
         if !was_stamped_here {
@@ -83,6 +84,14 @@ impl<C> Replica<C> {
             self.effects.push(Effect::Members(self.machine.members().clone()));
         }
         Ok(())
+    }
+
+    /// One node's log tells of circuits, and only of what happens now.
+    fn tell_turns(&mut self, index: u64) {
+        if self.leadership.is_some() && index > self.last_of_the_past {
+            let turned = self.machine.limiter().turned().iter().cloned();
+            self.effects.extend(turned.map(|turn| Effect::CircuitTurned(Box::new(turn))));
+        }
     }
 
     fn answer(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use raft::eraftpb::Message;
-use tollgate_limiter::{CallOutcome, Command, PermitId, ResourceName, Span};
+use tollgate_limiter::{CallOutcome, CircuitTurn, Command, PermitId, ResourceName, Span};
 
 use crate::storage::WriteBatch;
 
@@ -92,6 +92,8 @@ pub enum Effect<C> {
         /// Since its proposal.
         after: Span,
     },
+    /// An entry opened or closed a circuit while this node led.
+    CircuitTurned(Box<CircuitTurn>),
     /// Tell the peers about this node.
     Beat {
         /// An entry applied.

@@ -74,7 +74,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// A leader without room would grant nothing. While no other voter has room, it stays: an election would not help.
+    /// A leader without room refuses whatever has to be written. While no other voter has room, it stays: an election would not
+    /// help.
     pub(super) fn hand_over_if_disk_is_low(&mut self) {
         let is_established = self.leadership.as_ref().is_some_and(|leadership| leadership.is_established);
         let may_begin = self.handover.is_none() && !self.is_shutting_down && self.ticks >= self.next_relief;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use raft::StateRole;
-use tollgate_limiter::{Command, PermitId, ResourceName, Span, Stamp};
+use tollgate_limiter::{Command, PermitId, ResourceName, Span, Stamp, WallTime};
 use tollgate_waiting::Moment;
 
 use crate::clock::Reading;
@@ -155,20 +155,17 @@ impl<C> Replica<C> {
         if self.leadership.is_none() {
             return;
         }
-        let time_runs = self.resume_clock(now);
+        let wall_at_most = self.resume_clock(now);
         let stamp = self.stamp(now);
         let Some(leadership) = &mut self.leadership else { return };
         leadership.waiters.queue.tell_time(Moment { monotonic: now.monotonic, stamp });
-        let is_held_back = !time_runs
-            || self.writes.open() >= WRITES_OPEN_MAX
+        let is_held_back = self.writes.open() >= WRITES_OPEN_MAX
             || self.handover.is_some()
             || self.node.raft.lead_transferee.is_some();
         if !leadership.is_established || !leadership.has_work(now) {
             return;
         }
-        if is_held_back {
-            return self.end_waits(now);
-        }
+        let Some(wall_at_most) = wall_at_most.filter(|_| !is_held_back) else { return self.end_waits(now) };
         let Draft { entry, waiting, debited } = self.pack(now, stamp);
         let Some(leadership) = &mut self.leadership else { return };
         if waiting.is_empty() && leadership.registrations.is_empty() && !leadership.is_due {
@@ -176,9 +173,6 @@ impl<C> Replica<C> {
         }
         leadership.is_due = false;
         let (registrations, registering): (Vec<_>, Vec<_>) = leadership.registrations.drain(..).unzip();
-        let elapsed = stamp.cluster.since(self.machine.limiter().now().cluster);
-        let (last, voters) = (self.machine.wall_at_most(), self.machine.voters());
-        let wall_at_most = self.clock.wall_at_most(last, elapsed, voters, now);
         match self.node.propose(Vec::new(), entry.finish(stamp, &registrations, wall_at_most)) {
             Ok(()) => leadership.proposals.push_back(Proposal {
                 index: self.node.raft.raft_log.last_index(),
@@ -225,20 +219,18 @@ impl<C> Replica<C> {
         }
     }
 
-    /// A leader whose clock has no anchor looks for one; in a new cluster, the first time is worth an entry. Returns whether
-    /// time runs.
-    fn resume_clock(&mut self, now: Reading) -> bool {
+    /// A leader whose clock has no anchor looks for one; in a new cluster, the first time is worth an entry. Returns what wall clocks
+    /// show at most, if time runs.
+    fn resume_clock(&mut self, now: Reading) -> Option<WallTime> {
         let state = self.machine.limiter().now();
         // Before, the last stamp may not be applied yet, and the outage is counted from there.
-        let Some(leadership) = self.leadership.as_mut().filter(|leadership| leadership.is_established) else {
-            return false;
-        };
-        let wall_at_most = self.machine.wall_at_most();
-        let runs = self.clock.resume(state, wall_at_most, self.machine.voters(), now);
-        if runs && state == Stamp::default() && leadership.is_idle() {
+        let leadership = self.leadership.as_mut().filter(|leadership| leadership.is_established)?;
+        let before = self.machine.wall_at_most();
+        let wall_at_most = self.clock.resume(state, before, self.machine.voters(), now)?;
+        if state == Stamp::default() && leadership.is_idle() {
             leadership.is_due = true;
         }
-        runs
+        Some(wall_at_most)
     }
 
     /// A lease that runs out is noticed by an entry, even an empty one: without any, an idle cluster writes nothing.

@@ -68,7 +68,7 @@ use super::{
     members::{Incarnation, Members, NodeId},
 };
 
-/// How long a tick is.
+/// How long a tick is, unless the election timeout is configured.
 pub const TICK: Span = Span::from_millis(50);
 
 /// Ticks without a leader before a node stands for election: from here to twice as many, at random.

@@ -45,9 +45,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// For the connection, and again for each introduction on it.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a silent connection is tried, and how long it may take to answer: a peer that is cut off without a word is
-/// noticed after the sum.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
+/// How often a silent connection is tried, and how long it may take to answer, in election timeouts: a peer that is cut off
+/// without a word is noticed after the sum.
+const KEEP_ALIVE: (u32, u32) = (2, 4);
 
 /// One peer.
 pub struct Link {
@@ -173,8 +173,8 @@ impl Link {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address))?
             .connect_timeout(HANDSHAKE_TIMEOUT)
             .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE.0)
-            .keep_alive_timeout(KEEP_ALIVE.1)
+            .http2_keep_alive_interval(KEEP_ALIVE.0 * shared.election_timeout)
+            .keep_alive_timeout(KEEP_ALIVE.1 * shared.election_timeout)
             .keep_alive_while_idle(true);
         let channel = in_time(endpoint.connect()).await??;
         let mut client = PeerServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -201,7 +201,7 @@ impl Link {
     }
 
     fn introduce(&self, shared: &Shared, metadata: &mut MetadataMap) {
-        shared.introduction.write(metadata);
+        shared.introduce(metadata);
         Addressee { node: self.peer, incarnation: shared.incarnation_of(self.peer) }.write(metadata);
     }
 }

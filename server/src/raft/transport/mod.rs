@@ -59,16 +59,18 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// The transport of this node, which others call at `address`, and the service for the peers' port. If the others say
+    /// The transport of this node, which others call at `address`, and the service for the peers' port. Connections are given
+    /// up that are silent for some election timeouts. If the others say
     /// that this node does not belong to them, the reason is sent to `expelled`, and the process must stop.
     pub fn start(
         identity: Identity,
         address: &str,
+        election_timeout: Duration,
         door: Door,
         versions: Versions,
         expelled: mpsc::Sender<Expelled>,
     ) -> (Arc<Transport>, PeerServiceServer<Peer>) {
-        let shared = Arc::new(Shared::new(identity, address, door, versions, expelled));
+        let shared = Arc::new(Shared::new(identity, address, election_timeout, door, versions, expelled));
         let tasks = [
             AbortOnDropHandle::new(tokio::spawn(lose_calls_of_deposed_leaders(shared.clone()))),
             AbortOnDropHandle::new(tokio::spawn(register_incarnations(shared.clone()))),

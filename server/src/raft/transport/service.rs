@@ -44,7 +44,7 @@ impl Peer {
 
     fn introduced<T>(&self, message: T) -> Response<T> {
         let mut response = Response::new(message);
-        self.shared.introduction.write(response.metadata_mut());
+        self.shared.introduce(response.metadata_mut());
         response
     }
 }

@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::Status;
+use tonic::{Status, metadata::MetadataMap};
 use tracing::{error, warn};
 
 use super::{
@@ -32,7 +33,8 @@ const GUESTS_MAX: usize = 16;
 /// What the links, the service and the transport's tasks share.
 pub struct Shared {
     pub(super) identity: Identity,
-    pub(super) introduction: Introduction,
+    introduction: Introduction,
+    pub(super) election_timeout: Duration,
     pub(super) door: Door,
     pub(super) echoes: Mutex<Echoes>,
     versions: Versions,
@@ -64,6 +66,7 @@ impl Shared {
     pub(super) fn new(
         identity: Identity,
         address: &str,
+        election_timeout: Duration,
         door: Door,
         versions: Versions,
         expelled: mpsc::Sender<Expelled>,
@@ -75,6 +78,7 @@ impl Shared {
         Shared {
             identity,
             introduction,
+            election_timeout,
             door,
             echoes: Mutex::new(Echoes::new(rand::random())),
             versions,
@@ -82,6 +86,17 @@ impl Shared {
             expelled,
             topology,
         }
+    }
+
+    /// Puts this node's own word into the metadata of a call or an answer, with the address by which the cluster knows it, if it
+    /// does: that at which it listens may mean nothing to others (0.0.0.0).
+    pub(super) fn introduce(&self, metadata: &mut MetadataMap) {
+        let members = self.topology.lock().members.clone();
+        let mut introduction = self.introduction.clone();
+        if let Some(this) = members.by_id.get(&self.identity.node) {
+            introduction.address.clone_from(&this.peer_address);
+        }
+        introduction.write(metadata);
     }
 
     /// Who belongs to the cluster now: links to all of them, and to nobody else.

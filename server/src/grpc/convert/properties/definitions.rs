@@ -1,37 +1,14 @@
-//! Whatever the wire brings, reading it neither panics nor lets anything through that breaks a rule; and what is let
-//! through survives the way back, over the wire and over a file.
+//! Definitions: refused, or the same over the wire and over a file.
 
-use proptest::{collection::btree_map, option, prelude::*};
-use prost_types::Duration;
-use tollgate_limiter::{Command, MAX_AMOUNT, Resource, Span, StoredResource};
+use proptest::{option, prelude::*};
+use tollgate_limiter::{Resource, StoredResource};
 use tollgate_proto::v1::{self, limit::Kind};
 
-use super::{acquire, definition::definition, permit, resource::resource};
-use crate::{raft::call::Call, resource_file};
-
-/// Mostly plausible, sometimes at the edge of what the wire can say.
-fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![20 => 1..2_000u64, 1 => Just(0), 1 => Just(MAX_AMOUNT), 1 => any::<u64>()]
-}
-
-fn small() -> impl Strategy<Value = u32> {
-    prop_oneof![20 => 1..100u32, 1 => any::<u32>()]
-}
-
-fn variant() -> impl Strategy<Value = i32> {
-    prop_oneof![30 => 0..4i32, 1 => any::<i32>()]
-}
-
-fn duration() -> impl Strategy<Value = Option<Duration>> {
-    let plausible = (0..100_000i64, 0..1_000i32)
-        .prop_map(|(seconds, millis)| Duration { seconds, nanos: millis * 1_000_000 });
-    let any = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| Duration { seconds, nanos });
-    option::weighted(0.9, prop_oneof![30 => plausible, 1 => any])
-}
-
-fn name() -> impl Strategy<Value = String> {
-    prop_oneof![30 => "[a-z][a-z0-9_-]{0,8}", 1 => any::<String>()]
-}
+use super::{
+    super::{definition::definition, resource::resource},
+    duration, name, number, small, variant,
+};
+use crate::resource_file;
 
 fn kind() -> impl Strategy<Value = Kind> {
     let token_bucket =
@@ -161,6 +138,12 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn operation_cost()(operation in name(), cost in prop_oneof![9 => 1..100u64, 1 => any::<u64>()]) -> v1::OperationCost {
+        v1::OperationCost { operation, cost }
+    }
+}
+
+prop_compose! {
     fn wire_resource()(limits in prop::collection::vec(limit(), 0..3))(
         budgets in budgets(&limits),
         limits in Just(limits),
@@ -174,6 +157,7 @@ prop_compose! {
         description in any::<String>(),
         circuit_breaker in option::weighted(0.2, circuit_breaker()),
         feedback in option::weighted(0.2, feedback()),
+        operation_costs in prop::collection::vec(operation_cost(), 0..3),
     ) -> v1::Resource {
         v1::Resource {
             name,
@@ -188,6 +172,7 @@ prop_compose! {
             ageing: ageing.flatten(),
             circuit_breaker,
             feedback,
+            operation_costs,
             ..Default::default()
         }
     }
@@ -211,37 +196,6 @@ proptest! {
         let read = resource_file::read(&text);
         prop_assert!(read.is_ok(), "{:?}\n{}", read, text);
         prop_assert_eq!(definition(read.unwrap().remove(0)), Ok(defined));
-    }
-
-    #[test]
-    fn an_acquire_is_refused_or_within_its_bounds(
-        resource in name(),
-        cost in option::of(number()),
-        amounts in btree_map(name(), number(), 0..20),
-        priority in variant(),
-        max_wait in duration(),
-        lease in duration(),
-        request_id in any::<String>(),
-        attempt in any::<u32>(),
-    ) {
-        let request = v1::AcquirePermitRequest {
-            resource, cost, amounts, priority, max_wait, lease, request_id, attempt, ..Default::default()
-        };
-        if let Ok(Call::Command { command: Command::Acquire(acquire), .. }) =
-            acquire::call(request, std::time::Duration::from_secs(10))
-        {
-            prop_assert!((1..=MAX_AMOUNT).contains(&acquire.cost));
-            prop_assert!(acquire.amounts.len() <= 16 && acquire.amounts.values().all(|amount| *amount <= MAX_AMOUNT));
-            prop_assert!(acquire.lease.is_none_or(|lease| !lease.is_zero() && lease <= Span::from_secs(86_400)));
-        }
-    }
-
-    #[test]
-    fn any_text_is_read_as_a_permit_id_or_not_found(text in prop_oneof!["p0-[0-9a-f]{1,17}", any::<String>()]) {
-        let request = v1::RenewPermitRequest { permit_id: text.clone(), lease: None };
-        if let Ok(Call::Command { command: Command::Renew(renew), .. }) = permit::renew(&request) {
-            prop_assert_eq!(permit::permit_id(renew.permit), text);
-        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What vendors answer, before the real limiter.
 
+mod figures;
+mod presets;
+
 use std::collections::BTreeMap;
 
 use tollgate_limiter::CallOutcome;
@@ -233,6 +236,7 @@ async fn a_status_that_http_does_not_know_is_a_failure_of_the_server() {
         (u32::MAX, v1::Outcome::ClientError, CallOutcome::ClientError),
         // There was no answer at all.
         (0, v1::Outcome::Timeout, CallOutcome::Timeout),
+        (0, v1::Outcome::Unknown, CallOutcome::Unknown),
     ] {
         let permit = granted(&rig, "vendor/keys", "").await;
         let feedback = v1::VendorFeedback { status, ..Default::default() };
@@ -240,7 +244,7 @@ async fn a_status_that_http_does_not_know_is_a_failure_of_the_server() {
         assert_eq!(heeded(&rig), expected, "{status}");
     }
     let unknown = crate::metrics::FeedbackLabels { status: 0 };
-    assert_eq!(rig.node.metrics.feedback.get_or_create(&unknown).get(), 4);
+    assert_eq!(rig.node.metrics.feedback.get_or_create(&unknown).get(), 5);
 }
 
 #[tokio::test]
@@ -311,69 +315,6 @@ async fn what_is_told_of_a_wait_is_what_is_in_force() {
     let told = rig.permits().report_feedback(report("stripe/acme", "", throttled("", "3600"))).await.unwrap();
     assert_eq!(told.into_inner().wait.unwrap().seconds, 2);
     assert!((1..=2).contains(&paused(&rig, "stripe/acme", "").await));
-}
-
-#[tokio::test]
-async fn figures_tighten_and_tell_what_others_use() {
-    let rig = rig().await;
-    let permit = granted(&rig, "hubspot/acme", "").await;
-    let header = |name: &str, value: &str| (format!("X-HubSpot-RateLimit-{name}"), value.to_owned());
-    let headers = BTreeMap::from([
-        header("Interval-Milliseconds", "10000"),
-        header("Max", "120"),
-        header("Remaining", "90"),
-    ]);
-    let release = v1::ReleasePermitRequest {
-        permit_id: permit.permit_id,
-        feedback: Some(v1::VendorFeedback { status: 200, headers, ..Default::default() }),
-        ..Default::default()
-    };
-    rig.permits().release_permit(release).await.unwrap();
-
-    let request = v1::GetResourceUsageRequest { name: "hubspot/acme".into(), ..Default::default() };
-    let usage = rig.resources().get_resource_usage(request).await.unwrap().into_inner();
-    let tightened = v1::TightenedLimit { limit: "ten-seconds".into(), defined: 190, amount: 120 };
-    assert_eq!(usage.resource.unwrap().tightened, [tightened]);
-    let limit = usage.limits.iter().find(|limit| limit.limit == "ten-seconds").unwrap();
-    let counter = &limit.counters[0];
-    assert_eq!((counter.amount, counter.used_by_others, counter.available), (120, 29, 90));
-}
-
-#[tokio::test]
-async fn a_call_weighs_what_the_vendor_says_that_it_cost() {
-    let rig = rig().await;
-    let permit = granted(&rig, "salesloft/acme", "").await;
-    let headers = BTreeMap::from([("X-RateLimit-Endpoint-Cost".to_owned(), "10".to_owned())]);
-    let feedback = v1::VendorFeedback { status: 200, headers, ..Default::default() };
-    released(&rig, permit, v1::Outcome::Unspecified, feedback).await;
-    let request = v1::GetResourceUsageRequest { name: "salesloft/acme".into(), ..Default::default() };
-    let usage = rig.resources().get_resource_usage(request).await.unwrap().into_inner();
-    assert_eq!(usage.limits[0].counters[0].available, 590);
-}
-
-#[tokio::test]
-async fn the_code_is_found_in_the_body_where_the_vendor_puts_it() {
-    let rig = rig().await;
-    let refused = r#"[{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}]"#;
-    for (error_code, body, limited) in [
-        ("", refused, true),
-        // What the client says itself goes before.
-        ("INSUFFICIENT_ACCESS", refused, false),
-        ("", r#"[{"errorCode": "INSUFFICIENT_ACCESS"}]"#, false),
-        ("", r#"{"errorCode": "REQUEST_LIMIT_EXCEEDED"}"#, false),
-        ("", "REQUEST_LIMIT_EXCEEDED", false),
-        ("", "", false),
-    ] {
-        let feedback = v1::VendorFeedback {
-            status: 403,
-            error_code: error_code.into(),
-            body: body.into(),
-            vendor: "salesforce".into(),
-            ..Default::default()
-        };
-        let told = rig.permits().report_feedback(report("hubspot/acme", "", feedback)).await.unwrap();
-        assert_eq!(told.into_inner().limited, limited, "{error_code} {body}");
-    }
 }
 
 #[tokio::test]
