@@ -58,7 +58,8 @@ impl Acquire {
         self
     }
 
-    /// How much the call weighs on limits without a dimension: 1 or more. Default 1.
+    /// How much the call weighs on limits without a dimension: 1 or more. Default: what the resource says that
+    /// the operation costs, else 1.
     pub fn cost(mut self, cost: u64) -> Acquire {
         self.request.cost = Some(cost);
         self
@@ -143,6 +144,8 @@ impl Acquire {
     /// Takes permits for many such requests in advance, to be spent here without asking: see [`Prefetch`]. The deadline and
     /// the wait of this request are those of each chunk.
     ///
+    /// A call counts as 1 if no [`cost`](Acquire::cost) is stated; where the resource says what operations cost, it must be.
+    ///
     /// # Errors
     /// [`Error::Invalid`] for bounds out of range, for a request with an id of its own, and for one with alternatives.
     ///
@@ -157,7 +160,10 @@ impl Acquire {
     pub(crate) fn times(&self, count: u64) -> Acquire {
         let mut request = self.request.clone();
         request.request_id = Uuid::new_v4().to_string();
-        request.cost = Some(request.cost.unwrap_or(1).saturating_mul(count));
+        // What a single call costs, the resource may say.
+        if count > 1 {
+            request.cost = Some(request.cost.unwrap_or(1).saturating_mul(count));
+        }
         request.amounts.values_mut().for_each(|amount| *amount = amount.saturating_mul(count));
         let Acquire { own_id, keep, deadline, wait, .. } = *self;
         let times = Acquire { client: self.client.clone(), request, own_id, keep, deadline, wait };

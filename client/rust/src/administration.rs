@@ -102,8 +102,9 @@ impl<'a> Resources<'a> {
         answer.resource.ok_or_else(|| Error::incomplete("resource"))
     }
 
-    /// Ends the pause of a resource, or of one of its keys (empty: of the resource as a whole). The resource with the
-    /// pauses that are left.
+    /// Ends the pause of a resource, or of one of its keys, and what came of the vendor's answers: waits, circuits, paces. With an
+    /// empty key of the resource as a whole and of all its keys; only the pauses that operators ordered of keys stay. The resource
+    /// with what is left.
     ///
     /// # Errors
     /// As [`Resources::pause`].

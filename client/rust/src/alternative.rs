@@ -15,7 +15,7 @@ use tollgate_proto::v1;
 pub struct Alternative(pub(crate) v1::Alternative);
 
 impl Alternative {
-    /// This resource, at a cost of 1.
+    /// This resource, at what the operation costs there.
     pub fn new(resource: impl Into<String>) -> Alternative {
         Alternative(v1::Alternative { resource: resource.into(), ..Default::default() })
     }
@@ -27,7 +27,8 @@ impl Alternative {
         self
     }
 
-    /// How much the call weighs there on limits without a dimension: 1 or more. Default 1.
+    /// How much the call weighs there on limits without a dimension: 1 or more. Default: what the resource says that
+    /// the operation costs, else 1.
     #[must_use]
     pub fn cost(mut self, cost: u64) -> Alternative {
         self.0.cost = Some(cost);

@@ -155,6 +155,12 @@ impl Answer {
         Some(httpdate::parse_http_date(text).ok()?.duration_since(at).unwrap_or_default())
     }
 
+    /// Whether it says nothing but that the call was served: no preset finds a refusal in it.
+    pub(crate) fn is_plain_success(&self) -> bool {
+        let says_more = !(self.headers.is_empty() && self.error_code.is_empty() && self.body.is_empty());
+        (200..300).contains(&self.status) && !says_more
+    }
+
     pub(crate) fn spent(&self) -> &Spent {
         &self.spent
     }

@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use tollgate_proto::v1;
 
-use crate::duration::from_wire;
+use crate::{
+    condition::{CircuitStatus, PaceStatus},
+    duration::from_wire,
+};
 
 /// No permit now: nothing was debited, and the vendor must not be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,12 +57,16 @@ pub enum DenialReason {
     CircuitOpen {
         /// The key whose circuit it is; empty: the resource's.
         key: String,
+        /// Where it stands, since when, and because of what.
+        circuit: CircuitStatus,
     },
     /// After a pause, an outage or refusals, permits are granted more slowly than the limits allow.
     #[non_exhaustive]
     Paced {
         /// The key that is paced; empty: the resource as a whole.
         key: String,
+        /// How slowly, for how long, and because of what.
+        pace: PaceStatus,
     },
     /// One that only a newer server knows.
     Other,
@@ -85,7 +92,7 @@ pub struct Exhausted {
     pub limit: String,
     /// The key, consumer or subject that it counts; empty for a limit of the whole resource.
     pub scope_value: String,
-    /// The capacity, amount or number of slots that the resource states.
+    /// The capacity, amount or number of slots that is in force: what the resource states, or less where it is tightened.
     pub amount: u64,
     /// How much could still be granted; below zero while a settled debt is repaid.
     pub available: i64,
@@ -122,8 +129,14 @@ impl From<v1::DeniedPermit> for Denial {
             v1::DenialReason::BudgetExhausted => DenialReason::BudgetExhausted { budget: denied.budget },
             v1::DenialReason::OthersWait => DenialReason::OthersWait,
             v1::DenialReason::CallUnderWay => DenialReason::CallUnderWay,
-            v1::DenialReason::CircuitOpen => DenialReason::CircuitOpen { key: denied.paused_key },
-            v1::DenialReason::Paced => DenialReason::Paced { key: denied.paused_key },
+            v1::DenialReason::CircuitOpen => {
+                let circuit = CircuitStatus::from(denied.circuit.map(|circuit| *circuit).unwrap_or_default());
+                DenialReason::CircuitOpen { key: denied.paused_key, circuit }
+            }
+            v1::DenialReason::Paced => {
+                let pace = PaceStatus::from(denied.pace.map(|pace| *pace).unwrap_or_default());
+                DenialReason::Paced { key: denied.paused_key, pace }
+            }
             v1::DenialReason::Unspecified => DenialReason::Other,
         };
         Denial {
@@ -184,8 +197,10 @@ impl fmt::Display for Denial {
             DenialReason::BudgetExhausted { budget } => self.fmt_budget(budget, f)?,
             DenialReason::OthersWait => write!(f, "denied: others wait for {:?} first", self.limit)?,
             DenialReason::CallUnderWay => f.write_str("denied: another makes the call")?,
-            DenialReason::CircuitOpen { key } => write!(f, "denied: the circuit{} is open", OfKey(key))?,
-            DenialReason::Paced { key } => write!(f, "denied: calls{} are paced", OfKey(key))?,
+            DenialReason::CircuitOpen { key, circuit } => {
+                write!(f, "denied: the circuit{} is {circuit}", OfKey(key))?;
+            }
+            DenialReason::Paced { key, .. } => write!(f, "denied: calls{} are paced", OfKey(key))?,
             DenialReason::Other => f.write_str("denied")?,
         }
         match self.retry_after {

@@ -32,9 +32,11 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A vendor may say in the body that it refused a call for a limit: Salesforce with 403 and `REQUEST_LIMIT_EXCEEDED`, Google and GitHub
+/// A vendor may say in the body that it refused a call for a limit: Salesforce with 403 and `REQUEST_LIMIT_EXCEEDED`, Google
 /// with 403, Shopify even with 200 and `THROTTLED`. Nobody here knows how to read the body of a response, so pass it on with
-/// [`PermitLayer::reading`]; without that such a refusal is taken for an answer like any other.
+/// [`PermitLayer::reading`]; without that such a refusal is taken for an answer like any other. What an error of the service means,
+/// its [`Observe`] says: let that be [`Observation::Unreached`] where no connection could be made, so that the circuit opens. Of a
+/// boxed error only a connection that was refused is recognised.
 pub struct PermitLayer<Request, Response> {
     rules: Arc<CallRules<Request>>,
     read: Read<Response>,
@@ -136,7 +138,7 @@ where
                     Ok((read(&response), response))
                 }
             };
-            Ok(limiter.call(acquire, send).await?.1)
+            Ok(limiter.forward(acquire, send).await?.1)
         })
     }
 }

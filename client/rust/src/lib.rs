@@ -48,6 +48,7 @@ mod batch;
 mod call;
 mod client;
 mod coalesce;
+mod condition;
 mod decide;
 mod denial;
 mod duration;
@@ -82,6 +83,7 @@ pub use call::{
 };
 pub use client::{Client, DEADLINE_DEFAULT, DEADLINE_MAX, NODES_DEFAULT, NODES_VARIABLE};
 pub use coalesce::{Coalesce, Coalesced, SharedResult};
+pub use condition::{CircuitStatus, PaceStatus};
 pub use denial::{BudgetCause, Denial, DenialReason, Exhausted, Pause};
 pub use each::BATCH_MAX;
 pub use error::{Error, Violation};
@@ -100,7 +102,11 @@ pub use stream::PermitStream;
 
 /// The public API as it is on the wire: what the administration speaks, and what gives access to all of it.
 pub use tollgate_proto::v1;
+/// Whether a circuit lets permits through.
+pub use tollgate_proto::v1::CircuitState;
 /// How a vendor call ended.
 pub use tollgate_proto::v1::Outcome;
+/// What a pace comes of.
+pub use tollgate_proto::v1::PaceCause;
 /// How urgent a request is.
 pub use tollgate_proto::v1::Priority;

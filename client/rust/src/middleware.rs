@@ -112,7 +112,7 @@ impl Middleware for PermitMiddleware {
                 self.examined(response?).await
             }
         };
-        let result = limiter.call(acquire, send).await;
+        let result = limiter.forward(acquire, send).await;
         *extensions = lent.into_inner();
         match result {
             Ok((_, response)) => Ok(response),
@@ -179,8 +179,8 @@ impl Observe for reqwest::Error {
     fn observe(&self) -> Observation {
         match self.status() {
             Some(status) => Observation::Answered(Answer::new(status.as_u16())),
-            // Also a connection that took too long to be made.
-            None if self.is_connect() => Observation::Unsent,
+            // Also a name that is not known, and a connection that took too long to be made.
+            None if self.is_connect() => Observation::Unreached,
             None if self.is_timeout() || self.is_request() || self.is_body() => Observation::Unanswered,
             None => Observation::Failed,
         }

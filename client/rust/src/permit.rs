@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::{runtime::Handle, time::Instant};
-use tollgate_proto::v1::{self, LimitUsage, Slot};
+use tollgate_proto::v1::{self, LimitUsage, Outcome, Slot};
 
 use crate::{
     client::Client,
@@ -18,8 +18,8 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// The right to make one call to a vendor.
 ///
 /// While it lives, the lease of a permit that holds slots (or a [call for many](crate::Acquire::coalesce)) is renewed in the
-/// background. Dropping it releases the slots, as far as the runtime still runs; [`Permit::release`] does so for certain, and says how the call went and what it
-/// truly cost.
+/// background. Dropping it releases the slots, as far as the runtime still runs, and says that nobody knows how the call went
+/// ([`Outcome::Unknown`]); [`Permit::release`] does so for certain, and says how it went and what it truly cost.
 #[must_use = "dropping a permit releases it"]
 pub struct Permit {
     client: Client,
@@ -202,7 +202,7 @@ impl Drop for Permit {
         if !self.open || self.lease.is_none() {
             return;
         }
-        let release = self.client.release(&self.id).deadline(DROP_DEADLINE);
+        let release = self.client.release(&self.id).outcome(Outcome::Unknown).deadline(DROP_DEADLINE);
         self.runtime.spawn(async move {
             if let Err(error) = release.await {
                 tracing::debug!(%error, "a dropped permit was not released; its lease ends it");

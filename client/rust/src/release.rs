@@ -20,8 +20,11 @@ use crate::{
 pub struct Released {
     /// How long the permit was held, from grant to release, by the server's clock; 0 when an earlier try had ended it.
     pub held_for: Duration,
-    /// What was understood of the vendor's answer. None: none was given, or nobody could tell whose preset reads it.
+    /// What was understood of the vendor's answer. None: none was given, or an earlier try had ended the permit; then a
+    /// [report](Client::report) with the permit's id tells it.
     pub understood: Option<Understood>,
+    /// A try before the one that was answered may have ended the permit: what that one was answered is lost.
+    pub(crate) ended_before: bool,
 }
 
 /// Ends a permit; await it for how long the permit was held. Repeating it is safe: when an earlier try may have ended the
@@ -113,7 +116,9 @@ impl Release {
             .await;
         let answer = match answer {
             Ok(answered) => Ok(answered.message.into()),
-            Err(Failed { error: Error::PermitEnded { .. }, repeated: true }) => Ok(Released::default()),
+            Err(Failed { error: Error::PermitEnded { .. }, repeated: true }) => {
+                Ok(Released { ended_before: true, ..Released::default() })
+            }
             Err(Failed { error, .. }) => Err(error),
         };
         if let (Some(permit), Ok(_) | Err(Error::PermitEnded { .. })) = (&mut permit, &answer) {
@@ -137,6 +142,7 @@ impl From<v1::ReleasePermitResponse> for Released {
         Released {
             held_for: response.held_for.map(from_wire).unwrap_or_default(),
             understood: response.understood.map(Understood::from),
+            ended_before: false,
         }
     }
 }

@@ -129,8 +129,8 @@ where
     }
 
     /// How long a batch goes on asking for permits that it is denied before it fails for that ([`Limiter::patience`]): a vendor that
-    /// is paused is no fault of the records'. Holds for the batches of all clones that begin from now on. Default 1 h, unless the
-    /// limiter says otherwise.
+    /// is paused is no fault of the records'. Holds for the batches of all clones that begin from now on. Default 25 h, which a day's quota does
+    /// not outlast, unless the limiter says otherwise.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Batcher<R, T, E, C> {
         self.batches.be_patient_for(patience);

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, time::Duration};
 
-use crate::error::Error;
+use crate::{answer::Answer, error::Error};
 
 /// Why a call came to nothing, after so many tries.
 #[derive(Debug)]
@@ -21,6 +21,14 @@ pub enum CallError<E> {
     Failed {
         /// With what it failed last.
         error: E,
+        /// How often the vendor was called.
+        tries: u32,
+    },
+    /// The vendor refused it for a limit each time, whatever the status: Shopify says 200. It was not carried out.
+    #[non_exhaustive]
+    Limited {
+        /// What the vendor answered last.
+        answer: Box<Answer>,
         /// How often the vendor was called.
         tries: u32,
     },
@@ -46,6 +54,7 @@ impl<E> CallError<E> {
         match *self {
             CallError::NoPermit { tries, .. }
             | CallError::Failed { tries, .. }
+            | CallError::Limited { tries, .. }
             | CallError::TimedOut { tries, .. }
             | CallError::LeaseLost { tries } => tries,
         }
@@ -61,6 +70,7 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
             }
             CallError::Failed { error, tries: 1 } => error.fmt(f),
             CallError::Failed { error, tries } => write!(f, "failed in {tries} tries: {error}"),
+            CallError::Limited { answer, tries } => write!(f, "refused for a limit, try {tries}: {answer}"),
             CallError::TimedOut { after, tries } => write!(f, "no answer within {after:?}, try {tries}"),
             CallError::LeaseLost { tries } => write!(f, "stopped: the permit's lease was lost, try {tries}"),
         }
@@ -72,6 +82,7 @@ impl<E: error::Error + 'static> error::Error for CallError<E> {
         match self {
             CallError::NoPermit { error, .. } => Some(error),
             CallError::Failed { error, .. } => Some(error),
+            CallError::Limited { answer, .. } => Some(answer.as_ref()),
             CallError::TimedOut { .. } | CallError::LeaseLost { .. } => None,
         }
     }

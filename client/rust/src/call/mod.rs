@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(any(feature = "reqwest", feature = "tower"))]
 pub use self::rules::CallRules;
-use self::tries::End;
+use self::tries::{End, Returned};
 pub use self::{
     error::CallError,
     observe::{Observation, Observe},
@@ -33,7 +33,7 @@ pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 ///
 /// [`call`](Limiter::call) asks for a permit, runs the call, looks at what came back, tells the cluster, releases the permit, and
 /// tries again where that makes sense: see [`Retries`]. What the vendor says about its limits holds for the whole fleet, so nobody
-/// sleeps and polls: the next try waits at the server with all others. The permit is released whatever happens: when the call
+/// polls: after a pause the next try waits at the server with all others. The permit is released whatever happens: when the call
 /// panics, when its future is dropped, when it takes too long; and when its lease is lost, the call is stopped.
 ///
 /// Whether a call may be made twice is for the caller to say: [`idempotent`](Limiter::idempotent).
@@ -103,7 +103,9 @@ impl Limiter {
         self
     }
 
-    /// How long each try at the vendor may take; then it is stopped.
+    /// How long each try at the vendor may take; then it is stopped. A permit without slots is remembered for `settle_within` of its
+    /// resource, one minute by default. Of a call that takes longer the cluster still hears how it ended, but not what it truly cost: give
+    /// such resources more.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Limiter {
         self.timeout = timeout;
@@ -136,10 +138,12 @@ impl Limiter {
     /// Makes a call to a resource, which is named, or asked for in detail by [`Client::acquire`]. `work` makes it, once for each
     /// try, with the permit that it is given: use the credential [`Permit::key`], and keep the permit no longer than the call takes.
     ///
-    /// What `work` returned last is the result, also if that is an answer like 404, or 429 after all tries.
+    /// What `work` returned last is the result, also if that is an answer like 404; but not what the vendor refused for a limit, after all
+    /// tries.
     ///
     /// # Errors
-    /// [`CallError`]. [`Error::Invalid`] in it for a request with an id of its own: each try is a request.
+    /// [`CallError`]; for a limit, whatever the status is, [`CallError::Limited`], or with `work`'s own error [`CallError::Failed`].
+    /// [`Error::Invalid`] in it for a request with an id of its own: each try is a request.
     pub async fn call<T, E, F>(
         &self,
         request: impl IntoAcquire,
@@ -150,8 +154,36 @@ impl Limiter {
         E: Observe,
         F: Future<Output = Result<T, E>>,
     {
+        self.returned(request, work).await?.served()
+    }
+
+    /// The same for those who hand on whatever the vendor says: a refusal for a limit is an answer like any other.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) async fn forward<T, E, F>(
+        &self,
+        request: impl IntoAcquire,
+        work: impl FnMut(Arc<Permit>) -> F,
+    ) -> Result<T, CallError<E>>
+    where
+        T: Observe,
+        E: Observe,
+        F: Future<Output = Result<T, E>>,
+    {
+        Ok(self.returned(request, work).await?.value)
+    }
+
+    async fn returned<T, E, F>(
+        &self,
+        request: impl IntoAcquire,
+        work: impl FnMut(Arc<Permit>) -> F,
+    ) -> Result<Returned<T>, CallError<E>>
+    where
+        T: Observe,
+        E: Observe,
+        F: Future<Output = Result<T, E>>,
+    {
         match self.run(request.into_acquire(&self.client), |_| None, work).await? {
-            End::Returned(value) => Ok(value),
+            End::Returned(returned) => Ok(returned),
             End::Shared(_) => Err(CallError::NoPermit { error: Error::incomplete("permit"), tries: 0 }),
         }
     }

@@ -8,8 +8,8 @@ use super::Limiter;
 use crate::{acquire::Acquire, coalesce::Coalesced, duration::jitter, error::Error};
 
 /// How long the batches of a [`Batcher`](crate::Batcher) and the tasks of a [`Pipeline`](crate::Pipeline) go on asking if nobody says
-/// otherwise. It is longer than the pauses and outages that nobody need be called for.
-pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(3_600);
+/// otherwise: a day's quota that is used up is there again within it.
+pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(25 * 3_600);
 
 /// How long the cluster is left alone after a denial, before what is added at random.
 const REST_MIN: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ impl Limiter {
             if !passes(&error) || spent >= *left {
                 return Err(error);
             }
-            tracing::debug!(%error, ?rest, "there is no permit yet; it is asked for again");
+            tracing::info!(%error, ?rest, "there is no permit yet; it is asked for again");
             *left -= spent;
             denials += 1;
             sleep(rest).await;

@@ -11,10 +11,11 @@ const JITTER: u32 = 2;
 
 /// How often, and when, a call is made again.
 ///
-/// What the vendor refused for its limits was not carried out, so it is tried again, and so is what certainly never left. Where
-/// the cluster holds everybody back because of that answer for at least as long as we would wait, the next try just asks for its
-/// permit, and waits at the server for its turn as all others do. In all other cases it comes after `base · 2ⁿ` and up to half of that
-/// at random, or, where the cluster read no wait in the answer, after what `Retry-After` says if that is longer. A `Retry-After` beyond `delay_max` ends the call: earlier tries would be refused.
+/// What the vendor refused for its limits was not carried out, so it is tried again, and so is what never reached it. The next try
+/// asks for its permit after `base · 2ⁿ` and up to half of that at random, or after what `Retry-After` says if that is longer, counted
+/// from the answer: also where the cluster would grant it before. Then it waits at the server for its turn as all others do. A
+/// `Retry-After` beyond `delay_max` is left to the cluster after that time if the cluster has read a wait in the answer, and holds
+/// everybody back for it; else it ends the call, since earlier tries would be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Tries in all, the first included: 1 or more (0 counts as 1). Default 6.
@@ -46,9 +47,7 @@ impl Default for Retries {
 pub(super) enum Next {
     /// This was the last.
     Stop,
-    /// Ask for the next permit: the server tells when.
-    Ask,
-    /// Ask for it after this time.
+    /// Ask for the next permit when so much time has passed since this try ended.
     AskAfter(Duration),
 }
 
@@ -74,14 +73,13 @@ impl Retries {
         if n >= self.tries || !self.allow(tried) {
             return Next::Stop;
         }
-        let delay = self.delay(n, random);
-        match (tried.understood.and_then(|understood| understood.wait), tried.retry_after) {
-            (Some(held), _) if held >= delay => Next::Ask,
-            // The cluster has read the answer, and may be told to heed waits of vendors for a moment only, or not at all.
-            (Some(_), _) => Next::AskAfter(delay),
-            (None, Some(wait)) if wait > self.delay_max => Next::Stop,
-            (None, wait) => Next::AskAfter(delay.max(wait.unwrap_or_default())),
+        let is_held = tried.understood.is_some_and(|understood| understood.wait.is_some());
+        let wait = tried.retry_after.unwrap_or_default();
+        if wait > self.delay_max && !is_held {
+            return Next::Stop;
         }
+        // A cluster that was told to heed vendors for a moment only, or could not keep what it was told, grants at once.
+        Next::AskAfter(self.delay(n, random).max(wait.min(self.delay_max)))
     }
 
     fn allow(&self, tried: &Tried<'_>) -> bool {
@@ -97,7 +95,7 @@ impl Retries {
                 _ => false,
             },
             Observation::Unanswered => tried.idempotent && self.on_timeouts,
-            Observation::Unsent => true,
+            Observation::Unreached | Observation::Unsent => true,
             Observation::Unneeded | Observation::Failed => false,
         }
     }
@@ -151,7 +149,24 @@ mod tests {
             match retries.next(&tried, n, random) {
                 Next::AskAfter(delay) => prop_assert!(delay >= wait && delay <= retries.delay_max),
                 Next::Stop => prop_assert!(wait > retries.delay_max || n >= retries.tries),
-                Next::Ask => prop_assert!(false, "nobody holds us back"),
+            }
+        }
+
+        #[test]
+        fn whatever_the_cluster_holds_the_vendor_is_left_alone(
+            retries in retries(), n in 1..100_u32, random in 0.0..=1.0, held in 0..100_000_u64, wait in 0..100_000_u64,
+        ) {
+            let (held, wait) = (Duration::from_secs(held), Duration::from_secs(wait));
+            let observation = Observation::Answered(Answer::new(429));
+            let understood = Understood { limited: true, wait: Some(held), ..Understood::default() };
+            let tried =
+                Tried { observation: &observation, understood: Some(&understood), retry_after: Some(wait), idempotent: false };
+            match retries.next(&tried, n, random) {
+                Next::AskAfter(delay) => {
+                    prop_assert!(delay >= wait.min(retries.delay_max) && delay <= retries.delay_max);
+                    prop_assert!(delay >= retries.delay(n, random));
+                }
+                Next::Stop => prop_assert!(n >= retries.tries),
             }
         }
     }
@@ -187,6 +202,7 @@ mod tests {
             (status(200), Some(&limited), false, true),
             (Unanswered, None, false, false),
             (Unanswered, None, true, true),
+            (Unreached, None, false, true),
             (Unsent, None, false, true),
             (Unneeded, None, true, false),
             (Failed, None, true, false),
@@ -204,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_the_cluster_holds_back_waits_there_only() {
+    fn whom_the_cluster_holds_back_for_long_asks_it_when_the_longest_pause_is_over() {
         let observation = Observation::Answered(Answer::new(429));
         let wait = Some(Duration::from_secs(3_000));
         let understood = Understood { limited: true, wait, ..Understood::default() };
@@ -214,31 +230,36 @@ mod tests {
             retry_after: wait,
             idempotent: false,
         };
-        assert_eq!(Retries::default().next(&tried, 1, 0.5), Next::Ask);
+        assert_eq!(Retries::default().next(&tried, 1, 0.5), Next::AskAfter(Duration::from_secs(60)));
     }
 
     #[test]
     fn no_try_follows_another_without_a_pause() {
         let observation = Observation::Answered(Answer::new(429));
         let millis = Duration::from_millis;
-        for (held, n, next) in [
-            (millis(0), 1, Next::AskAfter(millis(500))),
-            (millis(1), 1, Next::AskAfter(millis(500))),
-            (millis(499), 1, Next::AskAfter(millis(500))),
-            (millis(500), 1, Next::Ask),
-            (millis(500), 2, Next::AskAfter(millis(1_000))),
-            (millis(1_000), 2, Next::Ask),
-            (millis(7_999), 5, Next::AskAfter(millis(8_000))),
+        for (held, retry_after, n, pause) in [
+            (Some(0), None, 1, 500),
+            (Some(1), None, 1, 500),
+            (Some(499), None, 1, 500),
+            (Some(500), None, 1, 500),
+            (Some(60_000), None, 2, 1_000),
+            (Some(60_000), None, 5, 8_000),
+            (None, Some(0), 1, 500),
+            (None, Some(30_000), 1, 30_000),
+            (Some(1), Some(30_000), 1, 30_000),
+            (Some(30_000), Some(30_000), 5, 30_000),
+            (Some(1), Some(3_600_000), 1, 60_000),
+            (Some(3_600_000), Some(3_600_000), 1, 60_000),
         ] {
-            let understood = Understood { limited: true, wait: Some(held), ..Understood::default() };
-            let retry_after = Some(millis(3_600_000));
+            let understood = Understood { limited: true, wait: held.map(millis), ..Understood::default() };
             let tried = Tried {
                 observation: &observation,
                 understood: Some(&understood),
-                retry_after,
+                retry_after: retry_after.map(millis),
                 idempotent: false,
             };
-            assert_eq!(Retries::default().next(&tried, n, 0.0), next, "{held:?} after try {n}");
+            let next = Retries::default().next(&tried, n, 0.0);
+            assert_eq!(next, Next::AskAfter(millis(pause)), "{held:?} and {retry_after:?} after try {n}");
         }
     }
 }

@@ -3,40 +3,54 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
+use tollgate_proto::v1::Outcome;
 
 use super::{Limiter, observe::Observation, share::Kept};
 use crate::{
-    feedback::Understood,
+    error::Error,
+    feedback::{Report, Understood},
     permit::Permit,
     release::{Release, Released},
 };
 
-/// How long it is tried to release a permit, in the background.
+/// How long it is tried to release a permit. A result whose meaning only the cluster knows is held back for as long: longer than a new
+/// leader takes.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a result is held back for the release. A cluster that answers does so long before.
+/// How long any other result is held back, so that the next call comes after the release. A cluster that answers does so long before.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Releases a permit, with the result that others are to have, and tells what was understood of the vendor's answer; none if nobody can read it, or the cluster did not
-/// answer soon. The release goes on if nobody waits for it any more.
+/// Releases a permit, with the result that others are to have, and tells what was understood of the vendor's answer; none if nobody can
+/// read it, or the cluster did not answer in time. The release goes on if nobody waits for it any more.
 pub(super) async fn settle(
     limiter: &Limiter,
     permit: Arc<Permit>,
-    observation: &Observation,
+    (outcome, observation): (Outcome, &Observation),
     kept: Option<Kept>,
 ) -> Option<Understood> {
-    let mut release = release(limiter, permit).outcome(observation.outcome()).deadline(RELEASE_DEADLINE);
+    let mut report = limiter.client.report(permit.resource()).key(permit.key()).permit(permit.id());
+    let mut release = release(limiter, permit).outcome(outcome).deadline(RELEASE_DEADLINE);
+    report = report.outcome(outcome).deadline(RELEASE_DEADLINE);
     // A status beyond any is nothing that a server would take.
     if let Observation::Answered(answer) = observation
         && (100..=599).contains(&answer.status())
     {
         release = release.answer(&limiter.vendor, answer.clone());
+        report = report.answer(&limiter.vendor, answer.clone());
     }
+    let report = (!matches!(outcome, Outcome::NotSent | Outcome::Unknown)).then_some(report);
     if let Some(Kept { bytes, keep_for }) = kept {
         release = release.result(bytes).keep_result_for(keep_for);
     }
-    let released = tokio::spawn(send(release));
-    timeout(RELEASE_PATIENCE, released).await.ok()?.ok()??.understood
+    let is_open = may_be_refused(observation);
+    let patience = if is_open { RELEASE_DEADLINE } else { RELEASE_PATIENCE };
+    let told = tokio::spawn(send(release, report, is_open));
+    timeout(patience, told).await.ok()?.ok()?
+}
+
+/// Whether the vendor may have refused the call for a limit: Shopify does so with a 200, Salesforce with a 403.
+fn may_be_refused(observation: &Observation) -> bool {
+    matches!(observation, Observation::Answered(answer) if !answer.is_plain_success())
 }
 
 fn release(limiter: &Limiter, permit: Arc<Permit>) -> Release {
@@ -50,12 +64,18 @@ fn release(limiter: &Limiter, permit: Arc<Permit>) -> Release {
     }
 }
 
-async fn send(release: Release) -> Option<Released> {
-    match release.send().await {
-        Ok(released) => Some(released),
-        Err(error) => {
-            tracing::warn!(%error, "nobody was told how a call went; a slot that its permit holds ends with the lease");
-            None
-        }
-    }
+/// Of a permit that has ended, because the call took longer than it was remembered, a report tells all the same: a vendor that hangs is
+/// noticed by nothing else. Where a release was repeated because its answer was lost, a report learns what that had said, if the answer of
+/// the vendor `is_open` to be a refusal; the server knows the permit, so trouble that it has heard of counts no more.
+async fn send(release: Release, report: Option<Report>, is_open: bool) -> Option<Understood> {
+    let told = match (release.send().await, report) {
+        (Ok(Released { ended_before: true, .. }), Some(report)) if is_open => report.await.map(Some),
+        (Ok(Released { understood, .. }), _) => Ok(understood),
+        (Err(Error::PermitEnded { .. }), Some(report)) => report.await.map(Some),
+        (Err(error), _) => Err(error),
+    };
+    told.unwrap_or_else(|error| {
+        tracing::warn!(%error, "nobody was told how a call went; a slot that its permit holds ends with the lease");
+        None
+    })
 }

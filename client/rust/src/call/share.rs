@@ -23,7 +23,8 @@ impl Limiter {
     /// [`Acquire::coalesce`](crate::Acquire::coalesce) for what its key must say.
     ///
     /// `work` gives back what the vendor answered, and what it came to. Others have that if the status is below 400, or says that
-    /// there is nothing (404, 410), and it is 16 KiB at most. Give anything else back as an error, which is this caller's own.
+    /// there is nothing (404, 410), and it is 16 KiB at most. Give anything else back as an error, which is this caller's own. What the
+    /// vendor refused for a limit, whatever the status, is nobody's result.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -65,7 +66,7 @@ impl Limiter {
             Some(Kept { bytes, keep_for })
         };
         match self.run(request.0, kept, work).await? {
-            End::Returned((_, bytes)) => Ok(bytes),
+            End::Returned(returned) => returned.served().map(|(_, bytes)| bytes),
             End::Shared(shared) => Ok(shared.bytes),
         }
     }

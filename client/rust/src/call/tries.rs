@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use tollgate_proto::v1::Outcome;
 
 use super::{
     CallError, Limiter, Observation, Observe,
@@ -12,17 +13,36 @@ use super::{
 };
 use crate::{
     acquire::Acquire,
+    answer::Answer,
     coalesce::{Coalesced, SharedResult},
     decide::{self, Way},
     error::Error,
+    feedback::Understood,
     permit::Permit,
 };
 
-/// How a call ended well.
+/// How a call ended, if not with an error.
 pub(super) enum End<T> {
-    Returned(T),
+    Returned(Returned<T>),
     /// Another has made it.
     Shared(SharedResult),
+}
+
+/// What a call returned last.
+pub(super) struct Returned<T> {
+    pub(super) value: T,
+    /// The vendor's answer, if that refuses the call for a limit, and how often the vendor was called.
+    refusal: Option<(Box<Answer>, u32)>,
+}
+
+impl<T> Returned<T> {
+    /// The same as an error if the call was refused. The vendor may have said so with what looks like a success.
+    pub(super) fn served<E>(self) -> Result<T, CallError<E>> {
+        match self.refusal {
+            None => Ok(self.value),
+            Some((answer, tries)) => Err(CallError::Limited { answer, tries }),
+        }
+    }
 }
 
 /// How one try ended.
@@ -37,6 +57,16 @@ impl<T: Observe, E: Observe> Observe for Try<T, E> {
         match self {
             Try::Returned(result) => result.observe(),
             Try::TimedOut | Try::LeaseLost => Observation::Unanswered,
+        }
+    }
+}
+
+impl<T: Observe, E: Observe> Try<T, E> {
+    /// What the cluster is told. That a lease was lost says nothing of the vendor.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Try::LeaseLost => Outcome::Unknown,
+            Try::Returned(_) | Try::TimedOut => self.observe().outcome(),
         }
     }
 }
@@ -68,12 +98,19 @@ impl Limiter {
             };
             let tried = self.attempt(&permit, &mut work).await;
             let kept = if let Try::Returned(Ok(value)) = &tried { kept(value) } else { None };
-            match self.finish(permit, tried.observe(), kept, tries).await {
-                Next::Stop => return self.result(tried, tries).map(End::Returned),
-                Next::Ask => tracing::debug!(tries, "a call is tried again when the cluster lets it"),
+            let (outcome, observation) = (tried.outcome(), tried.observe());
+            // The vendor's time begins with its answer, whatever telling the cluster takes.
+            let (ended_at, retry_after) = (Instant::now(), retry_after(&observation));
+            let understood = settle(self, permit, (outcome, &observation), kept).await;
+            match self.next(&observation, understood.as_ref(), retry_after, tries) {
+                Next::Stop => {
+                    let refusal = refusal(observation, understood.as_ref()).map(|answer| (answer, tries));
+                    let value = self.result(tried, tries)?;
+                    return Ok(End::Returned(Returned { value, refusal }));
+                }
                 Next::AskAfter(delay) => {
                     tracing::debug!(tries, ?delay, "a call is tried again");
-                    sleep(delay).await;
+                    sleep(delay.saturating_sub(ended_at.elapsed())).await;
                 }
             }
         }
@@ -87,7 +124,7 @@ impl Limiter {
         match permit.ensure_usable() {
             Ok(()) => Ok(Coalesced::Permit(permit)),
             Err(unusable) => {
-                settle(self, Arc::new(permit), &Observation::Unsent, None).await;
+                settle(self, Arc::new(permit), (Outcome::NotSent, &Observation::Unsent), None).await;
                 Err(unusable.into())
             }
         }
@@ -110,21 +147,14 @@ impl Limiter {
         }
     }
 
-    /// Tells the cluster how a try ended, and decides what follows.
-    async fn finish(
+    fn next(
         &self,
-        permit: Arc<Permit>,
-        observation: Observation,
-        kept: Option<Kept>,
+        observation: &Observation,
+        understood: Option<&Understood>,
+        retry_after: Option<Duration>,
         tries: u32,
     ) -> Next {
-        let understood = settle(self, permit, &observation, kept).await;
-        let tried = Tried {
-            observation: &observation,
-            understood: understood.as_ref(),
-            retry_after: retry_after(&observation),
-            idempotent: self.idempotent,
-        };
+        let tried = Tried { observation, understood, retry_after, idempotent: self.idempotent };
         self.retries.next(&tried, tries, rand::random())
     }
 
@@ -136,6 +166,13 @@ impl Limiter {
             Try::LeaseLost => Err(CallError::LeaseLost { tries }),
         }
     }
+}
+
+/// The vendor's answer, if that refuses the call for a limit. Where nobody could read it, its status tells.
+fn refusal(observation: Observation, understood: Option<&Understood>) -> Option<Box<Answer>> {
+    let Observation::Answered(answer) = observation else { return None };
+    let limited = understood.map_or(answer.status() == 429, |understood| understood.limited);
+    limited.then(|| Box::new(answer))
 }
 
 fn retry_after(observation: &Observation) -> Option<Duration> {

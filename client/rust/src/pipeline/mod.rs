@@ -116,7 +116,8 @@ where
     }
 
     /// How long a task goes on asking for permits that it is denied before it fails for that ([`Limiter::patience`]): a vendor that is
-    /// paused, or a cluster that cannot be reached, is no fault of the task's. Default 1 h, unless the limiter says otherwise.
+    /// paused, or a cluster that cannot be reached, is no fault of the task's. Default 25 h, which a day's quota
+    /// does not outlast, unless the limiter says otherwise.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Pipeline<T, E> {
         self.limiter = self.limiter.patience(patience);
@@ -155,7 +156,7 @@ where
     }
 
     /// Drains the stream. `work` makes the call of a task, once for each try; what it gives back counts as done if the vendor
-    /// answered with a status below 400.
+    /// answered with a status below 400, and does not mean a limit with that as Shopify does ([`CallError::Limited`](crate::CallError::Limited)).
     ///
     /// Dropping the future stops all calls, and releases their permits.
     ///

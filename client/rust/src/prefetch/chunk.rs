@@ -131,6 +131,8 @@ impl Chunk {
         if spent == 0 {
             release = release.outcome(Outcome::NotSent);
         } else {
+            // How its calls went is told one by one, if at all.
+            release = release.outcome(Outcome::Unknown);
             release = release.cost(unit.cost.unwrap_or(1).saturating_mul(spent));
             for (dimension, amount) in &unit.amounts {
                 release = release.amount(dimension, amount.saturating_mul(spent));

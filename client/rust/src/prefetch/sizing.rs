@@ -49,13 +49,17 @@ impl Sizing {
 /// How many calls fit in the share of each limit that applies. None: the definition does not know one of them.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a limit that cannot be spent in advance.
+/// [`Error::Invalid`] for a limit that cannot be spent in advance, and where nobody says what a call costs.
 pub(super) fn most(
     resource: &Resource,
     usage: &[LimitUsage],
     unit: &AcquirePermitRequest,
     share_percent: u32,
 ) -> Result<Option<u64>, Error> {
+    if unit.cost.is_none() && !resource.operation_costs.is_empty() {
+        let problem = "must be stated for permits in advance: the resource says what its operations cost";
+        return Err(Error::invalid("cost", problem));
+    }
     let mut most = CHUNK_MAX;
     for usage in usage.iter().filter(|usage| !usage.shadow) {
         let Some(limit) = resource.limits.iter().find(|limit| limit.name == usage.limit) else {
@@ -89,7 +93,20 @@ pub(super) fn fitting(denial: &Denial, size: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_proto::v1::OperationCost;
+
     use super::*;
+
+    #[test]
+    fn what_a_call_costs_is_stated_where_operations_differ() {
+        let costs = vec![OperationCost { operation: "gmail/send".to_owned(), cost: 100 }];
+        let resource = Resource { operation_costs: costs, ..Resource::default() };
+        let unit = |cost| AcquirePermitRequest { cost, ..AcquirePermitRequest::default() };
+        let refused = most(&resource, &[], &unit(None), 50).unwrap_err().to_string();
+        assert!(refused.contains("cost") && refused.contains("must be stated"), "{refused}");
+        assert_eq!(most(&resource, &[], &unit(Some(100)), 50).unwrap(), Some(CHUNK_MAX));
+        assert_eq!(most(&Resource::default(), &[], &unit(None), 50).unwrap(), Some(CHUNK_MAX));
+    }
 
     #[test]
     fn chunks_follow_use_within_the_bound() {

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tollgate_proto::v1::{self, Outcome, permit_service_client::PermitServiceClient, stream_answer::Answer};
 use tonic::Status;
 
-use super::open_call::OpenCall;
+use super::{is_own, open_call::OpenCall};
 use crate::{
     attempt::{Answered, BACKOFF, TRY_TIMEOUT, note},
     client::Client,
@@ -167,7 +167,7 @@ impl Conversation {
             Some(Answer::Acquired(message)) => {
                 let answered = Answered { message, asked_at: call.asked_at, repeated: !call.is_certain };
                 if let Err(Ok(unread)) = call.reply.send(received(&self.client, answered, &call.keep)) {
-                    self.give_back(unread.id().to_owned());
+                    self.give_back(answer.id, unread.detach());
                 }
                 return Ok(());
             }
@@ -232,11 +232,15 @@ impl Conversation {
             && let Some(Decision::Granted(granted)) = message.decision
             && !granted.replayed
         {
-            self.give_back(granted.permit_id);
+            self.give_back(answer.id, granted.permit_id);
         }
     }
 
-    fn give_back(&self, permit_id: String) {
+    /// Whoever has named a request may have asked for it again, and hold this very permit by now.
+    fn give_back(&self, call: u64, permit_id: String) {
+        if !is_own(call) {
+            return;
+        }
         let release = self.client.release(permit_id).outcome(Outcome::NotSent);
         tokio::spawn(async move {
             if let Err(error) = release.await {

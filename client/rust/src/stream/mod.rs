@@ -50,17 +50,18 @@ use crate::{
 #[derive(Clone)]
 pub struct PermitStream {
     events: mpsc::UnboundedSender<Event>,
-    next_id: Arc<AtomicU64>,
+    next: Arc<AtomicU64>,
 }
 
 impl PermitStream {
     pub(crate) fn new(client: Client) -> PermitStream {
         let (events, inbox) = mpsc::unbounded_channel();
         tokio::spawn(Conversation::new(client, inbox, events.downgrade()).run());
-        PermitStream { events, next_id: Arc::default() }
+        PermitStream { events, next: Arc::default() }
     }
 
-    /// Asks for a permit, as awaiting the request does. Dropping the future gives the request's place up.
+    /// Asks for a permit, as awaiting the request does. Dropping the future gives the request's place up. A permit
+    /// that was on its way by then is given back, unless the request id is the caller's own: asked again, it has that permit.
     ///
     /// # Errors
     /// As awaiting the request.
@@ -70,11 +71,11 @@ impl PermitStream {
 
     /// One request id, until it is decided.
     pub(crate) async fn decide(&self, acquire: &Acquire) -> Result<Permit, Error> {
-        let Acquire { request, keep, deadline, wait, .. } = acquire;
+        let Acquire { request, keep, deadline, wait, own_id, .. } = acquire;
         let (reply, answer) = oneshot::channel();
         let asked_at = Instant::now();
         let ends_at = Terms::waiting(*wait, *deadline).end(asked_at);
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = number(self.next.fetch_add(1, Ordering::Relaxed), *own_id);
         let call = OpenCall::new(request.clone(), *keep, asked_at, ends_at, reply);
         // If nobody reads it the runtime is ending, and this future with it.
         let _ = self.events.send(Event::Ask(id, Box::new(call)));
@@ -90,6 +91,16 @@ impl PermitStream {
             }),
         }
     }
+}
+
+/// The number of the n-th request on its stream. It rises with n, and tells whether the request id was made here.
+fn number(n: u64, own_id: bool) -> u64 {
+    (n << 1) | u64::from(own_id)
+}
+
+/// Whether nobody else can know the request id of the request with this number.
+fn is_own(number: u64) -> bool {
+    number & 1 == 1
 }
 
 /// The place of a request that is not decided; it is given up with this.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate_client::{
-    BATCH_MAX, DenialReason, Error, Outcome, Unusable,
+    BATCH_MAX, CircuitState, DenialReason, Error, Outcome, PaceCause, Unusable,
     v1::{self, GrantedPermit},
 };
 use tonic::Status;
@@ -70,6 +70,52 @@ async fn a_denial_names_the_pause() {
         denial.to_string(),
         "denied: key \"blue\" is paused (deploy) until an operator orders otherwise"
     );
+}
+
+#[tokio::test]
+async fn a_denial_tells_of_the_circuit_and_of_the_pace() {
+    let node = Node::start().await;
+    let circuit = v1::Circuit {
+        state: CircuitState::HalfOpen.into(),
+        left: Some(wire(Duration::from_secs(7))),
+        times_opened: 3,
+        open_for: Some(wire(Duration::from_secs(720))),
+        opened_by: Outcome::Timeout.into(),
+        ..Default::default()
+    };
+    let pace = v1::Pace {
+        micros_per_second: 5,
+        full_micros_per_second: 10,
+        full_in: Some(wire(Duration::from_secs(9))),
+        cause: PaceCause::Refusals.into(),
+    };
+    let denied = move |reason: v1::DenialReason| v1::DeniedPermit {
+        reason: reason.into(),
+        paused_key: "blue".to_owned(),
+        circuit: (reason == v1::DenialReason::CircuitOpen).then(|| Box::new(circuit)),
+        pace: (reason == v1::DenialReason::Paced).then(|| Box::new(pace)),
+        retry_after: Some(wire(Duration::from_secs(7))),
+        ..Default::default()
+    };
+    node.on_acquire(move |_, n| {
+        let reason = if n == 1 { v1::DenialReason::CircuitOpen } else { v1::DenialReason::Paced };
+        let decision = v1::acquire_permit_response::Decision::Denied(denied(reason));
+        Ok(v1::AcquirePermitResponse { decision: Some(decision) })
+    });
+    let Error::Denied(denial) = node.client().acquire("r").await.unwrap_err() else { panic!() };
+    let DenialReason::CircuitOpen { key, circuit, .. } = &denial.reason else { panic!("{denial:?}") };
+    assert_eq!((key.as_str(), circuit.state, circuit.times_opened), ("blue", CircuitState::HalfOpen, 3));
+    assert_eq!((circuit.left, circuit.open_for), (denial.retry_after, Some(Duration::from_secs(720))));
+    assert_eq!(circuit.opened_by, Some(Outcome::Timeout));
+    assert_eq!(denial.to_string(), "denied: the circuit of key \"blue\" is half-open: ask again in 7s");
+
+    let Error::Denied(denial) = node.client().acquire("r").await.unwrap_err() else { panic!() };
+    let DenialReason::Paced { key, pace, .. } = &denial.reason else { panic!("{denial:?}") };
+    assert_eq!(
+        (key.as_str(), pace.cause, pace.full_in),
+        ("blue", PaceCause::Refusals, Duration::from_secs(9))
+    );
+    assert_eq!((pace.micros_per_second, pace.full_micros_per_second), (5, 10));
 }
 
 fn short_lived(id: &str) -> GrantedPermit {

@@ -31,6 +31,7 @@ async fn a_call_has_a_permit_and_tells_how_it_went() {
     let script = node.script();
     assert_eq!((script.acquires.len(), script.releases.len(), vendor.called()), (1, 1, 1));
     assert_eq!(script.acquires[0].max_wait, Some(wire(60 * SECOND)), "it waits for its turn");
+    assert_eq!(script.acquires[0].cost, None, "the resource says what the operation costs");
     assert_eq!((script.releases[0].permit_id.as_str(), script.releases[0].outcome()), ("p0-1", Outcome::Ok));
     let feedback = script.releases[0].feedback.clone().unwrap();
     assert_eq!((feedback.status, feedback.vendor.as_str()), (200, "hubspot"));
@@ -71,8 +72,22 @@ async fn a_call_that_hangs_is_stopped_and_its_slot_is_free() {
     let error = hang(limiter.idempotent(true)).await.unwrap_err();
     assert!(matches!(error, CallError::TimedOut { tries: 6, .. }), "{error:?}");
     assert_eq!(node.script().releases.len(), 7);
-    let failed = |outcome| !matches!(outcome, Outcome::Ok | Outcome::ClientError | Outcome::NotSent);
+    let failed = |outcome| matches!(outcome, Outcome::Timeout | Outcome::Unknown);
     assert!(outcomes(&node).into_iter().all(failed), "the fleet hears that the vendor does not answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_for_longer_than_its_permit_is_remembered_is_told_all_the_same() {
+    let node = Node::in_memory().await;
+    node.on_release(|_, _| Err(refusal(Code::FailedPrecondition, "PERMIT_ENDED")));
+    let pending = |_| std::future::pending::<Result<Answer, Observation>>();
+    limiter(&node).timeout(90 * SECOND).call("r", pending).await.unwrap_err();
+    let told = node.script().reports.clone();
+    assert_eq!((told[0].permit_id.as_str(), told[0].outcome()), ("p0-1", Outcome::Timeout));
+
+    // Of what never left there is nothing to tell.
+    limiter(&node).call("r", |_| async { Err::<Answer, _>(Observation::Unneeded) }).await.unwrap_err();
+    assert_eq!(node.script().reports.len(), told.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,6 +97,7 @@ async fn a_call_whose_slot_is_lost_is_stopped() {
     node.on_renew(|_, _| Err(refusal(Code::FailedPrecondition, "PERMIT_ENDED")));
     let result = limiter(&node).call("r", |_| std::future::pending::<Result<Answer, Observation>>()).await;
     assert!(matches!(result, Err(CallError::LeaseLost { tries: 1, .. })), "{result:?}");
+    assert_eq!(outcomes(&node), [Outcome::Unknown], "the vendor may be as well as ever");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +128,7 @@ async fn a_slot_is_free_when_the_call_is_dropped_or_panics() {
     eventually(|| node.script().releases.len() == 2).await;
     let ids: Vec<_> = node.script().releases.iter().map(|release| release.permit_id.clone()).collect();
     assert_eq!(ids, ["p0-1", "p0-2"]);
-    assert_eq!(outcomes(&node), [Outcome::Unspecified; 2], "nobody knows how they went");
+    assert_eq!(outcomes(&node), [Outcome::Unknown; 2], "nobody knows how they went");
 }
 
 #[tokio::test(start_paused = true)]

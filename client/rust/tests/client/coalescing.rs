@@ -116,7 +116,6 @@ async fn only_results_for_all_are_shared() {
         (410, 3, true),
         (400, 3, false),
         (500, 3, false),
-        (429, 3, false),
         (200, most, true),
         (200, most + 1, false),
     ] {
@@ -126,6 +125,11 @@ async fn only_results_for_all_are_shared() {
         let told = node.script().releases.last().unwrap().result.is_some();
         assert_eq!(told, is_shared, "{status}, {length} bytes");
     }
+    let request = node.client().acquire("hubspot/acme").coalesce("contact/42");
+    let work = |_| async { Ok::<_, Answer>((Answer::new(429), vec![7; 3])) };
+    let error = limiter.share(request, WEEK, work).await.unwrap_err();
+    assert!(matches!(error, CallError::Limited { tries: 1, .. }), "{error:?}");
+    assert!(node.script().releases.last().unwrap().result.is_none(), "a refusal is nobody's result");
 }
 
 #[tokio::test(start_paused = true)]

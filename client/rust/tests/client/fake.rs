@@ -420,6 +420,7 @@ impl Behaviour {
                 let Some(stream_call::Call::Acquire(request)) = call else {
                     panic!("the client streams acquires")
                 };
+                let request_id = request.request_id.clone();
                 match self.on_stream(request) {
                     Some(Ok(answer)) => {
                         let answers_of = vec![StreamAnswer { id, answer: Some(answer) }];
@@ -430,13 +431,15 @@ impl Behaviour {
                         let _ = answers.send(Err(status)).await;
                         return;
                     }
-                    None => drop(places.insert(id, Place::taken(self.clone()))),
+                    None => drop(places.insert(id, (Place::taken(self.clone()), request_id))),
                 }
             }
             for id in message.cancelled {
                 let place = places.remove(&id);
-                if place.is_some() && self.0.lock().grants_when_cancelled {
-                    let answer = granted(plain("late")).map(stream_answer::Answer::Acquired).ok();
+                let grants = self.0.lock().grants_when_cancelled;
+                if let Some((_place, request_id)) = place.filter(|_| grants) {
+                    let late = plain(&format!("late for {request_id}"));
+                    let answer = granted(late).map(stream_answer::Answer::Acquired).ok();
                     let answers_of = vec![StreamAnswer { id, answer }];
                     let _ = answers.send(Ok(StreamPermitsResponse { answers: answers_of })).await;
                 }

@@ -12,6 +12,7 @@ mod layer;
 mod leases;
 mod middleware;
 mod pipeline;
+mod refusals;
 mod repeating;
 mod streaming;
 mod vendor;

@@ -174,12 +174,13 @@ async fn a_request_without_a_permit_is_not_sent() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_the_permit_goes_back() {
+async fn where_nobody_listens_the_vendor_has_failed() {
     let node = Node::start().await;
     let limiter = Limiter::new(node.client()).retries(Retries::none());
     let middleware = PermitMiddleware::new(CallRules::new(limiter, "r"));
     let http = ClientBuilder::new(reqwest::Client::new()).with(middleware).build();
     let error = http.get(format!("http://{}/", nobody().await)).send().await.unwrap_err();
     assert!(error.is_connect(), "{error:?}");
-    assert_eq!(node.script().releases[0].outcome(), Outcome::NotSent);
+    let script = node.script();
+    assert_eq!((script.releases[0].outcome(), &script.releases[0].feedback), (Outcome::ServerError, &None));
 }

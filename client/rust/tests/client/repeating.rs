@@ -1,9 +1,9 @@
 //! Which calls are made again, and when. Time is paused: the waits are exact, and nobody waits for them.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use tokio::time::Instant;
-use tollgate_client::{Answer, CallError, Observation, Outcome, v1::ReportFeedbackResponse};
+use tollgate_client::{Answer, CallError, Observation, Observe, Outcome, v1::ReportFeedbackResponse};
 use tonic::Code;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn while_the_fleet_is_held_back_the_next_try_waits_at_the_server() {
+async fn while_the_fleet_is_held_back_the_next_try_pauses_and_waits_at_the_server() {
     let node = Node::in_memory().await;
     reading(&node, |release| {
         release.feedback.as_ref().filter(|told| told.status == 429).map(|_| limited(60 * SECOND))
@@ -22,11 +22,33 @@ async fn while_the_fleet_is_held_back_the_next_try_waits_at_the_server() {
     let vendor = Vendor::statuses(&[429, 200]);
     let start = Instant::now();
     call(&limiter(&node), &vendor).await.unwrap();
-    assert_eq!(start.elapsed(), Duration::ZERO, "no wait of its own beside that of the cluster");
+    let waited = start.elapsed();
+    assert!(
+        waited >= SECOND / 2 && waited <= SECOND * 3 / 4,
+        "{waited:?}: how long it is held is the cluster's"
+    );
     assert_eq!(outcomes(&node), [Outcome::Throttled, Outcome::Ok]);
     let asked = node.script().acquires.clone();
     assert_eq!(asked.len(), 2);
     assert_ne!(asked[0].request_id, asked[1].request_id, "each try is debited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_says_to_wait_is_left_alone_though_the_cluster_grants_at_once() {
+    for (retry_after, least) in [(Some("30"), 5 * 30 * SECOND), (None, Duration::from_millis(15_500))] {
+        let node = Node::in_memory().await;
+        // It says that it holds everybody back, and does not.
+        reading(&node, |_| Some(limited(60 * SECOND)));
+        let refused = match retry_after {
+            Some(seconds) => Answer::new(429).header("Retry-After", seconds),
+            None => Answer::new(429),
+        };
+        let vendor = Vendor::new(vec![Observation::Answered(refused); 9]);
+        let start = Instant::now();
+        call(&limiter(&node), &vendor).await.unwrap_err();
+        assert_eq!(vendor.called(), 6);
+        assert!(start.elapsed() >= least, "{retry_after:?}: {:?}", start.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,7 +61,8 @@ async fn who_is_not_held_back_by_the_cluster_holds_back_by_himself() {
     let start = Instant::now();
     call(&limiter(&node), &vendor).await.unwrap_err();
     assert_eq!(vendor.called(), 6);
-    assert!(start.elapsed() >= Duration::from_millis(15_500), "{:?}", start.elapsed());
+    // As long as anybody here waits between two tries.
+    assert!(start.elapsed() >= 5 * 60 * SECOND, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,6 +112,7 @@ async fn retry_after_is_honoured_without_the_cluster_too() {
     call(&limiter(&node), &vendor).await.unwrap();
     // Results are held back for a moment when the cluster does not answer.
     assert!(start.elapsed() >= 40 * SECOND && start.elapsed() <= 43 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(vendor.called(), 2);
 
     // Longer than anybody here waits: an earlier try would be refused.
     let vendor = Vendor::new([wait("61"), Observation::Answered(Answer::new(200))]);
@@ -102,9 +126,10 @@ async fn only_what_may_be_repeated_is() {
         (Observation::Answered(Answer::new(503)), false, false, Outcome::ServerError),
         (Observation::Answered(Answer::new(503)), true, true, Outcome::ServerError),
         (Observation::Answered(Answer::new(404)), true, false, Outcome::ClientError),
+        (Observation::Unreached, false, true, Outcome::ServerError),
         (Observation::Unsent, false, true, Outcome::NotSent),
         (Observation::Unneeded, true, false, Outcome::NotSent),
-        (Observation::Failed, true, false, Outcome::ClientError),
+        (Observation::Failed, true, false, Outcome::Unknown),
     ] {
         let node = Node::in_memory().await;
         let vendor = Vendor::new([observation.clone(), Observation::Answered(Answer::new(200))]);
@@ -112,5 +137,36 @@ async fn only_what_may_be_repeated_is() {
         assert_eq!(result.is_ok(), again, "{observation:?}");
         assert_eq!(vendor.called(), if again { 2 } else { 1 }, "{observation:?}");
         assert_eq!(outcomes(&node)[0], outcome, "{observation:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_cannot_be_reached_is_tried_with_pauses() {
+    let node = Node::in_memory().await;
+    let vendor = Vendor::new(vec![Observation::Unreached; 9]);
+    let start = Instant::now();
+    call(&limiter(&node), &vendor).await.unwrap_err();
+    assert_eq!((vendor.called(), outcomes(&node)), (6, vec![Outcome::ServerError; 6]));
+    assert!(start.elapsed() >= Duration::from_millis(15_500), "{:?}", start.elapsed());
+    assert!(node.script().releases.iter().all(|told| told.feedback.is_none()), "nobody said anything");
+}
+
+#[test]
+fn of_errors_that_nobody_knows_a_refused_connection_is_told_apart() {
+    type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot connect")]
+    struct Connecting(#[source] io::Error);
+
+    let system = |kind| BoxError::from(io::Error::from(kind));
+    let within = |kind| BoxError::from(Connecting(io::Error::from(kind)));
+    for (error, observation) in [
+        (system(io::ErrorKind::ConnectionRefused), Observation::Unreached),
+        (within(io::ErrorKind::ConnectionRefused), Observation::Unreached),
+        (system(io::ErrorKind::ConnectionReset), Observation::Unanswered),
+        (BoxError::from("no answer"), Observation::Unanswered),
+    ] {
+        assert_eq!(error.observe(), observation, "{error}");
     }
 }
