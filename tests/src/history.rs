@@ -5,13 +5,17 @@
 //! ask, are answered, or are gone. *Applications* are what nodes make of the log, which only a simulation can look at. All
 //! times are of one clock that is right: the simulator's, or the monotonic one of the process that records.
 
+mod standing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use tollgate_limiter::{Answer, Command, Label, LimitName, PermitId, ResourceName, Span, Stamp};
+use tollgate_limiter::{Answer, Command, Span, Stamp};
 use tollgate_server::raft::{call, members::NodeId};
+
+pub use self::standing::{Comparison, Ending, Held, Interregnum, Standing};
 
 /// Names one try of one request.
 pub type OpId = u64;
@@ -34,6 +38,10 @@ pub struct History {
     pub proposed: BTreeMap<(u64, u64), Span>,
     /// Who led in which term; empty where nobody can look inside.
     pub led: BTreeSet<(u64, NodeId)>,
+    /// When leaders that were asked to go after healing had no successor yet, in order; empty where nobody can look inside.
+    pub interregna: Vec<Interregnum>,
+    /// How far the members had come some time after healing; absent where nobody can look inside, or nothing healed.
+    pub comparison: Option<Comparison>,
     /// How it ended; absent if it broke off.
     pub ending: Option<Ending>,
     operations: u64,
@@ -159,47 +167,6 @@ pub struct Applied {
     pub node: NodeId,
     /// What.
     pub entry: Arc<Entry>,
-}
-
-/// Where a node stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Real time.
-    pub at: Span,
-    /// Which node.
-    pub node: NodeId,
-    /// The last entry that its state contains.
-    pub index: u64,
-    /// Of the state.
-    pub digest: u64,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ending {
-    /// When.
-    pub at: Span,
-    /// Since when nothing failed any more; absent when faults went on to the end.
-    pub healed_at: Option<Span>,
-    /// All slots whose lease had not run out, as the cluster said at the end; absent when nobody led, who could have said it.
-    pub held: Option<Vec<Held>>,
-    /// Every member at the end; empty where nobody can look inside.
-    pub nodes: Vec<Standing>,
-}
-
-/// A slot that is held.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Held {
-    /// Of which resource.
-    pub resource: ResourceName,
-    /// Of which limit.
-    pub limit: LimitName,
-    /// Of which scope value; empty for the whole resource.
-    pub scope_value: Label,
-    /// Which place.
-    pub index: u32,
-    /// By which permit.
-    pub permit: PermitId,
 }
 
 /// Recording. Times must not go backwards from call to call.

@@ -27,14 +27,21 @@ pub struct Processes {
     /// Client, peer and HTTP port of each.
     ports: BTreeMap<u64, [u16; 3]>,
     running: BTreeMap<u64, Child>,
+    /// What they are told beside their place.
+    flags: &'static [&'static str],
 }
 
 impl Processes {
     /// A new cluster that answers.
     pub async fn start() -> Processes {
+        Processes::start_with(&[]).await
+    }
+
+    /// One whose nodes are given these flags.
+    pub async fn start_with(flags: &'static [&'static str]) -> Processes {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let ports = NODES.into_iter().zip(free_ports()).collect();
-        let mut processes = Processes { directory, ports, running: BTreeMap::new() };
+        let mut processes = Processes { directory, ports, running: BTreeMap::new(), flags };
         NODES.into_iter().for_each(|id| processes.restart(id));
         processes.leader().await;
         processes
@@ -57,6 +64,7 @@ impl Processes {
         for (id, [client, peer, _]) in &self.ports {
             command.args(["--member", &format!("id={id},peer=127.0.0.1:{peer},client=127.0.0.1:{client}")]);
         }
+        command.args(self.flags);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.running.insert(id, process.expect("the binary runs"));
     }
@@ -77,6 +85,11 @@ impl Processes {
     /// Where clients reach a node.
     pub fn client_address(&self, id: u64) -> String {
         format!("127.0.0.1:{}", self.ports[&id][0])
+    }
+
+    /// Where a node tells its metrics.
+    pub fn http_address(&self, id: u64) -> String {
+        format!("127.0.0.1:{}", self.ports[&id][2])
     }
 
     /// Who leads, once somebody does.

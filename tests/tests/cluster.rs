@@ -20,7 +20,7 @@ use tollgate_tests::{
     cluster::{Cluster, PATIENCE},
     samples::{acquire, plenty, slots},
 };
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tonic_types::StatusExt;
 
 const RESOURCE: &str = "salesforce/acme";
@@ -75,6 +75,11 @@ async fn held(cluster: &Cluster, node: NodeId) -> BTreeSet<String> {
     usage.into_inner().held.into_iter().map(|slot| slot.permit_id).collect()
 }
 
+/// Where an answer says that the leader is.
+fn named_leader(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("tollgate-leader")?.to_str().ok()
+}
+
 async fn others(cluster: &Cluster, than: NodeId) -> Vec<NodeId> {
     cluster.running().into_iter().filter(|id| *id != than).collect()
 }
@@ -87,8 +92,7 @@ async fn any_node_answers_and_names_the_leader() {
     for node in 1..=3 {
         let response =
             cluster.permits(node).acquire_permit(acquire(RESOURCE, &format!("by-{node}"))).await.unwrap();
-        let named = response.metadata().get("tollgate-leader").unwrap().to_str().unwrap();
-        assert_eq!(named, cluster.client_address(leader));
+        assert_eq!(named_leader(response.metadata()), Some(cluster.client_address(leader)));
         let Some(Decision::Granted(permit)) = response.into_inner().decision else { panic!("denied") };
         permits.insert(permit.permit_id);
     }
@@ -104,8 +108,11 @@ async fn any_node_answers_and_names_the_leader() {
     let release = ReleasePermitRequest { permit_id: again.permit_id, ..Default::default() };
     cluster.permits(2).release_permit(release.clone()).await.unwrap();
     granted(&cluster, 1, "next").await;
-    let twice = cluster.permits(3).release_permit(release).await.unwrap_err();
-    assert_eq!(twice.code(), Code::FailedPrecondition);
+    for node in 1..=3 {
+        let twice = cluster.permits(node).release_permit(release.clone()).await.unwrap_err();
+        assert_eq!(twice.code(), Code::FailedPrecondition);
+        assert_eq!(named_leader(twice.metadata()), Some(cluster.client_address(leader)));
+    }
 }
 
 #[tokio::test]
@@ -216,12 +223,24 @@ async fn a_leader_that_is_told_to_stop_hands_over_first() {
 
 #[tokio::test]
 async fn leadership_goes_where_it_is_sent() {
-    let cluster = Cluster::start(3);
+    let mut cluster = Cluster::start(3);
     let to = cluster.follower().await;
     let request = TransferLeadershipRequest { to };
     let moved = cluster.administration(1).transfer_leadership(request).await.unwrap().into_inner();
     assert_eq!(moved.leader_id, to);
     assert_eq!(cluster.leader().await, to);
+
+    // Where nobody can take over, the one who leads goes on; who is told so, by whatever node, is told where that one is.
+    let asked = cluster.follower().await;
+    let gone = others(&cluster, to).await.into_iter().find(|id| *id != asked).expect("a third node");
+    cluster.kill(gone);
+    for node in [to, asked] {
+        let request = TransferLeadershipRequest { to: gone };
+        let status = cluster.administration(node).transfer_leadership(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(status.get_details_error_info().expect("a reason").reason, "TRANSFER_TIMED_OUT");
+        assert_eq!(named_leader(status.metadata()), Some(cluster.client_address(to)), "{status:?}");
+    }
 }
 
 #[tokio::test]

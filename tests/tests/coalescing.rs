@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{task::JoinHandle, time::timeout};
-use tollgate_client::{Client, Coalesced};
+use tollgate_client::{Answer, CallError, Client, Coalesce, Coalesced, Limiter, Retries};
 use tollgate_proto::v1::{
     AcquirePermitRequest, CreateResourceRequest, GetResourceUsageRequest, acquire_permit_response::Decision,
 };
@@ -100,4 +100,48 @@ async fn a_killed_holder_is_replaced_and_one_call_is_made_across_a_failover() {
     assert!(!client.invalidate_result(RESOURCE, KEY).await.expect("an answer"));
     assert_eq!(timeout(PATIENCE, worker(&client, &calls)).await.expect("in time").expect("no panic"), FOUND);
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+/// Vendors deliver an event at least once, and again where nobody answered in time. It is handled once, though the first that tried
+/// failed, two have it at the same time, and the leader that knew of it is gone.
+#[tokio::test]
+async fn a_webhook_that_is_delivered_again_is_handled_once() {
+    let (mut cluster, client) = cluster().await;
+    let limiter = Limiter::new(client.clone()).retries(Retries::none());
+    let handled = Arc::new(AtomicU32::new(0));
+    let deliver = |fails: bool| {
+        let request = client.acquire(RESOURCE).wait_up_to(PATIENCE).coalesce("event/9f3c");
+        let (limiter, handled) = (limiter.clone(), handled.clone());
+        tokio::spawn(async move { handle(&limiter, request, &handled, fails).await })
+    };
+    deliver(true).await.expect("no panic").expect_err("the database is down");
+    assert_eq!(handled.load(Ordering::Relaxed), 0);
+    for delivery in [deliver(false), deliver(false)] {
+        let result = timeout(PATIENCE, delivery).await.expect("in time").expect("no panic");
+        assert_eq!(result.expect("handled"), b"");
+    }
+    assert_eq!(handled.load(Ordering::Relaxed), 1);
+    let leader = cluster.leader().await;
+    cluster.kill(leader);
+    let again = timeout(PATIENCE, deliver(false)).await.expect("in time").expect("no panic");
+    assert_eq!(again.expect("handled before"), b"");
+    assert_eq!(handled.load(Ordering::Relaxed), 1);
+}
+
+async fn handle(
+    limiter: &Limiter,
+    request: Coalesce,
+    handled: &AtomicU32,
+    fails: bool,
+) -> Result<Vec<u8>, CallError<Answer>> {
+    let week = Duration::from_secs(7 * 24 * 3_600);
+    let handled_once = limiter.share(request, week, |_permit| async move {
+        if fails {
+            return Err(Answer::new(503));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        handled.fetch_add(1, Ordering::Relaxed);
+        Ok((Answer::new(200), Vec::new()))
+    });
+    handled_once.await
 }

@@ -1,7 +1,7 @@
 //! Permits that clients take in advance, before whole nodes: limits hold, what is not used comes back, and what a client that
 //! crashes had taken is lost, no more.
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::Builder,
@@ -9,12 +9,20 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tollgate_client::{
-    Client, Error, Prefetch, PrefetchBounds,
+    Client, Error, Prefetch, PrefetchBounds, Prefetched,
     v1::{Concurrency, GetResourceUsageRequest, LeakyBucket, Limit, Resource, SlidingWindow, limit::Kind},
 };
+use tollgate_limiter::{
+    Acquire, Command, Denial, DenialReason, Grant, Label, LimitName, Outcome, Priority, ResourceName,
+    StoredResource,
+};
+use tollgate_server::grpc::convert::definition::definition;
 use tollgate_tests::{
+    check::{Verdict, intervals},
     cluster::{Cluster, PATIENCE},
+    history::{Call, ClientId, History, Reply},
     samples::seconds,
+    torture::{load::permit_id, recorder::Recorder, way::Way},
 };
 
 const NAME: &str = "vendor/prefetched";
@@ -95,21 +103,99 @@ async fn what_is_not_used_comes_back_and_no_more() {
     timeout(PATIENCE, settled).await.expect("in use is what was handed out, at last");
 }
 
+/// What callers make of permits that were taken in advance, in the words of a history: each of their calls is a request of its
+/// own, which begins when it is asked for and is granted when it may be made.
+#[derive(Default)]
+struct Notes(Recorder);
+
+impl Notes {
+    /// The resource is there, and stays as it is.
+    fn defined(&self, wire: Resource) {
+        let resource = definition(wire).expect("a test is well-defined");
+        let invoked = self.0.invoke(0, Way::default(), Call::new(Command::CreateResource(resource.clone())));
+        let stored = Outcome::Stored(StoredResource::new(resource, 1));
+        self.0.reply(invoked, Reply::Answer(Ok(stored)));
+    }
+
+    /// Takes one, and tells when its call was made, if it was not too late for that.
+    async fn call(&self, caller: ClientId, permits: &Prefetch) -> Result<Option<Instant>, Error> {
+        let invoked = self.0.invoke(caller, Way::default(), Call::new(Command::Acquire(unit())));
+        let taken = permits.take().await;
+        let dispatched = Instant::now();
+        let reply = match &taken {
+            Ok(permit) if permit.ensure_usable().is_err() => None,
+            Ok(permit) => Some(granted(permit)),
+            Err(Error::Denied(_)) => Some(denied()),
+            Err(error) => panic!("neither a permit nor a denial: {error}"),
+        };
+        // A permit that was too late is a call that nobody made.
+        let is_granted = matches!(reply, Some(Outcome::Granted(_)));
+        self.0.reply(invoked, reply.map_or(Reply::NotDone, |outcome| Reply::Answer(Ok(outcome))));
+        taken.map(|_| is_granted.then_some(dispatched))
+    }
+
+    fn take(&self) -> History {
+        self.0.take().0
+    }
+}
+
+/// A request for one call.
+fn unit() -> Acquire {
+    Acquire {
+        resource: ResourceName::new(NAME).expect("a name"),
+        operation: Label::default(),
+        cost: 1,
+        amounts: Default::default(),
+        consumer: Label::default(),
+        subject: Label::default(),
+        key: Label::default(),
+        priority: Priority::Medium,
+        lease: None,
+        request_id: None,
+        alternatives: vec![],
+        coalesce_key: None,
+    }
+}
+
+fn granted(permit: &Prefetched) -> Outcome {
+    Outcome::Granted(Grant {
+        permit: permit_id(permit.permit_id()),
+        key: Label::default(),
+        use_within: None,
+        lease: None,
+        slots: Default::default(),
+        usage: Default::default(),
+        replayed: false,
+        alternative: 0,
+    })
+}
+
+fn denied() -> Outcome {
+    Outcome::Denied(Denial {
+        limit: LimitName::new("only").ok(),
+        exhausted: vec![],
+        retry_after: None,
+        reason: DenialReason::LimitExhausted,
+        alternative: 0,
+    })
+}
+
 #[tokio::test]
 async fn no_window_sees_more_calls_than_its_limit() {
     const AMOUNT: usize = 50;
-    let (cluster, _) = with(resource(window(AMOUNT as u64, 1), Duration::from_millis(200))).await;
+    let windowed = resource(window(AMOUNT as u64, 1), Duration::from_millis(200));
+    let (cluster, _) = with(windowed.clone()).await;
+    let notes = Arc::new(Notes::default());
+    notes.defined(windowed);
     let mut callers = JoinSet::new();
-    for _ in 0..2 {
+    for caller in 1..=2 {
         let permits = prefetch(&client_of(&cluster), 30, LONG);
+        let notes = notes.clone();
         callers.spawn(async move {
             let mut calls = Vec::new();
             while calls.len() < 2 * AMOUNT {
-                match permits.take().await {
-                    Ok(permit) => {
-                        let dispatched = Instant::now();
-                        calls.extend(permit.ensure_usable().is_ok().then_some(dispatched));
-                    }
+                match notes.call(caller, &permits).await {
+                    Ok(call) => calls.extend(call),
                     Err(Error::Denied(denial)) => sleep(denial.retry_after.unwrap_or_default()).await,
                     Err(error) => panic!("neither a permit nor a denial: {error}"),
                 }
@@ -124,6 +210,12 @@ async fn no_window_sees_more_calls_than_its_limit() {
         let within = crowded[AMOUNT] - crowded[0];
         assert!(within >= Duration::from_secs(1), "{} calls in {within:?}", crowded.len());
     }
+
+    let mut verdict = Verdict::default();
+    intervals::check(&notes.take(), &mut verdict);
+    assert!(verdict.is_good(), "{verdict}");
+    assert_eq!(verdict.seen["S1 grants in real time"], calls.len() as u64);
+    assert!(verdict.seen["S1 denials by judged windows"] > 0, "{verdict}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a request says.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{StatusCode, request::Parts};
 
@@ -10,6 +10,9 @@ pub const TAKES_HEADER: &str = "x-mock-takes-ms";
 /// A word by which the ledger knows the call again. Default: empty.
 pub const LABEL_HEADER: &str = "x-mock-label";
 
+/// Before when its caller says that the call arrives, in milliseconds since 1970. Default: it does not say.
+pub const BEFORE_HEADER: &str = "x-mock-before-ms";
+
 /// What a request asks for, as far as any of the vendors minds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -18,6 +21,7 @@ pub struct Asked {
     pub page: u64,
     pub takes: Option<Duration>,
     pub label: String,
+    pub before: Option<SystemTime>,
 }
 
 impl Asked {
@@ -30,12 +34,16 @@ impl Asked {
         let query = parts.uri.query().unwrap_or_default();
         let page = query.split('&').find_map(|pair| pair.strip_prefix("page="));
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let takes = header(TAKES_HEADER).map(str::parse).transpose().map_err(|_| wrong(TAKES_HEADER))?;
+        let millis = |name| {
+            let value = header(name).map(str::parse).transpose().map_err(|_| wrong(name))?;
+            Ok(value.map(Duration::from_millis))
+        };
         Ok(Asked {
             path: parts.uri.path().to_owned(),
             page: page.map_or(Ok(1), str::parse).map_err(|_| wrong("page"))?,
-            takes: takes.map(Duration::from_millis),
+            takes: millis(TAKES_HEADER)?,
             label: header(LABEL_HEADER).unwrap_or_default().to_owned(),
+            before: millis(BEFORE_HEADER)?.map(|since| UNIX_EPOCH + since),
         })
     }
 }
@@ -47,15 +55,17 @@ mod tests {
     use super::*;
 
     fn read(uri: &str, takes: &str) -> Result<Asked, (StatusCode, String)> {
-        let request = Request::get(uri).header(TAKES_HEADER, takes).header(LABEL_HEADER, "crm").body(());
-        Asked::read(&request.unwrap().into_parts().0)
+        let request = Request::get(uri).header(TAKES_HEADER, takes).header(LABEL_HEADER, "crm");
+        Asked::read(&request.header(BEFORE_HEADER, "1500").body(()).unwrap().into_parts().0)
     }
 
     #[test]
     fn a_request_says_its_page_its_time_and_its_label() {
         let asked = read("/v2/people.json?per_page=100&page=151", "20").unwrap();
         let takes = Some(Duration::from_millis(20));
-        let expected = Asked { path: "/v2/people.json".into(), page: 151, takes, label: "crm".into() };
+        let before = Some(UNIX_EPOCH + Duration::from_millis(1_500));
+        let expected =
+            Asked { path: "/v2/people.json".into(), page: 151, takes, label: "crm".into(), before };
         assert_eq!(asked, expected);
         assert_eq!(read("/v2/people.json", "1").unwrap().page, 1);
     }

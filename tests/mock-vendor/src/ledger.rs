@@ -22,6 +22,8 @@ pub struct Call {
     pub ended: Option<Duration>,
     /// What its caller calls it.
     pub label: String,
+    /// How much later it came than its caller had said; 0 if it came in time, or its caller had not said.
+    pub late: Duration,
     /// What it weighs.
     pub cost: u64,
     /// What became of it.
@@ -48,6 +50,11 @@ impl Ledger {
     /// The calls that a limit refused.
     pub fn refused(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter().filter(|call| matches!(call.answer, Answer::Refused(_)))
+    }
+
+    /// The calls that came later than their callers had said.
+    pub fn late(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|call| !call.late.is_zero())
     }
 
     /// The calls that came while the vendor was out of order.
@@ -128,7 +135,14 @@ mod tests {
 
     fn call(at: u64, ended: Option<u64>, answer: Answer) -> Call {
         let seconds = Duration::from_secs;
-        Call { at: seconds(at), ended: ended.map(seconds), label: String::new(), cost: 3, answer }
+        Call {
+            at: seconds(at),
+            ended: ended.map(seconds),
+            label: String::new(),
+            late: Duration::ZERO,
+            cost: 3,
+            answer,
+        }
     }
 
     fn ledger() -> Ledger {

@@ -24,8 +24,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Calls look as they do for the vendor; what decides is told with each profile. Two headers are for callers in tests:
-//! [`TAKES_HEADER`] says how long the call is to take, [`LABEL_HEADER`] is a word by which the ledger knows it again.
+//! Calls look as they do for the vendor; what decides is told with each profile. Three headers are for callers in tests:
+//! [`TAKES_HEADER`] says how long the call is to take, [`LABEL_HEADER`] is a word by which the ledger knows it again, and
+//! [`BEFORE_HEADER`] tells the ledger before when the caller means it to arrive.
 
 mod account;
 mod call;
@@ -39,7 +40,7 @@ mod traffic;
 mod vendor;
 
 pub use account::{apollo::Apollo, hubspot::HubSpot, salesforce::Salesforce, salesloft::Salesloft};
-pub use call::{LABEL_HEADER, TAKES_HEADER};
+pub use call::{BEFORE_HEADER, LABEL_HEADER, TAKES_HEADER};
 pub use ledger::{Answer, Call, Ledger};
 pub use profile::{Profile, Rules};
 pub use vendor::{MockVendor, Outage, Tightening};

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     ops::{Range, RangeInclusive},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -212,7 +212,15 @@ impl State {
 
     fn note(&mut self, asked: &Asked, at: Duration, answer: Answer) -> usize {
         let ended = (answer != Answer::Accepted).then_some(at);
-        let call = Call { at, ended, label: asked.label.clone(), cost: self.account.cost(asked), answer };
+        let late = asked.before.and_then(|before| wall_clock().duration_since(before).ok());
+        let call = Call {
+            at,
+            ended,
+            label: asked.label.clone(),
+            late: late.unwrap_or_default(),
+            cost: self.account.cost(asked),
+            answer,
+        };
         self.ledger.calls.push(call);
         self.ledger.calls.len() - 1
     }
@@ -223,4 +231,10 @@ impl State {
             *self.latency.start() + spread.mul_f64(self.random.f64())
         })
     }
+}
+
+/// What other processes of the machine see too.
+#[expect(clippy::disallowed_methods, reason = "the vendor is no part of Tollgate, nor is its time")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }

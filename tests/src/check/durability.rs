@@ -8,7 +8,7 @@ use tollgate_limiter::{Command, Outcome, PermitId, ResourceName, Span};
 use super::{
     Verdict,
     intervals::millionths,
-    replay::{Step, steps},
+    replay::{Step, order, steps},
     terms::Target,
 };
 use crate::history::{Ending, EventKind, History, Operation};
@@ -19,8 +19,12 @@ struct Done<'a> {
     granted: BTreeMap<PermitId, Step<'a>>,
     ended: BTreeSet<PermitId>,
     renewals: BTreeMap<PermitId, u64>,
-    stored: BTreeSet<u64>,
+    orders: BTreeMap<Order, u64>,
 }
+
+/// What was ordered about a resource, in words, and the generation that it has had since; none once it is gone. A pause or a
+/// key's state changes no generation, and equal orders may be given again: they are counted.
+type Order = (String, Option<u64>);
 
 /// See the module.
 pub fn check(history: &History, verdict: &mut Verdict) {
@@ -48,17 +52,29 @@ fn done<'a>(history: &'a History, verdict: &mut Verdict) -> Done<'a> {
             (Command::Renew(renew), Ok(Outcome::Renewed(_))) => {
                 *done.renewals.entry(renew.permit).or_default() += 1;
             }
-            (_, Ok(Outcome::Stored(stored))) => {
-                done.stored.insert(stored.generation);
+            (command, Ok(outcome)) => {
+                if let Some(order) = ordered(command, outcome) {
+                    *done.orders.entry(order).or_default() += 1;
+                }
             }
-            _ => {}
+            (_, Err(_)) => {}
         }
     }
     done
 }
 
+fn ordered(command: &Command, outcome: &Outcome) -> Option<Order> {
+    let generation = match outcome {
+        Outcome::Stored(stored) => Some(stored.generation),
+        Outcome::Deleted => None,
+        _ => return None,
+    };
+    Some((order(command)?, generation))
+}
+
 fn acknowledged_is_in_the_log(operations: &[Operation], done: &Done, verdict: &mut Verdict) {
     let mut renewals = BTreeMap::<PermitId, u64>::new();
+    let mut orders = BTreeMap::<Order, u64>::new();
     for operation in operations {
         let Some((_, Ok(outcome))) = operation.answer() else { continue };
         let is_there = match (&operation.call.command, outcome) {
@@ -69,8 +85,13 @@ fn acknowledged_is_in_the_log(operations: &[Operation], done: &Done, verdict: &m
                 *acknowledged += 1;
                 done.renewals.get(&renew.permit).is_some_and(|renewals| renewals >= acknowledged)
             }
-            (_, Outcome::Stored(stored)) => done.stored.contains(&stored.generation),
-            _ => continue,
+            (command, outcome) => {
+                let Some(order) = ordered(command, outcome) else { continue };
+                let done = done.orders.get(&order).copied().unwrap_or_default();
+                let acknowledged = orders.entry(order).or_default();
+                *acknowledged += 1;
+                done >= *acknowledged
+            }
         };
         verdict.saw("S4 acknowledgements", 1);
         if !is_there {
@@ -170,7 +191,45 @@ fn granted_of<'a>(operation: &Operation<'a>) -> Option<&'a ResourceName> {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_limiter::{KeyState, Outcome};
+
     use super::{super::story::*, check};
+
+    #[test]
+    fn an_order_that_no_log_knows_is_lost() {
+        for (order, answer) in [
+            (update(slots(3), 1), stored(2)),
+            (pause(5_000), stored(1)),
+            (resume(), stored(1)),
+            (key(KeyState::Draining), stored(1)),
+            (delete(), Ok(Outcome::Deleted)),
+        ] {
+            let mut story = Story::of(slots(2));
+            // In the log are others, of the same generation.
+            story.done(2, 3, pause(6_000), stored(1));
+            story.done(4, 5, key(KeyState::Active), stored(1));
+            story.seen(6, 7, order.clone(), answer.clone());
+            story.violates("S4", check);
+
+            // The same order once more, which the log has once.
+            let mut story = Story::of(slots(2));
+            story.done(2, 3, order.clone(), answer.clone());
+            story.seen(6, 7, order, answer);
+            story.violates("S4", check);
+        }
+    }
+
+    #[test]
+    fn orders_that_were_repeated_are_in_the_log_as_often_as_they_were_acknowledged() {
+        let mut story = Story::of(slots(2));
+        story.done(2, 3, pause(5_000), stored(1));
+        story.done(4, 5, pause(5_000), stored(1));
+        // Nobody was told of this one.
+        story.logged(6, pause(5_000), stored(1));
+        story.done(7, 8, key(KeyState::Disabled), stored(1));
+        story.done(9, 10, delete(), Ok(Outcome::Deleted));
+        story.passes(check);
+    }
 
     #[test]
     fn what_was_acknowledged_is_in_log_and_state() {

@@ -1,24 +1,39 @@
 //! S9: what failed for certain, was refused or was denied takes no effect, then or later. The denial of a retry says so of
 //! the tries before it, too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tollgate_limiter::{Command, Outcome, PermitId, RequestId, Span};
 
 use super::{
     Verdict,
-    replay::{Step, steps},
+    replay::{Step, order, steps},
 };
 use crate::history::{History, Operation, Reply};
 
-/// What a client can be sure of: a request that has an id, or the end of a permit.
+/// What a client wants. What it wants again is the same wish, and nobody can tell by the log which of its tries an effect is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wish<'a> {
+    /// A request that has an id.
     Permit(&'a RequestId),
+    /// The end of a permit.
     End(PermitId),
+    /// More of a lease.
+    Renewal(PermitId),
+    /// What an operator orders about a resource, in words.
+    Order(String),
 }
 
-/// See the module. A wish that was tried more than once is judged only if every try failed.
+impl Wish<'_> {
+    /// Whether each try has an effect of its own, and one at most: where there is a log to look at, clients ask nodes
+    /// directly, and nobody else tries again for them. Permits and ends have one effect for all of their tries.
+    fn counts(&self) -> bool {
+        matches!(self, Wish::Renewal(_) | Wish::Order(_))
+    }
+}
+
+/// See the module. Requests and ends that were tried more than once are judged only if every try failed; renewals and
+/// orders by their number: no more of them take effect than were tried and have not failed.
 pub fn check(history: &History, verdict: &mut Verdict) {
     let operations = history.operations();
     let mut tries = BTreeMap::<Wish, Vec<&Operation>>::new();
@@ -27,14 +42,26 @@ pub fn check(history: &History, verdict: &mut Verdict) {
             tries.entry(wish).or_default().push(operation);
         }
     }
-    tries.retain(|_, tries| tries.iter().all(|operation| has_failed(operation)));
-    verdict.saw("S9 requests that failed", tries.len() as u64);
-    let mut accused = BTreeSet::new();
+    tries.retain(|wish, tries| match wish.counts() {
+        true => tries.iter().any(|operation| has_failed(operation)),
+        false => tries.iter().all(|operation| has_failed(operation)),
+    });
+    let counted = tries.keys().filter(|wish| wish.counts()).count() as u64;
+    verdict.saw("S9 requests that failed", tries.len() as u64 - counted);
+    verdict.saw("S9 renewals and orders that failed", counted);
+    let mut effects = BTreeMap::<Wish, usize>::new();
     for step in steps(history).filter(has_effect) {
         let Some(wish) = wish(step.command) else { continue };
-        if let Some(tries) = tries.get(&wish).filter(|_| accused.insert(wish.clone())) {
+        let Some(tries) = tries.get(&wish) else { continue };
+        let possible = tries.iter().filter(|operation| !has_failed(operation)).count();
+        let effects = effects.entry(wish.clone()).or_default();
+        *effects += 1;
+        if *effects == possible + 1 {
             let evidence = tries.iter().map(|operation| format!("{operation:?}"));
-            let what = format!("{wish:?} failed for certain, and took effect");
+            let what = match possible {
+                0 => format!("{wish:?} failed for certain, and took effect"),
+                _ => format!("{wish:?} took effect more often than the {possible} times that did not fail"),
+            };
             verdict.accuse("S9", what, evidence.chain([step.to_string()]).collect());
         }
     }
@@ -88,7 +115,8 @@ fn wish(command: &Command) -> Option<Wish<'_>> {
     match command {
         Command::Acquire(acquire) => acquire.request_id.as_ref().map(Wish::Permit),
         Command::Release(release) => Some(Wish::End(release.permit)),
-        _ => None,
+        Command::Renew(renew) => Some(Wish::Renewal(renew.permit)),
+        command => order(command).map(Wish::Order),
     }
 }
 
@@ -100,15 +128,24 @@ fn has_failed(operation: &Operation) -> bool {
 }
 
 fn has_effect(step: &Step) -> bool {
-    matches!(step.answer, Ok(Outcome::Granted(_) | Outcome::Released(_)))
+    matches!(
+        step.answer,
+        Ok(Outcome::Granted(_)
+            | Outcome::Released(_)
+            | Outcome::Renewed(_)
+            | Outcome::Stored(_)
+            | Outcome::Deleted)
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use tollgate_limiter::{Answer, KeyState, Rejection};
+
     use super::{super::story::*, *};
     use crate::history::Call;
 
-    fn run(command: Command, reply: Reply, answer: tollgate_limiter::Answer) -> Story {
+    fn run(command: Command, reply: Reply, answer: Answer) -> Story {
         let mut story = Story::of(slots(2));
         story.logged(1, acquire("first"), held(1, 0));
         let op = story.asked(2, Call::new(command.clone()));
@@ -141,5 +178,64 @@ mod tests {
         run(release(1), Reply::NotDone, released()).violates("S9", check);
         run(acquire("a"), Reply::Answer(denied()), denied()).passes(check);
         assert!(run(acquire("a"), Reply::Unknown, held(2, 1)).put_to(check).is_good());
+    }
+
+    /// A renewal and all orders, each with what it is answered when it takes effect.
+    fn renewal_and_orders() -> [(Command, Answer); 7] {
+        [
+            (renew(1), renewed()),
+            (Command::CreateResource(slots(3)), stored(2)),
+            (update(slots(3), 1), stored(2)),
+            (delete(), Ok(Outcome::Deleted)),
+            (pause(5_000), stored(1)),
+            (resume(), stored(1)),
+            (key(KeyState::Disabled), stored(1)),
+        ]
+    }
+
+    #[test]
+    fn a_failed_renewal_or_order_has_no_effect() {
+        for (command, effect) in renewal_and_orders() {
+            let rejected = Reply::Answer(Err(Rejection::PermitEnded));
+            for failure in [Reply::NotDone, rejected.clone()] {
+                run(command.clone(), failure, effect.clone()).violates("S9", check);
+            }
+            run(command.clone(), rejected, Err(Rejection::PermitEnded)).passes(check);
+            assert!(run(command, Reply::Unknown, effect).put_to(check).is_good());
+        }
+    }
+
+    #[test]
+    fn what_failed_is_not_hidden_by_a_try_that_did_not() {
+        for (command, effect) in renewal_and_orders() {
+            let mut story = run(command.clone(), Reply::NotDone, effect.clone());
+            // One effect more than tries that may have had one.
+            story.done(20, 21, command, effect);
+            story.violates("S9", check);
+        }
+    }
+
+    #[test]
+    fn each_try_that_has_not_failed_may_have_its_effect() {
+        for (command, effect) in renewal_and_orders() {
+            // Not answered in time, tried again in vain, and again; the first one comes late.
+            let mut story = run(command.clone(), Reply::NotDone, effect.clone());
+            let given_up = story.asked(0, Call::new(command.clone()));
+            story.history.gone(Span::from_millis(1), given_up);
+            story.done(20, 21, command.clone(), effect.clone());
+            // Another client, which nobody has answered yet, wants the same.
+            story.asked(22, Call { attempt: 2, ..Call::new(command.clone()) });
+            story.logged(30, command, effect);
+            story.passes(check);
+        }
+    }
+
+    #[test]
+    fn the_failure_of_one_order_says_nothing_of_others() {
+        let mut story = run(pause(5_000), Reply::NotDone, Err(Rejection::ResourceNotFound));
+        story.logged(30, pause(6_000), stored(1));
+        story.logged(31, key(KeyState::Active), stored(1));
+        story.logged(32, renew(1), renewed());
+        story.passes(check);
     }
 }

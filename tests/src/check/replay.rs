@@ -98,6 +98,20 @@ impl fmt::Display for Step<'_> {
     }
 }
 
+/// What an operator orders about a resource, in words: equal orders have equal ones, in the log as where they were given.
+pub fn order(command: &Command) -> Option<String> {
+    let is_order = matches!(
+        command,
+        Command::CreateResource(_)
+            | Command::UpdateResource(_)
+            | Command::DeleteResource(_)
+            | Command::PauseResource(_)
+            | Command::ResumeResource(_)
+            | Command::SetKeyState(_)
+    );
+    is_order.then(|| format!("{command:?}"))
+}
+
 /// The definitions in force, as the log goes on.
 #[derive(Debug, Default)]
 pub struct Definitions<'a> {

@@ -1,5 +1,6 @@
 //! L6: once nothing fails any more, nobody is denied a slot that is free: a crashed holder's can be had again when its
-//! grace is over, and 250 ms. L3: nobody waits beside a free slot for long.
+//! grace is over, and 250 ms. L3: nobody waits beside a free slot for long, at the successor of a leader that was asked to go
+//! neither. From when that one is asked until the next one serves, nobody is let go: so much is left out, and no more.
 //!
 //! Judged are resources with one plain limit on slots and one definition, which nobody paused.
 
@@ -12,12 +13,13 @@ use super::{
     intervals::sole_definitions,
     occupancy::{Occupancy, sole_slots},
 };
-use crate::history::{History, Operation};
+use crate::history::{History, Interregnum, Operation};
 
 /// How long after healing a leader is there again and clients have found it.
 const RECOVERY: Span = Span::from_secs(5);
 
-/// For how long a slot may lie free beside a waiter: 100 ms, and what messages, disks and the record take.
+/// For how long a slot may lie free beside a waiter: 100 ms, and what messages, disks and the record take. Where nothing is lost,
+/// that is far less; but what is lost is sent again a heartbeat or two later, and may be lost again.
 const WAKE_UP: Span = Span::from_millis(1_000);
 
 /// See the module.
@@ -34,7 +36,7 @@ pub fn check(history: &History, verdict: &mut Verdict) {
         let occupancy = Occupancy::of(history, resource, terms);
         for operation in operations {
             nobody_is_denied_what_is_free(operation, calm, &occupancy, verdict);
-            nobody_waits_beside_a_free_slot(operation, calm, &occupancy, verdict);
+            nobody_waits_beside_a_free_slot(operation, calm, &occupancy, &history.interregna, verdict);
         }
     }
 }
@@ -78,6 +80,7 @@ fn nobody_waits_beside_a_free_slot(
     operation: &Operation,
     calm: Span,
     occupancy: &Occupancy,
+    interregna: &[Interregnum],
     verdict: &mut Verdict,
 ) {
     let Some((arrived_at, _)) = operation.arrivals.last().copied() else { return };
@@ -90,10 +93,28 @@ fn nobody_waits_beside_a_free_slot(
         return;
     }
     verdict.saw("L3 waits after healing", 1);
-    if let Some((begin, end)) = occupancy.free_stretch(from, until, WAKE_UP) {
+    let asked_first_at = operation.invoked_at.saturating_sub(operation.call.waited_for);
+    let is_outlasted = |gap: &&Interregnum| asked_first_at < gap.began_at && gap.ended_at <= arrived_at;
+    verdict.saw("L3 waits across a handover", interregna.iter().filter(is_outlasted).count() as u64);
+    let mut served = served(from, until, interregna).into_iter();
+    let free = served.find_map(|(from, until)| occupancy.free_stretch(from, until, WAKE_UP));
+    if let Some((begin, end)) = free {
         let what = format!("waits from {} to {} ns while a slot is free", begin.0, end.0);
         verdict.accuse("L3", what, vec![format!("{operation:?}")]);
     }
+}
+
+/// The parts of a stretch in which somebody serves, as far as leaders were asked to go.
+fn served(from: Span, until: Span, interregna: &[Interregnum]) -> Vec<(Span, Span)> {
+    let mut begin = from;
+    let mut parts = Vec::new();
+    for gap in interregna.iter().filter(|gap| gap.began_at < until && from < gap.ended_at) {
+        parts.push((begin, gap.began_at));
+        begin = begin.max(gap.ended_at);
+    }
+    parts.push((begin, until));
+    parts.retain(|(begin, end)| begin < end);
+    parts
 }
 
 #[cfg(test)]
@@ -127,6 +148,51 @@ mod tests {
             story.logged(granted_ms, acquire("b"), held(2, 0));
             story.answered(granted_ms, op, Reply::Answer(held(2, 0)));
             if is_good { story.passes(check) } else { story.violates("L3", check) }
+        }
+    }
+
+    /// One waits for the slot of a crashed holder, which is free at 11.25 s, and has it at 15 s.
+    fn served_late(interregna: &[(u64, u64)]) -> Story {
+        let mut story = crashed_holder();
+        let op = story.asked(7_000, Call { max_wait: Span::from_secs(30), ..Call::new(acquire("b")) });
+        story.history.arrive(Span::from_millis(7_001), op, 1);
+        story.logged(15_000, acquire("b"), held(2, 0));
+        story.answered(15_000, op, Reply::Answer(held(2, 0)));
+        story.history.interregna = interregna
+            .iter()
+            .map(|(began, ended)| Interregnum {
+                began_at: Span::from_millis(*began),
+                ended_at: Span::from_millis(*ended),
+            })
+            .collect();
+        story
+    }
+
+    #[test]
+    fn nobody_is_let_go_until_the_successor_serves() {
+        served_late(&[(11_500, 14_200)]).passes(check);
+        served_late(&[(11_500, 12_500), (12_400, 14_200)]).passes(check);
+        served_late(&[(1_000, 20_000)]).passes(check);
+    }
+
+    #[test]
+    fn a_successor_lets_nobody_wait_beside_a_free_slot() {
+        served_late(&[(11_500, 13_900)]).violates("L3", check);
+        served_late(&[(12_300, 14_200)]).violates("L3", check);
+        served_late(&[(1_000, 6_500), (16_000, 17_000)]).violates("L3", check);
+    }
+
+    #[test]
+    fn who_comes_again_at_the_successor_is_counted() {
+        for (waited_ms, count) in [(1_000, 1), (0, 0)] {
+            let mut story = crashed_holder();
+            let (max_wait, waited_for) = (Span::from_secs(30), Span::from_millis(waited_ms));
+            let op = story.asked(7_500, Call { max_wait, waited_for, ..Call::new(acquire("b")) });
+            story.history.arrive(Span::from_millis(7_501), op, 1);
+            story.answered(8_000, op, Reply::NotDone);
+            let [began_at, ended_at] = [7_000, 7_400].map(Span::from_millis);
+            story.history.interregna.push(Interregnum { began_at, ended_at });
+            assert_eq!(story.put_to(check).seen["L3 waits across a handover"], count);
         }
     }
 

@@ -125,6 +125,7 @@ pub fn resource(kind: LimitKind) -> Resource {
         queueing: Queueing::default(),
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }
 
@@ -224,4 +225,36 @@ pub fn renew(permit: u64) -> Command {
 
 pub fn renewed() -> Answer {
     Ok(Outcome::Renewed(Span::from_secs(10)))
+}
+
+pub fn delete() -> Command {
+    Command::DeleteResource(DeleteResource { name: ResourceName::new(NAME).unwrap(), generation: 0 })
+}
+
+/// Another definition in the place of the one that has this generation.
+pub fn update(resource: Resource, generation: u64) -> Command {
+    Command::UpdateResource(UpdateResource { resource, generation })
+}
+
+/// Grant nothing for so long.
+pub fn pause(ms: u64) -> Command {
+    let pause = Pause { left: Some(Span::from_millis(ms)), reason: Label::default() };
+    let (resource, key) = (ResourceName::new(NAME).unwrap(), Label::default());
+    Command::PauseResource(PauseResource { resource, key, pause })
+}
+
+pub fn resume() -> Command {
+    let (resource, key) = (ResourceName::new(NAME).unwrap(), Label::default());
+    Command::ResumeResource(ResumeResource { resource, key, all_keys: true })
+}
+
+/// What shall become of a key.
+pub fn key(state: KeyState) -> Command {
+    let (resource, key) = (ResourceName::new(NAME).unwrap(), Label::new("blue").unwrap());
+    Command::SetKeyState(SetKeyState { resource, key, state })
+}
+
+/// The answer to an order: the resource has this generation.
+pub fn stored(generation: u64) -> Answer {
+    Ok(Outcome::Stored(StoredResource::new(slots(2), generation)))
 }

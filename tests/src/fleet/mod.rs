@@ -118,17 +118,17 @@ impl Run {
         seconds
     }
 
-    /// Of what the bucket let through while everybody waited, the part that was granted; the outage left aside.
+    /// Of what the bucket let through while everybody waited, the part that was granted. From one grant to another, when it is
+    /// empty; during the outage it filled up.
     pub fn used(&self) -> f64 {
-        let grants = self.grants();
-        let granted = grants.iter().filter(|(request, _)| self.busy.contains(&request.ended_at)).count();
-        granted as f64 / (self.watched().as_secs_f64() * self.limits.per_second as f64)
-    }
-
-    /// How long everybody waited, the outage left aside.
-    pub fn watched(&self) -> Duration {
+        let told = self.grants().into_iter().map(|(request, _)| request.ended_at);
+        let told: Vec<_> = told.filter(|at| self.busy.contains(at)).collect();
+        let (Some(first), Some(last)) = (told.first(), told.last()) else { return 0.0 };
         let outage = self.outage();
-        self.busy.end - self.busy.start - (outage.end - outage.start)
+        let outage = outage.end.clamp(*first, *last) - outage.start.clamp(*first, *last);
+        let refill = |time: Duration| time.as_secs_f64() * self.limits.per_second as f64;
+        let after_outage = refill(outage).min(self.limits.capacity as f64);
+        (told.len() - 1) as f64 / (refill(*last - *first - outage) + after_outage)
     }
 
     /// Grants of high priority by consumer while all of them waited: not while they found their way to another leader.

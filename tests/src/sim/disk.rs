@@ -4,8 +4,11 @@
 //! does this one. A crash keeps the first few of the batches that were not synced: the real log ends at its last whole
 //! record, whether the tail was lost, torn or flipped, and a batch is one record. What the bytes of a damaged tail look
 //! like is the business of the engine's own tests.
+//!
+//! Snapshots are written in the background, each into a file that gets its name when it is whole. So a crash finds such a file
+//! there or not, never half of it as the whole.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use tollgate_server::{
     raft::fatal::Fatal,
@@ -19,6 +22,8 @@ pub struct Disk {
     unsynced: VecDeque<WriteBatch>,
     // Of those, the first few are being synced.
     syncing: usize,
+    // Snapshots that are being written, by their last entry.
+    being_written: BTreeMap<u64, Vec<u8>>,
     // Does not survive its next sync.
     fails: bool,
     // Damage in the middle, among what was synced: it must never be cut silently, and nothing starts from it.
@@ -75,8 +80,36 @@ impl Disk {
         self.unsynced.len()
     }
 
-    /// A crash: all but the first `kept` batches that were not synced are lost.
-    pub fn crash(&mut self, kept: usize) -> Result<(), Fatal> {
+    /// Whether a snapshot is being installed that a crash may lose.
+    pub fn is_installing(&self) -> bool {
+        self.unsynced.iter().any(|batch| batch.install.is_some())
+    }
+
+    /// Begins to write a snapshot: nobody finds it yet.
+    pub fn begin_snapshot(&mut self, index: u64, sealed: Vec<u8>) {
+        self.being_written.insert(index, sealed);
+    }
+
+    /// A snapshot is there, durably. The log does not know it yet.
+    pub fn end_snapshot(&mut self, index: u64) {
+        if let Some(sealed) = self.being_written.remove(&index) {
+            self.durable.save_snapshot(index, sealed.into());
+        }
+    }
+
+    /// Whether a snapshot is being written that a crash may lose.
+    pub fn is_writing_snapshot(&self) -> bool {
+        !self.being_written.is_empty()
+    }
+
+    /// A crash: all but the first `kept` batches that were not synced are lost; and snapshots that were being written, unless they
+    /// had just got their names.
+    pub fn crash(&mut self, kept: usize, keeps_snapshots: bool) -> Result<(), Fatal> {
+        for (index, sealed) in std::mem::take(&mut self.being_written) {
+            if keeps_snapshots {
+                self.durable.save_snapshot(index, sealed.into());
+            }
+        }
         let kept: Vec<_> = self.unsynced.drain(..).take(kept).collect();
         self.syncing = 0;
         self.durable.write(&kept)
@@ -102,7 +135,7 @@ impl Disk {
         self.fails = false;
     }
 
-    /// The snapshots, which are written durably and beside the log.
+    /// The snapshots that are whole. They lie beside the log.
     pub fn snapshots(&self) -> &MemoryStore {
         &self.durable
     }
@@ -132,8 +165,32 @@ mod tests {
         disk.write(batch(3));
         assert!(!disk.begin_sync(), "one sync at a time");
         assert_eq!(disk.end_sync().unwrap(), 1);
-        disk.crash(1).unwrap();
+        disk.crash(1, false).unwrap();
         assert_eq!(entries(&mut disk), 2);
+    }
+
+    #[test]
+    fn a_snapshot_is_there_once_it_is_whole() {
+        let mut disk = Disk::new();
+        disk.begin_snapshot(7, vec![1, 2]);
+        assert!(disk.is_writing_snapshot() && disk.snapshots().snapshot(7).is_none());
+        disk.end_snapshot(7);
+        assert!(!disk.is_writing_snapshot());
+        disk.crash(0, false).unwrap();
+        assert_eq!(disk.snapshots().snapshot(7).as_deref(), Some(&[1, 2][..]));
+    }
+
+    #[test]
+    fn a_crash_finds_a_snapshot_that_is_being_written_whole_or_not_at_all() {
+        for keeps_snapshots in [false, true] {
+            let mut disk = Disk::new();
+            disk.begin_snapshot(7, vec![1, 2]);
+            disk.crash(0, keeps_snapshots).unwrap();
+            assert_eq!(disk.snapshots().snapshot(7).is_some(), keeps_snapshots);
+            // The process that would have ended it is gone.
+            disk.end_snapshot(7);
+            assert_eq!(disk.snapshots().snapshot(7).is_some(), keeps_snapshots);
+        }
     }
 
     #[test]

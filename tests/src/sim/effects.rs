@@ -1,7 +1,7 @@
 //! Does what replicas want done, as slowly and as badly as the scenario has it.
 
 use raft::eraftpb::Message;
-use tollgate_limiter::{Outcome, Span};
+use tollgate_limiter::Span;
 use tollgate_server::{
     raft::{
         call::{Call, CallNumber},
@@ -12,14 +12,12 @@ use tollgate_server::{
     storage::snapshot_file,
 };
 
-use crate::history::{Entry, Standing};
-
 use super::{
     calls::Asker,
+    handovers::TRANSFER,
     network::Delivery,
-    node::{Process, Running},
+    node::Process,
     parcel::Parcel,
-    words::brief_command,
     world::{Planned, World},
 };
 
@@ -39,19 +37,24 @@ impl World {
                 for entry in &batch.entries {
                     self.history.propose(self.now, entry.index, entry.term);
                 }
+                let installs = batch.install.is_some();
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.disk.write(batch);
                 }
                 self.begin_sync(process);
+                if installs {
+                    self.crash_as_it_installs(process);
+                }
             }
             Effect::TakeSnapshot(machine) => {
                 let sealed = snapshot_file::seal(&machine.encode());
                 if let Some(node) = self.nodes.get_mut(&id) {
-                    node.disk.snapshots().save_snapshot(machine.index(), sealed);
+                    node.disk.begin_snapshot(machine.index(), sealed.into());
                 }
                 let takes = Span::from_millis(self.random.between(1, 60));
                 self.agenda.plan(self.now + takes, Planned::SnapshotSaved(process, machine.index()));
             }
+            Effect::Reply { caller: TRANSFER, .. } => self.transfer_was_answered(id),
             Effect::Reply { caller, result, .. } => self.answer(caller, result),
             Effect::Beat { index, digest, disk_is_low } => {
                 let Some((reading, echoes)) = self.nodes.get(&id).and_then(|node| {
@@ -76,12 +79,15 @@ impl World {
             }
             Effect::GaveUp { .. } => self.coverage.hit("waiter left before its turn"),
             // Nobody plans work here, and metrics are nobody's business.
-            Effect::Committed { .. } | Effect::Plan { .. } | Effect::Members(_) => {}
+            Effect::Committed { .. }
+            | Effect::CircuitTurned(_)
+            | Effect::Plan { .. }
+            | Effect::Members(_) => {}
             Effect::Stopped => self.end(id, Ok(())),
         }
     }
 
-    fn process(&self, id: NodeId) -> Option<Process> {
+    pub(super) fn process(&self, id: NodeId) -> Option<Process> {
         self.nodes.get(&id).filter(|node| node.running.is_some()).map(|node| Process { id, life: node.life })
     }
 
@@ -189,6 +195,15 @@ impl World {
         }
     }
 
+    /// A snapshot is on the disk.
+    pub(super) fn end_snapshot(&mut self, process: Process, index: u64) {
+        self.coverage.hit("snapshot taken");
+        if let Some(node) = self.nodes.get_mut(&process.id) {
+            node.disk.end_snapshot(index);
+        }
+        self.handle(process.id, Event::SnapshotSaved(index));
+    }
+
     fn begin_sync(&mut self, process: Process) {
         let takes = Span(self.random.between(30, self.scenario.sync_us_max) * 1_000);
         let Some(node) = self.nodes.get_mut(&process.id) else { return };
@@ -214,63 +229,4 @@ impl World {
             }
         }
     }
-
-    /// Records what a process has applied since the last look, and whether it has come to lead.
-    pub(super) fn look_at(&mut self, id: NodeId) {
-        let now = self.now;
-        let Some(running) = self.nodes.get_mut(&id).and_then(|node| node.running.as_mut()) else { return };
-        let applied = running.take_applied();
-        if let Some(last) = applied.last() {
-            running.known_index = last.index;
-        }
-        let restored = restored(running);
-        let is_serving = running.replica.is_serving();
-        let has_won = is_serving && !std::mem::replace(&mut running.was_serving, is_serving);
-        running.was_serving = is_serving;
-        let term = running.replica.status().term;
-        let leads_in = running.replica.leads_in();
-        for entry in applied {
-            self.trace.fold(&[now.0, 4, id, entry.index, entry.digest]);
-            self.trace.tell(now, || format!("node {id} applies {}", summary(&entry)));
-            if entry.answers.iter().any(|answer| matches!(answer, Ok(Outcome::Kept))) {
-                self.coverage.hit("grant kept for its retry");
-            }
-            self.history.apply(now, id, entry);
-        }
-        if let Some((index, digest)) = restored {
-            self.coverage.hit("snapshot installed");
-            self.trace.tell(now, || format!("node {id} takes over a snapshot at entry {index}"));
-            self.history.restore(Standing { at: now, node: id, index, digest });
-        }
-        if has_won {
-            self.coverage.hit("election won");
-            self.trace.tell(now, || format!("node {id} leads in term {term}"));
-        }
-        if leads_in.is_some_and(|term| self.history.lead(id, term)) {
-            self.interrupt_election(id);
-        }
-    }
-}
-
-fn summary(entry: &Entry) -> String {
-    let at = entry.stamp.map(|stamp| stamp.cluster).unwrap_or_default();
-    let results = entry.commands.iter().zip(&entry.answers).map(|(command, answer)| {
-        let result = match answer {
-            Ok(Outcome::Granted(grant)) => format!("permit {}", grant.permit.0),
-            Ok(Outcome::Denied(_)) => "denied".to_owned(),
-            Ok(_) => "done".to_owned(),
-            Err(rejection) => format!("{rejection:?}"),
-        };
-        format!("; {}: {result}", brief_command(command))
-    });
-    let (at, results) = (at.0 as f64 / 1e9, results.collect::<String>());
-    format!("entry {} of term {} at cluster time {at:.4} s{results}", entry.index, entry.term)
-}
-
-/// Where the state stands, if it was replaced by a snapshot's since the last look.
-fn restored(running: &mut Running) -> Option<(u64, u64)> {
-    let machine = running.replica.machine();
-    let (index, digest) = (machine.index(), machine.digest());
-    let has_jumped = index > std::mem::replace(&mut running.known_index, index);
-    has_jumped.then_some((index, digest))
 }

@@ -40,6 +40,11 @@ pub enum Fault {
         /// Until the last of them starts again.
         down: u64,
     },
+    /// The next process that installs a snapshot is killed before that is on its disk, and started again later.
+    CrashInstalling {
+        /// Until it starts again.
+        down: u64,
+    },
     /// The process stops for a while, and then goes on as if nothing had happened.
     Freeze {
         /// Whose.
@@ -184,6 +189,19 @@ pub fn draw(random: &mut Random, end_ms: u64, resources: usize) -> Vec<PlannedFa
     faults
 }
 
+/// Draws crashes that come just when a snapshot is installed, since few others will. They have a stream of chance of their own:
+/// what else is drawn from a seed is the same with them and without.
+pub fn draw_crashes_installing(seed: u64, end_ms: u64) -> Vec<PlannedFault> {
+    let mut random = Random::new(seed, "installations");
+    let count = if random.chance(150) { random.between(1, 4) } else { 0 };
+    let mut draw_one = || {
+        let fault = Fault::CrashInstalling { down: *random.pick(&[50, 500, 3_000]) + random.below(500) };
+        PlannedFault { at_ms: random.between(GRACE_MS, end_ms - 1), fault }
+    };
+    (0..count).map(|_| draw_one()).collect()
+}
+
+/// Kinds that are drawn by their number.
 const KINDS: u64 = 23;
 
 fn draw_fault(random: &mut Random, kind: u64, resources: usize) -> Fault {
@@ -240,6 +258,13 @@ mod tests {
         let drawn: BTreeSet<_> =
             (0..KINDS).map(|kind| format!("{:?}", discriminant(&draw_fault(&mut random, kind, 2)))).collect();
         assert_eq!(drawn.len() as u64, KINDS);
+    }
+
+    #[test]
+    fn some_runs_have_crashes_of_those_that_install() {
+        let drawn: Vec<_> = (0..200).map(|seed| draw_crashes_installing(seed, 40_000)).collect();
+        assert!(drawn.iter().any(Vec::is_empty) && drawn.iter().any(|faults| faults.len() > 1));
+        assert!(drawn.iter().flatten().all(|planned| (GRACE_MS..40_000).contains(&planned.at_ms)));
     }
 
     #[test]

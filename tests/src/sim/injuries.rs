@@ -28,6 +28,7 @@ impl World {
         match fault {
             Fault::Crash { whom, down } => self.crash(whom, down),
             Fault::CrashAll { down } => self.crash_all(down),
+            Fault::CrashInstalling { down } => self.crashes_installing = Some(down),
             Fault::Freeze { whom, lasts } => self.freeze(whom, lasts),
             Fault::Isolate { whom, lasts } => self.sever(whom, lasts, true, true, "isolation"),
             Fault::Deafen { whom, lasts } => self.sever(whom, lasts, false, true, "one-way deafness"),
@@ -70,7 +71,7 @@ impl World {
         }
     }
 
-    fn after(&self, ms: u64) -> Span {
+    pub(super) fn after(&self, ms: u64) -> Span {
         self.now + Span::from_millis(ms)
     }
 
@@ -79,7 +80,7 @@ impl World {
     }
 
     /// Whom a fault strikes, if there is such a node and it runs.
-    fn victim(&mut self, whom: Target) -> Option<(NodeId, &mut Node)> {
+    pub(super) fn victim(&mut self, whom: Target) -> Option<(NodeId, &mut Node)> {
         let leader = self.leader();
         let members = self.members();
         let id = match whom {
@@ -98,27 +99,6 @@ impl World {
         victim
     }
 
-    fn crash(&mut self, whom: Target, down: u64) {
-        let leader = self.leader();
-        let Some((id, node)) = self.victim(whom) else { return };
-        let unsynced = node.disk.unsynced() as u64;
-        let kept = self.random.between(0, unsynced) as usize;
-        self.coverage.hit(if leader == Some(id) { "crash of a leader" } else { "crash of a follower" });
-        self.kill(id, kept);
-        self.agenda.plan(self.after(down), Planned::Start(id));
-    }
-
-    fn crash_all(&mut self, down: u64) {
-        self.coverage.hit("crash of all nodes");
-        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-            let unsynced = self.nodes.get(&id).map_or(0, |node| node.disk.unsynced() as u64);
-            let kept = self.random.between(0, unsynced) as usize;
-            self.kill(id, kept);
-            let down = self.random.between(10, down);
-            self.agenda.plan(self.after(down), Planned::Start(id));
-        }
-    }
-
     fn freeze(&mut self, whom: Target, lasts: u64) {
         let until = self.after(lasts);
         if let Some((_, node)) = self.victim(whom) {
@@ -134,27 +114,7 @@ impl World {
         self.cut_off(id, until, from, to);
     }
 
-    /// A node has just come to lead: the second half of [`Fault::Usurp`], if the first has struck.
-    pub(super) fn interrupt_election(&mut self, id: NodeId) {
-        let Some((usurped, until)) = self.usurped.take().filter(|(usurped, _)| *usurped != id) else {
-            return;
-        };
-        if self.is_healed || until < self.now {
-            return;
-        }
-        self.coverage.hit("election interrupted");
-        self.trace.tell(self.now, || format!("node {id} is cut off as it begins to lead"));
-        self.network.mend(usurped);
-        for voter in
-            self.nodes.keys().copied().filter(|other| ![id, usurped].contains(other)).collect::<Vec<_>>()
-        {
-            self.kill(voter, 0);
-            self.agenda.plan(self.after(30), Planned::Start(voter));
-        }
-        self.cut_off(id, until, true, true);
-    }
-
-    fn cut_off(&mut self, id: NodeId, until: Span, from: bool, to: bool) {
+    pub(super) fn cut_off(&mut self, id: NodeId, until: Span, from: bool, to: bool) {
         for other in self.nodes.keys().copied().filter(|other| *other != id) {
             if from {
                 self.network.cut(id, other, until);

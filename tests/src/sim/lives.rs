@@ -110,7 +110,8 @@ impl World {
         }
     }
 
-    /// Ends a process at once; its disk keeps the first `kept` writes that were not synced.
+    /// Ends a process at once; its disk keeps the first `kept` writes that were not synced, and perhaps the snapshots that were being
+    /// written.
     pub(super) fn kill(&mut self, id: NodeId, kept: usize) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(running) = node.running.take() else { return };
@@ -122,7 +123,14 @@ impl World {
         if kept < unsynced {
             self.coverage.hit("crash lost unsynced writes");
         }
-        if let Err(fatal) = node.disk.crash(kept) {
+        if node.disk.is_installing() {
+            self.coverage.hit("crash while a snapshot was being installed");
+        }
+        let keeps_snapshots = node.disk.is_writing_snapshot() && self.snapshots.chance(500);
+        if node.disk.is_writing_snapshot() && !keeps_snapshots {
+            self.coverage.hit("crash lost a snapshot that was being written");
+        }
+        if let Err(fatal) = node.disk.crash(kept, keeps_snapshots) {
             self.fail("harness", format!("a disk in memory cannot be written: {fatal}"));
         }
         self.break_calls(id);

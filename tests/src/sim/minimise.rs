@@ -1,4 +1,4 @@
-//! Shortens a scenario that fails: leaves out faults and clients, calms the network, and ends earlier where nothing has to
+//! Shortens a scenario that fails: leaves out faults, clients and handovers, calms the network, and ends earlier where nothing has to
 //! heal, for as long as it still fails by the same check (delta debugging: Zeller, Hildebrandt 2002, in its simplest form).
 
 use super::{run::run, scenario::Scenario};
@@ -13,6 +13,10 @@ pub fn minimise(scenario: &Scenario, check: &str) -> (Scenario, usize) {
     search.drop_parts(|scenario| scenario.faults.len(), |scenario, range| drop(scenario.faults.drain(range)));
     search
         .drop_parts(|scenario| scenario.clients.len(), |scenario, range| drop(scenario.clients.drain(range)));
+    search.drop_parts(
+        |scenario| scenario.handovers.len(),
+        |scenario, range| drop(scenario.handovers.drain(range)),
+    );
     search.calm();
     search.drop_parts(|scenario| scenario.faults.len(), |scenario, range| drop(scenario.faults.drain(range)));
     (search.best, search.runs)

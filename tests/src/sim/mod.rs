@@ -3,9 +3,9 @@
 //!
 //! * [`scenario`]: everything about a run that is drawn, as a value that can be written down and shortened. [`faults`] go
 //!   wrong, [`workload`] is asked for, [`temper`] says how badly clients behave.
-//! * [`world`]: the scheduler. It takes one thing after another from its [`agenda`]; [`calls`], [`effects`], [`injuries`] and
-//!   [`lives`] say what becomes of it. Beneath it are [`network`], [`disk`] and [`clock`]; a [`node`] puts them around a replica,
-//!   whose [`testimony`] is recorded.
+//! * [`world`]: the scheduler. It takes one thing after another from its [`agenda`]; [`calls`], [`effects`], [`injuries`],
+//!   [`crashes`], [`healing`], [`handovers`] and [`lives`] say what becomes of it; [`looks`] records it. Beneath it are [`network`],
+//!   [`disk`] and [`clock`]; a [`node`] puts them around a replica, whose [`testimony`] is recorded.
 //! * [`client`] and [`operator`]: who asks.
 //! * [`run`]: a scenario run and judged by the checkers of [`crate::check`]; [`minimise`] shortens those that fail, and
 //!   [`regressions`] keeps them. [`coverage`] counts what happened, so that nobody mistakes a workload that never reaches a
@@ -20,12 +20,16 @@ pub mod calls;
 pub mod client;
 pub mod clock;
 pub mod coverage;
+mod crashes;
 pub mod disk;
 mod effects;
 mod ending;
 pub mod faults;
+pub mod handovers;
+mod healing;
 mod injuries;
 mod lives;
+mod looks;
 pub mod minimise;
 pub mod network;
 pub mod node;

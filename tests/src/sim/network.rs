@@ -84,6 +84,11 @@ impl Network {
         self.links.get(&(from, to)).is_some_and(|link| now < link.cut_until)
     }
 
+    /// Whether nothing gets from one of these nodes to another of them.
+    pub fn is_cut_among(&self, now: Span, is_meant: impl Fn(NodeId) -> bool) -> bool {
+        self.links.iter().any(|((from, to), link)| now < link.cut_until && is_meant(*from) && is_meant(*to))
+    }
+
     /// Nothing gets from here to there until then.
     pub fn cut(&mut self, from: NodeId, to: NodeId, until: Span) {
         let link = self.links.entry((from, to)).or_default();
@@ -143,7 +148,10 @@ mod tests {
         assert!(matches!(network.send(Span::ZERO, 2, 1, 0), Delivery::Once(_)));
         assert!(matches!(network.send(Span::from_millis(5), 1, 2, 0), Delivery::Once(_)));
         network.cut(1, 2, Span::from_millis(9));
+        assert!(network.is_cut_among(Span::from_millis(6), |id| id < 3));
+        assert!(!network.is_cut_among(Span::from_millis(6), |id| id != 2), "it is the link of another node");
         network.mend(2);
+        assert!(!network.is_cut_among(Span::from_millis(6), |_| true));
         assert!(!network.is_cut(Span::from_millis(6), 1, 2));
     }
 

@@ -11,7 +11,7 @@ use tollgate_server::{
         call::CallNumber,
         echoes::Echoes,
         fatal::Fatal,
-        members::{Incarnation, Member, NodeId},
+        members::{Incarnation, Member, Members, NodeId},
         replica::{Applied, Replica, ReplicaConfig},
     },
     storage::Mark,
@@ -62,6 +62,9 @@ pub struct Running {
     applied: Receiver<Arc<history::Entry>>,
     /// The last entry that its state contains, and was told of.
     pub known_index: u64,
+    // Who voted and who learned at the last look.
+    voters: Vec<NodeId>,
+    learners: Vec<NodeId>,
     /// Whether it is to act on what it has gathered.
     pub will_act: bool,
     /// When it wants to be woken, by its own clock.
@@ -106,14 +109,25 @@ impl Node {
             // Nobody listens once the process has ended.
             let _ = tell.send(testimony.entry(applied));
         }));
-        let known_index = replica.machine().index();
+        let machine = replica.machine();
+        let known_index = machine.index();
+        let (voters, learners) = (machine.voters().to_vec(), machine.learners().to_vec());
         self.life += 1;
         self.clock.restart(now);
         self.frozen_until = now;
         let (will_act, wakes_at, was_serving) = (false, None, false);
         let echoes = Echoes::new(id << 32 | self.life);
-        self.running =
-            Some(Running { replica, echoes, applied, known_index, will_act, wakes_at, was_serving });
+        self.running = Some(Running {
+            replica,
+            echoes,
+            applied,
+            known_index,
+            voters,
+            learners,
+            will_act,
+            wakes_at,
+            was_serving,
+        });
         Ok(Found { snapshot: snapshot_index > 1 })
     }
 
@@ -127,6 +141,17 @@ impl Running {
     /// What it has applied since the last look.
     pub fn take_applied(&mut self) -> Vec<Arc<history::Entry>> {
         self.applied.try_iter().collect()
+    }
+
+    /// The members, if one of them has come, has gone, or votes since the last look. A leader sees that first: an entry is
+    /// committed when it applies it.
+    pub fn take_changed_members(&mut self) -> Option<Arc<Members>> {
+        let machine = self.replica.machine();
+        if (&self.voters[..], &self.learners[..]) == (machine.voters(), machine.learners()) {
+            return None;
+        }
+        (self.voters, self.learners) = (machine.voters().to_vec(), machine.learners().to_vec());
+        Some(machine.members().clone())
     }
 }
 

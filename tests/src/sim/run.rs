@@ -2,12 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tollgate_limiter::Span;
-
 use crate::check::{self, Violation};
 
 use super::{
     coverage::Coverage,
+    healing::WELL_AFTER,
     scenario::Scenario,
     world::{Failure, World},
 };
@@ -89,9 +88,6 @@ fn failure(violation: Violation) -> Failure {
         what: format!("{}{evidence}", violation.what),
     }
 }
-
-/// How long after healing a cluster must be well.
-const WELL_AFTER: Span = Span::from_secs(10);
 
 impl World {
     /// What must hold at the end of a run in liveness mode: a leader serves, and all members run and have applied the same.

@@ -7,6 +7,7 @@ use tollgate_limiter::Resource;
 use super::{
     clock::DRIFT_PPM_MAX,
     faults::{self, PlannedFault},
+    handovers::{self, PlannedHandover},
     network::Weather,
     random::Random,
     temper::Temper,
@@ -52,6 +53,9 @@ pub struct Scenario {
     pub clients: Vec<Temper>,
     /// What goes wrong.
     pub faults: Vec<PlannedFault>,
+    /// In liveness mode, what the leader is asked for after healing.
+    #[serde(default)]
+    pub handovers: Vec<PlannedHandover>,
 }
 
 impl Scenario {
@@ -74,7 +78,8 @@ impl Scenario {
             loop_us_max: *random.pick(&[0, 100, 1_000]),
             drift_ppm: (0..8).map(|_| *random.pick(&[0, drift_max, -drift_max])).collect(),
             clients: (0..random.between(2, 6)).map(|_| Temper::draw(&mut random)).collect(),
-            faults: faults::draw(&mut random, faults_end_ms, resources.len()),
+            faults: draw_faults(&mut random, seed, faults_end_ms, resources.len()),
+            handovers: healed_at_ms.map(|at_ms| handovers::draw(seed, at_ms)).unwrap_or_default(),
             steady: (0..random.between(1, 2)).map(|_| random.seed()).collect(),
             resources,
         }
@@ -101,6 +106,13 @@ impl Scenario {
     }
 }
 
+fn draw_faults(random: &mut Random, seed: u64, end_ms: u64, resources: usize) -> Vec<PlannedFault> {
+    let mut planned = faults::draw(random, end_ms, resources);
+    planned.extend(faults::draw_crashes_installing(seed, end_ms));
+    planned.sort_by_key(|planned| planned.at_ms);
+    planned
+}
+
 fn draw_weather(random: &mut Random) -> Weather {
     let (delay_us_min, delay_us_max) = *random.pick(&[(100, 500), (200, 5_000), (5_000, 40_000)]);
     Weather {
@@ -115,6 +127,13 @@ fn draw_weather(random: &mut Random) -> Weather {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_before_there_were_handovers_has_none() {
+        let mut written = serde_json::to_value(Scenario::draw(1)).unwrap();
+        written.as_object_mut().unwrap().remove("handovers").unwrap();
+        assert!(serde_json::from_value::<Scenario>(written).unwrap().handovers.is_empty());
+    }
 
     #[test]
     fn a_scenario_survives_its_file() {

@@ -47,6 +47,7 @@ pub fn resource(number: usize, seed: u64) -> Resource {
         queueing: Queueing { ageing: Span::from_secs(3), ..Queueing::default() },
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }
 
@@ -72,6 +73,7 @@ pub fn steady_resource(number: usize, seed: u64) -> Resource {
         queueing: Queueing { ageing: Span::from_secs(3), ..Queueing::default() },
         circuit_breaker: None,
         feedback: Box::default(),
+        operation_costs: Vec::new(),
     }
 }
 

@@ -24,6 +24,8 @@ use super::{
     coverage::Coverage,
     disk::Disk,
     faults::Fault,
+    handovers::{Handover, Leaving},
+    healing::Progress,
     network::Network,
     node::{Node, Process, member},
     operator::{Operator, Order},
@@ -75,6 +77,11 @@ pub(super) enum Planned {
     Fault(usize),
     Start(NodeId),
     Stop(NodeId),
+    /// The process is killed, and started again so many milliseconds later.
+    Crash {
+        process: Process,
+        down: u64,
+    },
     Tick(Process),
     /// The process acts on what it has gathered.
     Act(Process),
@@ -100,6 +107,10 @@ pub(super) enum Planned {
     Operator,
     Order(Box<Order>),
     Heal,
+    /// How far the furthest member is by now, the others are to be soon.
+    NoteProgress,
+    CompareProgress,
+    HandOver(Handover),
 }
 
 /// A world.
@@ -113,12 +124,20 @@ pub struct World {
     pub(super) operator: Operator,
     pub(super) calls: Calls,
     pub(super) random: Random,
+    /// What becomes of snapshots that are being written in a crash.
+    pub(super) snapshots: Random,
     pub(super) founders: Members,
     /// Members whose removal was ordered.
     pub(super) removals: BTreeSet<NodeId>,
     pub(super) is_healed: bool,
+    /// What all members are to have applied soon.
+    pub(super) progress: Option<Progress>,
+    /// The leader that was asked to go, until the next one serves.
+    pub(super) leaving: Option<Leaving>,
     /// The leader that [`Fault::Usurp`] cut off last, and until when.
     pub(super) usurped: Option<(NodeId, Span)>,
+    /// [`Fault::CrashInstalling`] is to come, and this is for how long.
+    pub(super) crashes_installing: Option<u64>,
     pub(super) testimony: Testimony,
     /// What clients saw, and what nodes applied.
     pub history: History,
@@ -148,10 +167,14 @@ impl World {
             operator: Operator::default(),
             calls: Calls::default(),
             random: random("world"),
+            snapshots: random("snapshots"),
             founders: Members { by_id, ..Members::default() },
             removals: BTreeSet::new(),
             is_healed: false,
+            progress: None,
+            leaving: None,
             usurped: None,
+            crashes_installing: None,
             testimony: Testimony::default(),
             history: History::new(DRIFT_PPM_MAX),
             coverage: Coverage::default(),
@@ -222,6 +245,7 @@ impl World {
             }
             Planned::Start(id) => self.start(id),
             Planned::Stop(id) => self.handle(id, Event::ShutDown),
+            Planned::Crash { process, down } if self.lives(process) => self.crash_node(process.id, down),
             Planned::Tick(process) if self.lives(process) => {
                 // A timer fires a little late now and then.
                 let late = Span(self.random.below(2_000_000));
@@ -232,8 +256,7 @@ impl World {
             Planned::Wake(process) if self.lives(process) => self.act_soon(process.id),
             Planned::Synced(process) if self.lives(process) => self.end_sync(process),
             Planned::SnapshotSaved(process, index) if self.lives(process) => {
-                self.coverage.hit("snapshot taken");
-                self.handle(process.id, Event::SnapshotSaved(index));
+                self.end_snapshot(process, index);
             }
             Planned::Arrival { from, to, parcel } => self.arrive(from, to, parcel),
             Planned::Report(process, event) if self.lives(process) => {
@@ -251,6 +274,9 @@ impl World {
                 self.wake_operator();
             }
             Planned::Heal => self.heal(),
+            Planned::NoteProgress => self.note_progress(),
+            Planned::CompareProgress => self.compare_progress(),
+            Planned::HandOver(handover) => self.hand_over(handover),
             // Lost with its process.
             _ => {}
         }
@@ -363,23 +389,6 @@ impl World {
             let to = self.leader().or_else(|| self.nodes.keys().next().copied()).unwrap_or_default();
             self.trace.tell(self.now, || format!("operator asks node {to}: {}", brief(&call)));
             self.send_call(Asker::Operator, to, call, Span::from_secs(2));
-        }
-    }
-
-    /// Nothing fails any more from here on.
-    fn heal(&mut self) {
-        self.trace.tell(self.now, || "everything is mended");
-        self.is_healed = true;
-        self.network.heal();
-        let ids: Vec<_> = self.nodes.keys().copied().collect();
-        for id in ids {
-            if let Some(node) = self.nodes.get_mut(&id) {
-                node.frozen_until = self.now;
-                node.slow_until = (self.now, Span::ZERO);
-                node.disk.mend();
-            }
-            self.handle(id, Event::DiskSpace { low: false });
-            self.agenda.plan(self.now, Planned::Start(id));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Real processes, real faults.
 //!
-//! Three servers run as processes, with real files and real sockets. Clients of every kind ask them for permits, and note
-//! what they are told ([`recorder`], [`load`]). Meanwhile everything fails that this machine can make fail ([`fault`]):
+//! Three servers run as processes, with real files and real sockets. Clients of every kind ask them for permits, each in its
+//! own way ([`way`]), and note what they are told ([`recorder`], [`load`]). Meanwhile everything fails that this machine can make fail ([`fault`]):
 //! processes are killed and stopped, the network between the nodes is cut, delayed and reset ([`network`]), disks are full,
 //! slow, broken, damaged or wiped, the wall clock jumps, members come and go. Afterwards the notes are judged by the same
 //! checkers as those of simulations ([`crate::check`]), and what the cluster still holds is read back ([`session`]).
@@ -20,4 +20,6 @@ pub mod report;
 pub mod run;
 pub mod seat;
 pub mod session;
+pub mod tally;
+pub mod way;
 pub mod workload;

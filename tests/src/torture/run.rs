@@ -9,7 +9,7 @@ use super::{
     fault::Fault,
     network::{Kind, Network},
     report::Report,
-    session,
+    session::{self, Session},
 };
 
 /// How long a session is: long enough for dozens of faults on one cluster, short enough for its history to be judged in
@@ -65,32 +65,84 @@ pub async fn random(
         let ends_at = Instant::now() + SESSION.min(length - began.elapsed());
         eprintln!("session {} of seed {}, network by {}", report.sessions + 1, report.seed, kind.name());
         let seed = report.seed.wrapping_add(report.sessions << 32);
-        goes_on = report.add_or_accuse(session::run(kind, seed, &mut deck, ends_at).await)?;
+        let in_time = |_: &Session| Instant::now() < ends_at;
+        goes_on = report.add_or_accuse(session::run(kind, seed, &mut deck, &in_time).await)?;
         report.took = began.elapsed();
         after(report);
     }
     Ok(())
 }
 
-/// These faults, once each in this order, for as long as there is time, on one cluster.
+/// For how long a list of faults is gone through.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// From then on no more than [`kinds_min`](Bounds::kinds_min) needs.
+    pub length: Duration,
+    /// Goes on until so many kinds were struck, however slow the machine is.
+    pub kinds_min: usize,
+    /// But not for longer.
+    pub longest: Duration,
+}
+
+/// These faults, once each in this order, on one cluster: in network namespaces where the machine allows them and a cluster
+/// comes to stand in them, else by proxies. The report says which, and why.
 ///
 /// # Errors
 /// What the machine cannot do at all.
-pub async fn listed(faults: &[Fault], kind: Kind, seed: u64, length: Duration) -> Result<Report, String> {
+pub async fn listed(faults: &[Fault], seed: u64, bounds: Bounds) -> Result<Report, String> {
     let began = Instant::now();
-    let session = session::run(kind, seed, &mut faults.iter().copied(), began + length).await?;
-    let mut report = Report { seed, took: began.elapsed(), ..Report::default() };
-    report.add(session);
-    Ok(report)
+    let mut report = Report { seed, ..Report::default() };
+    let mut kinds = networks(&mut report).await;
+    while let Some(kind) = kinds.pop() {
+        let since = Instant::now();
+        let goes_on = |session: &Session| bounds.go_on(since.elapsed(), session.kinds());
+        match session::run(kind, seed, &mut faults.iter().copied(), &goes_on).await {
+            Ok(session) => {
+                report.add(session);
+                report.took = began.elapsed();
+                return Ok(report);
+            }
+            Err(why) if kinds.is_empty() => return Err(why),
+            // Such as a firewall between bridges, which lets namespaces be made and nothing be said.
+            Err(why) => report.absent.push(format!("no cluster in {}: {why}", kind.name())),
+        }
+    }
+    Err("this machine has no network".to_owned())
 }
 
-/// What this machine can do.
+impl Bounds {
+    fn go_on(self, elapsed: Duration, kinds: usize) -> bool {
+        elapsed < self.length || (kinds < self.kinds_min && elapsed < self.longest)
+    }
+}
+
+/// What this machine can do; what loses packets last.
 async fn networks(report: &mut Report) -> Vec<Kind> {
     match Network::new(Kind::Namespaces).await {
         Ok(_) => Kind::ALL.to_vec(),
         Err(why) => {
             report.absent.push(format!("no network namespaces: {why}"));
             vec![Kind::Proxies]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_machine_goes_on_until_enough_kinds_were_struck() {
+        let [length, longest] = [60, 600].map(Duration::from_secs);
+        let bounds = Bounds { length, kinds_min: 10, longest };
+        for (seconds, kinds, goes_on) in
+            [(0, 0, true), (59, 14, true), (60, 10, false), (60, 9, true), (599, 9, true), (600, 9, false)]
+        {
+            assert_eq!(
+                bounds.go_on(Duration::from_secs(seconds), kinds),
+                goes_on,
+                "{seconds} s, {kinds} kinds"
+            );
         }
     }
 }

@@ -1,6 +1,11 @@
 //! One cluster, from its start to the verdict on what its clients saw.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep};
@@ -12,7 +17,9 @@ use super::{
     fault::{Fault, Scene, Struck},
     load::{Asker, Load, permit_id},
     network::Kind,
-    recorder::{Recorder, Tally},
+    recorder::Recorder,
+    tally::Tally,
+    way::Way,
     workload::{self, KEPT, SLOTS},
 };
 use crate::{
@@ -38,6 +45,8 @@ pub struct Session {
     pub strikes: Vec<(Fault, Struck)>,
     /// What the clients did.
     pub tally: Tally,
+    /// How long it took the nodes to come to one state, each time that they were not there at once.
+    pub returns: Vec<Duration>,
     /// How much each checker looked at.
     pub seen: BTreeMap<&'static str, u64>,
     /// What does not hold. Empty for a good one.
@@ -46,7 +55,7 @@ pub struct Session {
     pub kept: Option<String>,
 }
 
-/// Strikes these faults, one after the other, until there are none left or the time is over.
+/// Strikes these faults, one after the other, until there are none left or the session so far does not go on.
 ///
 /// # Errors
 /// Why there is no cluster to strike at.
@@ -54,13 +63,13 @@ pub async fn run(
     kind: Kind,
     seed: u64,
     faults: &mut dyn Iterator<Item = Fault>,
-    ends_at: Instant,
+    goes_on: &dyn Fn(&Session) -> bool,
 ) -> Result<Session, String> {
     let mut cluster = Cluster::start(kind).await?;
     let nodes = cluster.client_addresses();
     let recorder = Arc::new(Recorder::default());
     let operator = Client::connect(&nodes).map_err(|error| error.to_string())?;
-    let operator = Asker::new(operator, recorder.clone(), OPERATOR);
+    let operator = Asker::new(operator, Way::default(), recorder.clone(), OPERATOR);
     for resource in workload::resources() {
         if operator.create(resource).await.is_none() {
             return Err(format!("the resources of the workload cannot be created; {}", cluster.keep()));
@@ -70,7 +79,7 @@ pub async fn run(
     let mut rng = StdRng::seed_from_u64(seed);
     let mut scene = Scene { cluster: &mut cluster, recorder: &recorder, operator: &operator, rng: &mut rng };
     let mut session = Session::new(kind);
-    while Instant::now() < ends_at
+    while goes_on(&session)
         && let Some(fault) = faults.next()
     {
         sleep(CALM).await;
@@ -84,6 +93,7 @@ pub async fn run(
     sleep(LAST_CALM).await;
     load.stop().await;
     session.tally = recorder.tally();
+    session.returns = mem::take(&mut cluster.returns);
     let (mut history, surprises) = recorder.take();
     let held = read_back(&cluster).await;
     let at = recorder.now();
@@ -106,8 +116,14 @@ pub async fn run(
 impl Session {
     /// One of which nothing has come yet.
     pub fn new(network: Kind) -> Session {
-        let (strikes, tally, seen, violations, kept) = Default::default();
-        Session { network, strikes, tally, seen, violations, kept }
+        let (strikes, tally, returns, seen, violations, kept) = Default::default();
+        Session { network, strikes, tally, returns, seen, violations, kept }
+    }
+
+    /// How many kinds of faults were struck, without those that were skipped.
+    pub fn kinds(&self) -> usize {
+        let struck = self.strikes.iter().filter(|(_, struck)| !matches!(struck, Struck::Skipped(_)));
+        struck.map(|(fault, _)| fault).collect::<BTreeSet<_>>().len()
     }
 
     async fn strike(&mut self, fault: Fault, scene: &mut Scene<'_>) -> Result<(), String> {
@@ -122,6 +138,8 @@ impl Session {
             match &struck {
                 Struck::Over => String::new(),
                 Struck::LeaderKilled(recovery) => format!("(granted again after {recovery:.2?})"),
+                Struck::LeaderTerminated(drought) => format!("(nothing granted for {drought:.2?})"),
+                Struck::Rolled(given_up) => format!("({given_up} operations given up)"),
                 Struck::Skipped(why) => format!("(skipped: {why})"),
             },
         );

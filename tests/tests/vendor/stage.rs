@@ -1,6 +1,6 @@
 //! A cluster, a vendor and a fleet, short or long.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
 use tokio::{
     sync::{Mutex, MutexGuard},
@@ -9,6 +9,7 @@ use tokio::{
 use tollgate_client::v1::{GetResourceUsageRequest, GetResourceUsageResponse, HeldSlot, Resource};
 use tollgate_demo::{Scene, Tally, Vendor};
 use tollgate_mock_vendor::{Ledger, MockVendor};
+use tollgate_server::preset::Presets;
 use tollgate_tests::{
     crews::{Crews, Terms},
     processes::Processes,
@@ -21,8 +22,9 @@ pub const RESOURCE: &str = "vendor/fleet";
 pub struct Size {
     /// How long a fleet works.
     pub work: Duration,
-    /// How long the vendor is out of order.
+    /// How long the vendor is out of order, and the circuit open at first.
     pub outage: Duration,
+    pub open_for: Duration,
     /// How long it enforces less than it documents, and what part of the calls may be refused after the first.
     pub tightened: Duration,
     pub refused_share: f64,
@@ -42,6 +44,7 @@ pub struct Size {
 const SHORT: Size = Size {
     work: Duration::from_secs(9),
     outage: Duration::from_secs(2),
+    open_for: Duration::from_millis(300),
     tightened: Duration::from_secs(20),
     refused_share: 0.2,
     kills: 3,
@@ -55,6 +58,7 @@ const SHORT: Size = Size {
 const LONG: Size = Size {
     work: Duration::from_secs(75),
     outage: Duration::from_secs(120),
+    open_for: Duration::from_secs(5),
     tightened: Duration::from_secs(420),
     refused_share: 0.01,
     kills: 20,
@@ -66,7 +70,12 @@ const LONG: Size = Size {
 
 /// As the environment says.
 pub fn size() -> &'static Size {
-    if env::var_os("TOLLGATE_E2E_LONG").is_some() { &LONG } else { &SHORT }
+    if is_long() { &LONG } else { &SHORT }
+}
+
+/// Whether there is time, and a quiet machine.
+pub fn is_long() -> bool {
+    env::var_os("TOLLGATE_E2E_LONG").is_some()
 }
 
 /// Two cores are hardly enough for one fleet.
@@ -85,18 +94,34 @@ pub struct Stage {
 impl Stage {
     /// With windows of ten seconds (and calls of two to three), or shorter ones.
     pub async fn set(vendor: Vendor) -> Stage {
+        Stage::set_with(vendor, |resource| resource).await
+    }
+
+    /// The same, with something else than the scene says of the resource.
+    pub async fn set_with(vendor: Vendor, change: impl FnOnce(Resource) -> Resource) -> Stage {
         let to_ten_seconds = match vendor {
             Vendor::Hubspot => 1,
             Vendor::Salesforce => 10,
             Vendor::Salesloft | Vendor::Apollo => 6,
         };
         let scene = Scene { vendor, faster: to_ten_seconds * size().faster };
-        let processes = Processes::start().await;
         let mut resource = scene.resource(RESOURCE);
         if let Some(tolerance) = size().tolerance {
             resource.dispatch_tolerance = tolerance.try_into().ok();
         }
+        Stage::open(scene, change(resource)).await
+    }
+
+    /// By the vendor's own clock, with what a preset of the program says of the resource.
+    pub async fn set_by_preset(vendor: Vendor, preset: &str) -> Stage {
+        let (preset, plan) = Presets::embedded().select(preset).expect("a preset of the program");
+        let resource = preset.expand(plan, &BTreeMap::new(), &[]);
+        Stage::open(Scene { vendor, faster: 1 }, Resource { name: RESOURCE.to_owned(), ..resource }).await
+    }
+
+    async fn open(scene: Scene, resource: Resource) -> Stage {
         let resource = Resource { max_waiters: 200_000, max_waiters_per_consumer: 200_000, ..resource };
+        let processes = Processes::start().await;
         processes.client().resources().create(resource).await.expect("the resource is new");
         let vendor = MockVendor::start(scene.profile()).await.expect("a free port");
         Stage { processes, vendor, scene }
@@ -133,8 +158,16 @@ impl Stage {
     }
 }
 
-/// Nobody was refused, and no worker met with anything that it could not mend.
+/// Nobody was refused, and no worker met with anything that it could not mend. A machine that stands still may hold calls up on their
+/// way; the worker cannot know of it, and the message says how many came later than their permits allowed.
 pub fn assert_clean(ledger: &Ledger, tally: &Tally) {
-    assert_eq!(ledger.refused().count(), 0, "{:?}", ledger.refused_by_limit());
+    let late = ledger.late().map(|call| call.late).max().unwrap_or_default();
+    assert_eq!(
+        ledger.refused().count(),
+        0,
+        "{:?}; {} calls arrived later than their permits allowed, by {late:?} at most",
+        ledger.refused_by_limit(),
+        ledger.late().count(),
+    );
     assert_eq!((tally.throttled, &tally.problems), (0, &vec![]));
 }

@@ -57,7 +57,7 @@ impl Cluster {
         self.nodes.remove(&id).ok_or_else(|| format!("there is no node {id}"))
     }
 
-    /// Removes a node that cannot come back, and puts a new one into its seat: what the manual says.
+    /// Removes a node that cannot come back, and puts a new one into its seat: what `docs/OPERATIONS.md` says.
     ///
     /// # Errors
     /// As [`Cluster::join`] and [`Cluster::remove`].

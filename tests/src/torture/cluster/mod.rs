@@ -28,7 +28,7 @@ use super::{
 use crate::{cluster::free_port, history::History};
 pub use files::wipe;
 use small_disk::SmallDisk;
-use wall_clock::WallClock;
+pub use wall_clock::WallClock;
 
 /// How long anything may take that must happen at last. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -56,6 +56,8 @@ pub struct Cluster {
     pub wall_clock: Result<WallClock, String>,
     /// Why the disk of [`SMALL_DISK_SEAT`] is not small, if it is not.
     pub small_disk: Result<SmallDisk, String>,
+    /// How long it took until it was whole, each time that it was not so at the first look.
+    pub returns: Vec<Duration>,
     binary: PathBuf,
     next_id: NodeId,
     directory: TempDir,
@@ -94,6 +96,7 @@ impl Cluster {
             seats,
             wall_clock,
             small_disk,
+            returns: Vec::new(),
             binary,
             next_id: FOUNDERS as NodeId + 1,
             directory,
@@ -102,7 +105,11 @@ impl Cluster {
             cluster.launch(id).map_err(|error| error.to_string())?;
         }
         match cluster.whole().await {
-            Ok(()) => Ok(cluster),
+            Ok(()) => {
+                // That it has come to stand is no return.
+                cluster.returns.clear();
+                Ok(cluster)
+            }
             Err(why) => Err(format!("{why}; {}", cluster.keep())),
         }
     }
@@ -175,8 +182,9 @@ impl Cluster {
     /// What is missing after [`PATIENCE`].
     pub async fn settle(&mut self) -> Result<Option<(NodeId, ExitStatus)>, String> {
         let began = Instant::now();
-        let mut goal = 0;
+        let (mut goal, mut looks) = (0, 0);
         loop {
+            looks += 1;
             if let Some(ended) = self.ended() {
                 return Ok(Some(ended));
             }
@@ -187,7 +195,12 @@ impl Cluster {
                 }
                 Err(error) => Some(error.to_string()),
             };
-            let Some(lacking) = lacking else { return Ok(None) };
+            let Some(lacking) = lacking else {
+                if looks > 1 {
+                    self.returns.push(began.elapsed());
+                }
+                return Ok(None);
+            };
             if began.elapsed() > PATIENCE {
                 return Err(format!("not whole after {PATIENCE:?}: {lacking}"));
             }

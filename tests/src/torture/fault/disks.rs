@@ -171,7 +171,7 @@ async fn damage(
     Ok(refused.map_or(Return::Whole, |(id, status)| Return::Refused(id, status)))
 }
 
-/// Who cannot come back is replaced, as the manual says.
+/// Who cannot come back is replaced, as `docs/OPERATIONS.md` says.
 async fn replace_refused(scene: &mut Scene<'_>, back: Return) -> Result<Struck, String> {
     match back {
         Return::Whole => Ok(Struck::Over),

@@ -1,6 +1,7 @@
 //! What befalls a cluster. Each fault is struck, lasts for a while under load, and is over when its function returns: what
 //! was stopped runs again, what was cut is whole. Whether the cluster recovers is looked at afterwards.
 
+mod clocks;
 mod disks;
 mod links;
 mod members;
@@ -39,6 +40,10 @@ pub enum Struck {
     Over,
     /// The leader was killed, and this much later a permit was granted that was asked for since.
     LeaderKilled(Duration),
+    /// The leader was told to end, and this was the longest time without a grant until another one had taken over.
+    LeaderTerminated(Duration),
+    /// One node after the other was told to end, and clients that aim at the leader gave up so many operations meanwhile.
+    Rolled(u64),
     /// This machine cannot do it; why.
     Skipped(String),
 }
@@ -95,7 +100,9 @@ faults! {
     /// SIGSTOP to all.
     StopAll "all stopped (SIGSTOP)" => processes::stop_all;
     /// The wall clock of a node jumps by an hour, and back.
-    JumpClock "wall clock ± 1 h" => processes::jump_clock;
+    JumpClock "wall clock ± 1 h" => clocks::jump;
+    /// The wall clock of a node is off by an hour from one outage of all to the next: only then does it count.
+    JumpClockInOutage "wall clock ± 1 h, all killed" => clocks::jump_in_outage;
 
     /// Nothing to or from the leader.
     IsolateLeader "leader isolated" => links::isolate_leader;

@@ -1,12 +1,11 @@
-//! Processes that end, or do not run for a while; and clocks.
+//! Processes that end, or do not run for a while.
 
 use nix::sys::signal::Signal;
-use rand::RngExt;
 use tokio::time::timeout;
 use tollgate_server::raft::members::NodeId;
 
 use super::{Scene, Struck};
-use crate::torture::cluster::{CLOCK_SEAT, PATIENCE};
+use crate::torture::cluster::PATIENCE;
 
 pub async fn kill_leader(scene: &mut Scene<'_>) -> Result<Struck, String> {
     let leader = scene.cluster.leader().await?;
@@ -36,30 +35,45 @@ pub async fn kill_all(scene: &mut Scene<'_>) -> Result<Struck, String> {
     kill(scene, &all).await
 }
 
-/// All before any of them is waited for, so that none sees the others die.
 async fn kill(scene: &mut Scene<'_>, ids: &[NodeId]) -> Result<Struck, String> {
-    ids.iter().for_each(|id| scene.cluster.process(*id).signal(Signal::SIGKILL));
-    ids.iter().for_each(|id| scene.cluster.process(*id).kill());
+    end(scene, ids);
     scene.last(0.0..3.0).await;
     launch(scene, ids)?;
     Ok(Struck::Over)
 }
 
+/// All before any of them is waited for, so that none sees the others die.
+pub fn end(scene: &mut Scene<'_>, ids: &[NodeId]) {
+    ids.iter().for_each(|id| scene.cluster.process(*id).signal(Signal::SIGKILL));
+    ids.iter().for_each(|id| scene.cluster.process(*id).kill());
+}
+
 pub async fn terminate_leader(scene: &mut Scene<'_>) -> Result<Struck, String> {
     let leader = scene.cluster.leader().await?;
+    scene.recorder.begin_drought();
     terminate(scene, leader).await?;
+    // What is asked from now on is granted by another leader.
+    let ended_at = scene.recorder.now();
+    let granted = timeout(PATIENCE, scene.recorder.recovery_since(ended_at)).await;
+    granted.map_err(|_| format!("no permit within {PATIENCE:?} after the leader was told to end"))?;
+    let drought = scene.recorder.longest_drought();
     scene.last(0.0..2.0).await;
     launch(scene, &[leader])?;
-    Ok(Struck::Over)
+    Ok(Struck::LeaderTerminated(drought))
 }
 
 pub async fn rolling_restart(scene: &mut Scene<'_>) -> Result<Struck, String> {
+    let from = scene.recorder.now();
     for id in scene.cluster.ids() {
         terminate(scene, id).await?;
         launch(scene, &[id])?;
         scene.cluster.whole().await?;
     }
-    Ok(Struck::Over)
+    // Nothing else may befall what was asked meanwhile: it would be blamed for what is given up.
+    let to = scene.recorder.now();
+    let answered = timeout(PATIENCE, scene.recorder.answered(to)).await;
+    answered.map_err(|_| format!("calls have no answer {PATIENCE:?} after a rolling restart"))?;
+    Ok(Struck::Rolled(scene.recorder.given_up(from, to)))
 }
 
 async fn terminate(scene: &mut Scene<'_>, id: NodeId) -> Result<(), String> {
@@ -94,25 +108,6 @@ async fn stop(scene: &mut Scene<'_>, ids: &[NodeId]) -> Result<Struck, String> {
     Ok(Struck::Over)
 }
 
-pub async fn jump_clock(scene: &mut Scene<'_>) -> Result<Struck, String> {
-    let wrong = scene.cluster.nodes.iter().find(|(_, node)| node.seat == CLOCK_SEAT).map(|(id, _)| *id);
-    let wrong = wrong.ok_or("nobody sits where the clock can be set")?;
-    let process = scene.cluster.process(wrong).pid();
-    let clock = match &scene.cluster.wall_clock {
-        Ok(clock) if clock.is_seen_by(process) => clock.clone(),
-        Ok(_) => return Ok(Struck::Skipped("nodes do not load libfaketime".to_owned())),
-        Err(why) => return Ok(Struck::Skipped(why.clone())),
-    };
-    let hour = if scene.rng.random_bool(0.5) { 3_600 } else { -3_600 };
-    clock.set(hour).map_err(|error| error.to_string())?;
-    scene.last(1.0..2.0).await;
-    // The node with the wrong clock is asked to lead, so that its clock counts. It may lead already, or lag; then others do.
-    let _ = scene.cluster.client.cluster().transfer(wrong).await;
-    scene.last(1.0..3.0).await;
-    clock.set(0).map_err(|error| error.to_string())?;
-    Ok(Struck::Over)
-}
-
-fn launch(scene: &mut Scene<'_>, ids: &[NodeId]) -> Result<(), String> {
+pub fn launch(scene: &mut Scene<'_>, ids: &[NodeId]) -> Result<(), String> {
     ids.iter().try_for_each(|id| scene.cluster.launch(*id)).map_err(|error| error.to_string())
 }

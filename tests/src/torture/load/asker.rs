@@ -2,7 +2,9 @@
 
 use std::{iter, sync::Arc, time::Duration};
 
-use tollgate_client::{Alternative, CLOCK_RATE_TOLERANCE, Client, Denial, DenialReason, Error, Permit, v1};
+use tollgate_client::{
+    Alternative, CLOCK_RATE_TOLERANCE, Client, Denial, DenialReason, Error, Permit, PermitStream, v1,
+};
 use tollgate_limiter::{
     Acquire, CallOutcome, Command, Grant, Label, LimitName, Outcome, PermitId, Priority, Rejection, Release,
     Renew, Slot, Span, StoredResource, UpdateResource, Violation,
@@ -11,20 +13,27 @@ use tollgate_server::grpc::convert::definition::definition;
 
 use crate::{
     history::{Call, ClientId, Reply},
-    torture::recorder::{Invoked, Recorder},
+    torture::{
+        recorder::{Invoked, Recorder},
+        way::Way,
+    },
 };
 
 /// One client.
 pub struct Asker {
     client: Client,
+    /// Over which it asks for permits, if it does so over one.
+    stream: Option<PermitStream>,
+    way: Way,
     recorder: Arc<Recorder>,
     id: ClientId,
 }
 
 impl Asker {
-    /// A client that notes what it sees.
-    pub fn new(client: Client, recorder: Arc<Recorder>, id: ClientId) -> Asker {
-        Asker { client, recorder, id }
+    /// One that goes this way, and notes what it sees.
+    pub fn new(client: Client, way: Way, recorder: Arc<Recorder>, id: ClientId) -> Asker {
+        let stream = way.streams.then(|| client.stream());
+        Asker { client, stream, way, recorder, id }
     }
 
     /// Its number.
@@ -50,7 +59,7 @@ impl Asker {
 
     async fn ask(&self, request: &Acquire, max_wait: Span, seen: fn(Grant) -> Grant) -> Option<Grant> {
         let call = Call { max_wait, ..Call::new(Command::Acquire(request.clone())) };
-        let invoked = self.recorder.invoke(self.id, call);
+        let invoked = self.recorder.invoke(self.id, self.way, call);
         let mut asked = self
             .client
             .acquire(request.resource.as_str())
@@ -69,10 +78,14 @@ impl Asker {
         if let Some(id) = &request.request_id {
             asked = asked.request_id(id.as_str());
         }
-        let answer = asked.await.map(|permit| seen(self.grant(permit, request, invoked)));
+        let answer = match &self.stream {
+            Some(stream) => stream.acquire(asked).await,
+            None => asked.await,
+        };
+        let answer = answer.map(|permit| seen(self.grant(permit, request, invoked)));
         let reply = match &answer {
             Ok(grant) => Reply::Answer(Ok(Outcome::Granted(grant.clone()))),
-            Err(error) => self.reply_of(error),
+            Err(error) => self.reply_of(invoked, error),
         };
         self.recorder.reply(invoked, reply);
         answer.ok()
@@ -84,7 +97,7 @@ impl Asker {
         let renewal = self.client.renew(wire_id(permit)).lease(duration(lease));
         let reply = match renewal.await {
             Ok(lease) => Reply::Answer(Ok(Outcome::Renewed(span(lease)))),
-            Err(error) => self.reply_of(&error),
+            Err(error) => self.reply_of(invoked, &error),
         };
         let is_renewed = matches!(reply, Reply::Answer(Ok(_)));
         self.recorder.reply(invoked, reply);
@@ -104,7 +117,7 @@ impl Asker {
             // The client says so when an earlier try may have ended the permit: it was this release, or another one.
             Ok(Duration::ZERO) => Reply::Unknown,
             Ok(held_for) => Reply::Answer(Ok(Outcome::Released(span(held_for)))),
-            Err(error) => self.reply_of(&error),
+            Err(error) => self.reply_of(invoked, &error),
         };
         self.recorder.reply(invoked, reply);
     }
@@ -132,14 +145,14 @@ impl Asker {
                 let resource = definition(wire.clone()).expect("what a node answers can be sent to it again");
                 Reply::Answer(Ok(Outcome::Stored(StoredResource::new(resource, wire.generation))))
             }
-            Err(error) => self.reply_of(error),
+            Err(error) => self.reply_of(invoked, error),
         };
         self.recorder.reply(invoked, reply);
         answer.ok()
     }
 
     fn invoke(&self, command: Command) -> Invoked {
-        self.recorder.invoke(self.id, Call::new(command))
+        self.recorder.invoke(self.id, self.way, Call::new(command))
     }
 
     /// The grant behind a permit. The client keeps its durations as moments on its own clock, on the safe side.
@@ -173,13 +186,17 @@ impl Asker {
     }
 
     /// What an error means. One that no node may give in this workload is noted as such.
-    fn reply_of(&self, error: &Error) -> Reply {
+    fn reply_of(&self, invoked: Invoked, error: &Error) -> Reply {
         let rejection = match error {
             Error::Denied(denial) => return Reply::Answer(Ok(Outcome::Denied(denied(denial)))),
             Error::Overloaded { .. } | Error::QueueFull { .. } | Error::Unavailable { .. } => {
+                self.recorder.give_up(invoked);
                 return Reply::NotDone;
             }
-            Error::OutcomeUnknown { .. } => return Reply::Unknown,
+            Error::OutcomeUnknown { .. } => {
+                self.recorder.give_up(invoked);
+                return Reply::Unknown;
+            }
             Error::PermitEnded { .. } => Rejection::PermitEnded,
             Error::NotFound { reason, .. } if reason == "PERMIT_NOT_FOUND" => Rejection::PermitNotFound,
             Error::NotFound { reason, .. } if reason == "RESOURCE_NOT_FOUND" => Rejection::ResourceNotFound,

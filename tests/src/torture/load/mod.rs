@@ -1,4 +1,5 @@
-//! Clients, by the Rust client, some of them badly behaved.
+//! Clients, by the Rust client, some of them badly behaved: half of them aim at the leader, half of them know one node, and
+//! half of either ask over a stream.
 
 mod asker;
 mod behaviour;
@@ -7,13 +8,12 @@ use std::{sync::Arc, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, task::JoinSet};
-use tollgate_client::Client;
 
-use super::recorder::Recorder;
+use super::{recorder::Recorder, way::Way};
 pub use asker::{Asker, permit_id};
 
 /// Clients at a time: more than slots, so that they are in each other's way.
-const CLIENTS: u64 = 20;
+pub const CLIENTS: u64 = 20;
 
 /// What a call may take with all its tries: longer than an election.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -25,14 +25,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// Begins.
+    /// Begins. The nodes are by seat.
     pub fn start(nodes: &[String], recorder: &Arc<Recorder>, seed: u64) -> Load {
         let (stop, stopped) = watch::channel(false);
         let mut clients = JoinSet::new();
         for id in 0..CLIENTS {
-            let client =
-                Client::connect(nodes).expect("the addresses of our own nodes").with_deadline(DEADLINE);
-            let asker = Asker::new(client, recorder.clone(), id);
+            let way = Way::of(id);
+            let client = way.client(nodes).with_deadline(DEADLINE);
+            let asker = Asker::new(client, way, recorder.clone(), id);
             let rng = StdRng::seed_from_u64(seed.wrapping_add(id));
             clients.spawn(behaviour::live(asker, rng, stopped.clone()));
         }

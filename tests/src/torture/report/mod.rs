@@ -4,7 +4,7 @@ mod words;
 
 use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
-use super::{fault::Fault, fault::Struck, network::Kind, recorder::Tally, session::Session};
+use super::{fault::Fault, fault::Struck, network::Kind, session::Session, tally::Tally};
 
 /// What checkers must have looked at: where one of these stayed at nothing, nothing was shown of it. Denials are among
 /// them, because a limit that nobody reaches is not exceeded either.
@@ -50,6 +50,12 @@ pub struct Report {
     pub skipped: BTreeMap<Fault, String>,
     /// From the death of a leader to the next acknowledged permit that was asked for since; sorted.
     pub recoveries: Vec<Duration>,
+    /// From a fault that is over until all nodes have one log, where they had not at the first look; sorted.
+    pub returns: Vec<Duration>,
+    /// The longest time without a grant while a leader that was told to stop hands over; sorted.
+    pub handovers: Vec<Duration>,
+    /// What clients that aim at the leader gave up in rolling restarts.
+    pub given_up: u64,
     /// How much each checker looked at.
     pub seen: BTreeMap<&'static str, u64>,
     /// What does not hold.
@@ -66,15 +72,21 @@ impl Report {
         self.tally += session.tally;
         for (fault, struck) in session.strikes {
             match struck {
-                Struck::Skipped(why) => _ = self.skipped.insert(fault, why),
-                Struck::LeaderKilled(recovery) => {
-                    *self.struck.entry(fault).or_default() += 1;
-                    self.recoveries.push(recovery);
+                Struck::Skipped(why) => {
+                    self.skipped.insert(fault, why);
+                    continue;
                 }
-                Struck::Over => *self.struck.entry(fault).or_default() += 1,
+                Struck::LeaderKilled(recovery) => self.recoveries.push(recovery),
+                Struck::LeaderTerminated(drought) => self.handovers.push(drought),
+                Struck::Rolled(given_up) => self.given_up += given_up,
+                Struck::Over => {}
             }
+            *self.struck.entry(fault).or_default() += 1;
         }
-        self.recoveries.sort();
+        self.returns.extend(session.returns);
+        for times in [&mut self.recoveries, &mut self.returns, &mut self.handovers] {
+            times.sort();
+        }
         for (what, count) in session.seen {
             *self.seen.entry(what).or_default() += count;
         }
@@ -101,10 +113,9 @@ impl Report {
         }
     }
 
-    /// The recovery that so many percent did not exceed, by the nearest rank.
+    /// The recovery that so many percent did not exceed.
     pub fn recovery(&self, percent: usize) -> Option<Duration> {
-        let rank = (self.recoveries.len() * percent).div_ceil(100).max(1);
-        self.recoveries.get(rank - 1).copied()
+        nearest_rank(&self.recoveries, percent)
     }
 
     /// What the run has not shown, however good it looks.
@@ -116,12 +127,20 @@ impl Report {
         if self.tally.grants == 0 {
             shortfalls.push("nothing was granted".to_owned());
         }
+        if self.tally.streamed == 0 {
+            shortfalls.push("nothing was granted over a stream".to_owned());
+        }
+        // One node leads at a time: what was granted through the others was forwarded.
+        let idle = self.tally.through.iter().enumerate().filter(|(_, grants)| **grants == 0);
+        shortfalls
+            .extend(idle.map(|(seat, _)| format!("nothing was granted through the node of seat {seat}")));
         let unseen = SEEN.iter().filter(|what| self.seen.get(*what).is_none_or(|count| *count == 0));
         shortfalls.extend(unseen.map(|what| format!("the checkers saw no {what}")));
         shortfalls
     }
 
-    /// By how much recovery is slower than it is meant to be, from so many kills of the leader on that this can be said.
+    /// By how much recovery is slower than it is meant to be, from so many kills of the leader on that this can be said; and what
+    /// rolling restarts cost clients that try for longer than an election.
     pub fn missed_targets(&self) -> Vec<String> {
         let kills = self.recoveries.len();
         let due = RECOVERY_TARGETS.iter().filter(|(.., kills_min)| kills >= *kills_min);
@@ -129,8 +148,16 @@ impl Report {
             let recovery = self.recovery(*percent).filter(|recovery| recovery > most)?;
             Some(format!("recovery: {percent} % of {kills} took up to {recovery:.2?}, {most:?} are meant"))
         });
-        missed.collect()
+        let given_up = (self.given_up > 0)
+            .then(|| format!("rolling restarts: {} operations were given up, none are meant", self.given_up));
+        missed.chain(given_up).collect()
     }
+}
+
+/// Of times that are sorted, the one that so many percent do not exceed.
+fn nearest_rank(times: &[Duration], percent: usize) -> Option<Duration> {
+    let rank = (times.len() * percent).div_ceil(100).max(1);
+    times.get(rank - 1).copied()
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 use super::*;
+use crate::torture::seat::FOUNDERS;
 
 /// A run that has shown everything.
 fn full() -> Report {
     let mut session = Session::new(Kind::Proxies);
     session.strikes = vec![(Fault::KillAll, Struck::Over)];
-    session.tally.grants = 1;
+    session.tally = Tally { grants: 2, streamed: 1, through: [1; FOUNDERS], ..Tally::default() };
     session.seen = SEEN.map(|what| (what, 1)).into();
     let mut report = Report::default();
     report.add(session);
@@ -27,8 +28,22 @@ fn percentiles_are_by_nearest_rank() {
 fn a_run_that_has_shown_nothing_falls_short() {
     assert_eq!(full().shortfalls(), [""; 0]);
     let nothing = Report::default().shortfalls();
-    assert_eq!(nothing[..2], ["no fault was struck", "nothing was granted"]);
-    assert_eq!(nothing.len(), 2 + SEEN.len());
+    assert_eq!(
+        nothing[..3],
+        ["no fault was struck", "nothing was granted", "nothing was granted over a stream"]
+    );
+    assert_eq!(nothing.len(), 3 + FOUNDERS + SEEN.len());
+}
+
+#[test]
+fn every_way_to_the_cluster_must_have_been_gone() {
+    let mut report = full();
+    assert!(report.to_string().contains("by its seat: 1, 1, 1."), "{report}");
+    report.tally.streamed = 0;
+    assert_eq!(report.shortfalls(), ["nothing was granted over a stream"]);
+    let mut report = full();
+    report.tally.through[2] = 0;
+    assert_eq!(report.shortfalls(), ["nothing was granted through the node of seat 2"]);
 }
 
 #[test]
@@ -89,6 +104,41 @@ fn recovery_has_targets_from_so_many_kills_on_that_percentiles_mean_something() 
     assert_eq!(worst([1_500, 3_000]), [""; 0]);
     assert_eq!(worst([1_501, 1_501]), ["recovery: 99 % of 100 took up to 1.50s, 1.5s are meant"]);
     assert_eq!(worst([1_500, 3_100]), ["recovery: 100 % of 100 took up to 3.10s, 3s are meant"]);
+}
+
+#[test]
+fn what_was_measured_is_told_and_what_was_not_is_left_out() {
+    let told = full().to_string();
+    assert!(!told.contains("Return of all nodes") && !told.contains("told to stop"), "{told}");
+    let mut session = Session::new(Kind::Proxies);
+    let terminated = |millis| Struck::LeaderTerminated(Duration::from_millis(millis));
+    session.strikes = vec![
+        (Fault::TerminateLeader, terminated(90)),
+        (Fault::TerminateLeader, terminated(40)),
+        (Fault::RollingRestart, Struck::Rolled(0)),
+    ];
+    session.returns = [700, 100, 300].map(Duration::from_millis).to_vec();
+    let mut report = full();
+    report.add(session);
+    let told = report.to_string();
+    for told_of in [
+        "at the first look, 3 times: p50 300.00ms, p99 700.00ms, max 700.00ms.",
+        "theirs), 2 times: p50 40.00ms, p99 90.00ms, max 90.00ms.",
+        "gave up in rolling restarts: 0 in 1.",
+    ] {
+        assert!(told.contains(told_of), "{told}");
+    }
+    assert_eq!(report.struck[&Fault::TerminateLeader], 2);
+}
+
+#[test]
+fn what_a_rolling_restart_costs_its_clients_misses_a_target() {
+    let mut session = Session::new(Kind::Proxies);
+    session.strikes = vec![(Fault::RollingRestart, Struck::Rolled(2))];
+    let mut report = full();
+    report.add(session);
+    assert_eq!(report.missed_targets(), ["rolling restarts: 2 operations were given up, none are meant"]);
+    assert_eq!(report.shortfalls(), [""; 0]);
 }
 
 #[test]
