@@ -14,6 +14,8 @@ const LIMITS_MAX: usize = 32;
 const CONNECTIONS_MAX: usize = 10_000;
 const IN_FLIGHT_MAX: usize = 100_000;
 const RESOURCES_MAX: usize = 1_000_000;
+/// Operations that start in a second.
+const RATE_MAX: f64 = 10_000_000.0;
 /// What is open at once unless told otherwise: calls, and messages of many calls.
 const CALLS_IN_FLIGHT: usize = 256;
 const MESSAGES_IN_FLIGHT: usize = 32;
@@ -41,7 +43,7 @@ pub struct Args {
     in_flight: Option<usize>,
 
     /// Open loop: so many operations start in a second, whether or not others were answered; latency counts from when each
-    /// was due.
+    /// was due. For batch, so many permits: a whole batch is due at once.
     #[arg(long, value_name = "PER SECOND")]
     rate: Option<f64>,
 
@@ -212,17 +214,33 @@ impl Args {
         if self.in_flight.is_some() {
             return usage("--in-flight is for the closed loop: with --rate, calls start when they are due");
         }
-        let is_single =
-            matches!(self.shape(), Shape::Calls(Calls::Acquire | Calls::Deny | Calls::Lease { .. }));
-        if !is_single {
-            return usage(
-                "--rate is for operations with calls of their own: acquire, deny, or lease without --per-message",
-            );
+        if let Some(reason) = self.has_no_open_loop() {
+            return usage(format!(
+                "--rate is for acquire, deny, batch, and lease without --per-message: {reason}"
+            ));
         }
-        if !(1.0..=10_000_000.0).contains(&rate) {
-            return usage("--rate must be 1 to 10000000 a second");
+        // Of batches, one a second at least, as of all other calls.
+        let least = self.shape().operations_per_call() as f64;
+        if !(least..=RATE_MAX).contains(&rate) {
+            return usage(format!("--rate must be {least} to {RATE_MAX} a second"));
         }
         Ok(Pace::Open { rate })
+    }
+
+    /// Why operations cannot start at a fixed rate, where they cannot.
+    fn has_no_open_loop(&self) -> Option<&'static str> {
+        match self.shape() {
+            Shape::Calls(Calls::Acquire | Calls::Deny | Calls::Batch { .. } | Calls::Lease { .. }) => None,
+            Shape::Calls(Calls::Wait) => Some(
+                "nobody waits while the slots keep up with the rate, and once they do not, the queue only grows",
+            ),
+            Shape::Stream(_) => Some(
+                "answers say what the next message of a stream carries, and when it is full, so no call is due by itself",
+            ),
+            Shape::Prefetch => Some(
+                "permits taken in advance cost less than the look at the clock that says that one is due",
+            ),
+        }
     }
 
     fn shape(&self) -> Shape {
@@ -314,13 +332,16 @@ mod tests {
             ("--renewals 1", "--renewals is for lease"),
             ("stream --slots 1", "--slots is for"),
             ("--rate 100 --in-flight 9", "--in-flight is for the closed loop"),
-            ("stream --rate 100", "--rate is for operations"),
-            ("lease --per-message 10 --rate 100", "--rate is for operations"),
-            ("--rate 0", "--rate must be"),
+            ("stream --rate 100", "answers say what the next message"),
+            ("lease --per-message 10 --rate 100", "answers say what the next message"),
+            ("wait --rate 100", "the queue only grows"),
+            ("--rate 0", "--rate must be 1 to 10000000"),
+            ("--rate nan", "--rate must be"),
+            ("batch --per-message 50 --rate 49", "--rate must be 50 to 10000000"),
             ("--rate 100 --floor", "--rate fixes it"),
             ("wait --floor", "nothing to wait for"),
             ("prefetch --floor --duration 6s", "nothing to compare"),
-            ("prefetch --rate 100", "--rate is for operations"),
+            ("prefetch --rate 100", "--rate is for acquire, deny, batch"),
             ("prefetch --request-ids", "--request-ids"),
             ("--floor --duration 5s", "at least 6s"),
             ("--floor --duration 6500ms", "whole seconds"),
@@ -343,5 +364,13 @@ mod tests {
         let many = plan("--connections 1000").unwrap();
         assert_eq!(many.pace, Pace::Closed { in_flight: 1_000 }, "every connection has work");
         assert_eq!((many.slots, many.limits), (None, 1));
+    }
+
+    #[test]
+    fn the_rate_of_batches_is_of_their_permits() {
+        let batches = plan("batch --per-message 50 --rate 5000").unwrap();
+        assert_eq!(batches.pace, Pace::Open { rate: 5_000.0 });
+        assert_eq!(batches.shape.operations_per_call(), 50);
+        assert_eq!(plan("--rate 100").unwrap().shape.operations_per_call(), 1);
     }
 }

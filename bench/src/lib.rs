@@ -35,5 +35,5 @@ pub use args::Args;
 pub use error::Error;
 pub use floor::{Answers, Floor, FloorChild, serve_until_parent_ends};
 pub use plan::{Calls, Cycle, Pace, Plan, Shape, Stream, Target};
-pub use report::{Cpu, Ratio, Report, SideReport};
+pub use report::{Cpu, Ratio, Report, SideReport, median};
 pub use run::run;

@@ -13,39 +13,47 @@ use crate::tally::{Outcome, Tally};
 /// which would be most of the latency.
 const STEP: Duration = Duration::from_micros(250);
 
-/// Operations that are open at once. What is due beyond them is not sent, and counted as an error.
+/// Calls that are open at once, and what they carry. What is due beyond them is not sent, and counted as an error.
 const OPEN_MAX: usize = 50_000;
+const OPEN_OPERATIONS_MAX: usize = 1_000_000;
 
-/// The moments at which operations are due, from now until `end`, `rate` in a second.
+/// How many calls may be open that carry so many operations each.
+pub fn open_max(operations_per_call: usize) -> usize {
+    OPEN_MAX.min(OPEN_OPERATIONS_MAX / operations_per_call.max(1))
+}
+
+/// The moments at which operations are due, from now until `end`, `rate` in a second. Each is told when it has come.
 pub fn due(rate: f64, end: Instant) -> impl Stream<Item = Instant> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let began = Instant::now();
     let pace = move || {
         let length = end.saturating_duration_since(began);
+        let after = |number: u64| Duration::from_secs_f64(number as f64 / rate);
         let mut sent = 0_u64;
         while !sender.is_closed() {
             let elapsed = began.elapsed();
-            let due = (elapsed.min(length).as_secs_f64() * rate) as u64;
-            for number in sent..due {
-                let at = began + Duration::from_secs_f64(number as f64 / rate);
+            while after(sent) <= elapsed && after(sent) < length {
                 // Where nobody takes it, the load was given up.
-                let _ = sender.send(at);
+                let _ = sender.send(began + after(sent));
+                sent += 1;
             }
             if elapsed >= length {
                 return;
             }
-            sent = due.max(sent);
-            thread::sleep(
-                STEP.max(Duration::from_secs_f64((sent + 1) as f64 / rate).saturating_sub(elapsed)),
-            );
+            thread::sleep(STEP.max(after(sent).min(length).saturating_sub(elapsed)));
         }
     };
     thread::Builder::new().name("pace".to_owned()).spawn(pace).expect("the system has room for a thread");
     UnboundedReceiverStream::new(receiver)
 }
 
-/// Starts an operation whenever one is due, and waits for the last of them. Latency counts from when each was due.
-pub async fn load<F>(due: impl Stream<Item = Instant>, end: Instant, mut start: impl FnMut() -> F) -> Tally
+/// Starts a call whenever one is due, and waits for the last of them. Latency counts from when each was due.
+pub async fn load<F>(
+    due: impl Stream<Item = Instant>,
+    open_max: usize,
+    end: Instant,
+    mut start: impl FnMut() -> F,
+) -> Tally
 where
     F: Future<Output = Outcome> + Send + 'static,
 {
@@ -54,8 +62,8 @@ where
     let mut due = std::pin::pin!(due);
     while let Some(at) = due.next().await {
         while open.try_join_next().is_some() {}
-        if open.len() >= OPEN_MAX {
-            tally.lock().add_error(format!("not sent, because {OPEN_MAX} were open"));
+        if open.len() >= open_max {
+            tally.lock().add_error(format!("not sent, because {open_max} were open"));
             continue;
         }
         let (operation, tally) = (start(), tally.clone());
@@ -91,12 +99,21 @@ mod tests {
             sleep(Duration::from_millis(1)).await;
             Outcome::one(Ok(()))
         };
-        let tally = load(due, at(1_000), serve).await;
+        let tally = load(due, OPEN_MAX, at(1_000), serve).await;
         assert_eq!(tally.operations, 1_000);
         // Half of the calls were due in the stall, and waited for 250 ms on average.
         assert!((1..=2).contains(&tally.quantile(0.49).as_millis()), "{:?}", tally.quantile(0.49));
         assert!((240..=260).contains(&tally.quantile(0.75).as_millis()), "{:?}", tally.quantile(0.75));
         assert!((495..=505).contains(&tally.quantile(0.999).as_millis()), "{:?}", tally.quantile(0.999));
+    }
+
+    #[tokio::test]
+    async fn the_first_operation_starts_at_once_and_not_an_interval_later() {
+        let began = Instant::now();
+        let moments = due(0.1, began + Duration::from_secs(20));
+        let first = std::pin::pin!(moments).next().await;
+        assert!(first.is_some_and(|at| at < began + Duration::from_secs(1)), "{first:?}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 
     #[tokio::test]

@@ -98,7 +98,7 @@ pub enum Pace {
         /// How many, over all connections.
         in_flight: usize,
     },
-    /// So many start in a second, whatever became of those before.
+    /// So many start in a second, whatever became of those before. Those of a batch start together.
     Open {
         /// Operations per second.
         rate: f64,
@@ -114,6 +114,17 @@ pub enum Target {
     Follower,
     /// All nodes, the connections spread evenly.
     All,
+}
+
+impl Shape {
+    /// Operations that one call or message carries, or begins.
+    pub fn operations_per_call(&self) -> usize {
+        match self {
+            Shape::Calls(Calls::Batch { size }) => *size,
+            Shape::Stream(stream) => stream.per_message,
+            Shape::Calls(_) | Shape::Prefetch => 1,
+        }
+    }
 }
 
 impl Plan {

@@ -9,7 +9,7 @@ pub struct Report {
     pub plan: Plan,
     /// The sides, in the order of the targets, then the floor.
     pub sides: Vec<SideReport>,
-    /// Another node led at the end than at the beginning: measure again.
+    /// A leader was elected since the beginning, another one or the same again: measure again.
     pub leader_changed: bool,
 }
 
@@ -70,7 +70,8 @@ impl Ratio {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+/// The middle one, or what is between the two in the middle; none of none.
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let upper = *sorted.get(sorted.len() / 2)?;

@@ -71,7 +71,9 @@ async fn measure(
         sides.push(Side::of_floor(floor.address, floor.process_id, plan.connections).await?);
     }
     let rounds = load(&plan, &requests, &sides).await?;
-    let leader_changed = client.cluster().get().await?.leader_id != cluster.leader_id;
+    let after = client.cluster().get().await?;
+    // Whoever lost the lead and won it back has another term.
+    let leader_changed = (after.leader_id, after.term) != (cluster.leader_id, cluster.term);
     Ok(report(plan, rounds, leader_changed))
 }
 

@@ -95,7 +95,9 @@ async fn open(
         let requests = requests.clone();
         async move { carry_out(calls, &requests, &connection).await }
     };
-    open_loop::load(open_loop::due(rate, end), end, start).await
+    let per_call = Shape::Calls(calls).operations_per_call();
+    let due = open_loop::due(rate / per_call as f64, end);
+    open_loop::load(due, open_loop::open_max(per_call), end, start).await
 }
 
 async fn streams(

@@ -1,4 +1,5 @@
-//! The same load by a generator that knows nothing of Tollgate: h2load, of nghttp2, with a fixed body.
+//! The same load by a generator that knows nothing of Tollgate: h2load, of nghttp2, with a fixed body. It takes every answer with
+//! status 200 for a success, also a refusal; so what it counts at the leader must have been granted by the leader's own count.
 
 use std::{error::Error, fs};
 
@@ -7,11 +8,11 @@ use tokio::process::Command;
 use tollgate_bench::{Answers, FloorChild};
 use tollgate_client::{
     Client,
-    v1::{AcquirePermitRequest, Limit, Resource, TokenBucket, limit::Kind},
+    v1::{AcquirePermitRequest, Limit, Member, Resource, TokenBucket, limit::Kind},
 };
 use tollgate_proto::v1::permit_service_client::PermitServiceClient;
 
-use super::cluster::Cluster;
+use super::{cluster::Cluster, grants, h2load_output::Run};
 
 const RESOURCE: &str = "bench-h2load/0";
 const PATH: &str = "tollgate.v1.PermitService/AcquirePermit";
@@ -23,20 +24,29 @@ pub async fn is_installed() -> bool {
     Command::new("h2load").arg("--version").output().await.is_ok_and(|output| output.status.success())
 }
 
-/// Requests per second at the leader and at the floor, in turn.
+/// Requests per second at the leader and at the floor, in turn, a second each.
 pub async fn pairs(cluster: &Cluster, rounds: u32) -> Result<Vec<(f64, f64)>, Box<dyn Error>> {
     let client = Client::connect(cluster.nodes().split(','))?;
+    // One that failed may have left it.
+    delete(&client).await?;
     client.resources().create(resource()).await?;
     let pairs = measure(cluster, &client, rounds).await;
-    client.resources().delete(RESOURCE, 0).await?;
+    delete(&client).await?;
     pairs
+}
+
+async fn delete(client: &Client) -> Result<(), tollgate_client::Error> {
+    match client.resources().delete(RESOURCE, 0).await {
+        Err(tollgate_client::Error::NotFound { .. }) => Ok(()),
+        deleted => deleted,
+    }
 }
 
 async fn measure(cluster: &Cluster, client: &Client, rounds: u32) -> Result<Vec<(f64, f64)>, Box<dyn Error>> {
     let members = client.cluster().get().await?.members;
-    let leader = members.into_iter().find(|member| member.leader).ok_or("nobody leads")?.client_address;
+    let leader = members.into_iter().find(|member| member.leader).ok_or("nobody leads")?;
     let request = AcquirePermitRequest { resource: RESOURCE.to_owned(), ..AcquirePermitRequest::default() };
-    let mut permits = PermitServiceClient::connect(format!("http://{leader}")).await?;
+    let mut permits = PermitServiceClient::connect(format!("http://{}", leader.client_address)).await?;
     let acquired = permits.acquire_permit(request.clone()).await?.into_inner();
     let mut command = Command::new(&cluster.tollgate);
     command.arg("bench-floor");
@@ -47,24 +57,34 @@ async fn measure(cluster: &Cluster, client: &Client, rounds: u32) -> Result<Vec<
     let (body, floor) = (body.to_string_lossy().into_owned(), floor.address.to_string());
     let mut pairs = Vec::new();
     for _ in 0..rounds {
-        pairs.push((load(&leader, &body).await?, load(&floor, &body).await?));
+        let by_leader = load_leader(&leader, &body).await?;
+        let by_floor = load(&floor, &body).await?;
+        pairs.push((by_leader.requests_per_second, by_floor.requests_per_second));
     }
     Ok(pairs)
 }
 
-async fn load(address: &str, body: &str) -> Result<f64, Box<dyn Error>> {
+/// A run in which each request that counts was granted. Those that were open at its end may have been, beside them.
+async fn load_leader(leader: &Member, body: &str) -> Result<Run, Box<dyn Error>> {
+    let before = grants::count(&leader.http_address, RESOURCE).await?;
+    let run = load(&leader.client_address, body).await?;
+    let granted = grants::count(&leader.http_address, RESOURCE).await?.saturating_sub(before);
+    match granted >= run.succeeded {
+        true => Ok(run),
+        false => Err(format!("of {} answers to h2load the leader granted {granted}", run.succeeded).into()),
+    }
+}
+
+async fn load(address: &str, body: &str) -> Result<Run, Box<dyn Error>> {
     let url = format!("http://{address}/{PATH}");
     let mut command = Command::new("h2load");
     command.args(["-c", CONNECTIONS, "-m", STREAMS_PER_CONNECTION, "-D", "1", "-d", body]);
     command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", &url]);
-    let printed = String::from_utf8(command.output().await?.stdout)?;
-    rate(&printed).ok_or_else(|| format!("h2load said something else: {printed}").into())
-}
-
-/// From the line `finished in 1.00s, 45678.00 req/s, 9.87MB/s`.
-fn rate(printed: &str) -> Option<f64> {
-    let line = printed.lines().find(|line| line.starts_with("finished in"))?;
-    line.split(", ").find_map(|part| part.strip_suffix(" req/s"))?.parse().ok()
+    let output = command.output().await?;
+    if !output.status.success() {
+        return Err(format!("h2load failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(Run::read(&String::from_utf8(output.stdout)?)?)
 }
 
 /// As gRPC frames a message: not compressed, its length, itself.
@@ -82,17 +102,4 @@ fn resource() -> Resource {
     };
     let limit = Limit { name: "rate".to_owned(), kind: Some(Kind::TokenBucket(bucket)), ..Limit::default() };
     Resource { name: RESOURCE.to_owned(), limits: vec![limit], ..Resource::default() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rate_is_read_off_what_h2load_prints() {
-        let printed =
-            "progress: 100% done\n\nfinished in 1.00s, 45678.50 req/s, 9.87MB/s\nrequests: 45678 total";
-        assert_eq!(rate(printed), Some(45_678.5));
-        assert_eq!(rate("no such host"), None);
-    }
 }

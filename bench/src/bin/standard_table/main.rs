@@ -1,24 +1,34 @@
 //! `just bench`: the standard table, on three fresh nodes of this machine, as Markdown. Rows appear as they are measured.
 
+mod bench;
 mod cluster;
 mod disk;
+mod grants;
 mod h2load;
+mod h2load_output;
 mod measurement;
-mod rows;
+mod processors;
+mod row;
+mod sections;
 mod stall;
+mod table;
 
 use std::{
     error::Error,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use clap::Parser;
 
-use self::{cluster::Cluster, rows::Table};
+use self::{bench::Bench, cluster::Cluster, processors::Shares, table::Table};
 
 /// As servers have it by default.
 const SNAPSHOT_LOG: &str = "64MiB";
+
+/// How long the machine is watched without the nodes, before the table and after it.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// Measures the standard table on three fresh nodes, and prints it as Markdown.
 #[derive(Parser)]
@@ -47,10 +57,28 @@ struct Cli {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let Cli { tollgate, data_dir, base_port, rounds, only } = Cli::parse();
+    println!("{}", circumstances(&tollgate));
+    tell_rest("before").await;
+    println!();
     let cluster = Cluster::start(&tollgate, &data_dir, base_port, SNAPSHOT_LOG).await?;
-    println!("{}\n", circumstances(&tollgate));
-    println!("| case | measured | target | |\n|---|---|---|---|");
-    Table { cluster, rounds, only }.print().await
+    let table = Table { bench: Bench { cluster, rounds }, only };
+    let failed = table.print().await;
+    // Stops the nodes.
+    drop(table);
+    println!();
+    tell_rest("after").await;
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!("{failed} rows could not be measured").into()),
+    }
+}
+
+/// What others have of the machine while it has nothing to do here: they would be in every row.
+async fn tell_rest(when: &str) {
+    if let Some(Shares { stolen, idle }) = processors::during(WATCH).await {
+        let seconds = WATCH.as_secs();
+        println!("Processors without the nodes, {seconds} s {when}: {stolen:.0} % stolen, {idle:.0} % idle.");
+    }
 }
 
 /// Without which no figure means anything.

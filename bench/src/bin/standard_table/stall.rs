@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, error::Error, fmt, path::PathBuf, time::Duration};
 
 use tokio::time::sleep;
+use tollgate_bench::median;
 
 use super::{
     cluster::Cluster,
     measurement::Measurement,
-    rows::{micros, thousands},
+    row::{micros, thousands},
 };
 
 /// A state that takes a moment to write.
@@ -19,8 +20,8 @@ const SNAPSHOT_LOG: &str = "1MiB";
 /// So far from the ports of the first cluster are those of the second.
 const SECOND_CLUSTER: u16 = 100;
 
-/// Pairs of a measurement without snapshots and one with them.
-const PAIRS: usize = 3;
+/// Pairs of a measurement without snapshots and one with them: as few as decide any other row.
+const PAIRS: usize = 6;
 
 /// How often to look which snapshots there are.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -55,10 +56,9 @@ impl Stall {
 
     /// How many times the quiet one: the median of the pairs.
     pub fn times(&self) -> f64 {
-        let mut times: Vec<f64> =
-            self.pairs.iter().map(|(without, with)| with.as_secs_f64() / without.as_secs_f64()).collect();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        let times = |(without, with): &(Duration, Duration)| with.as_secs_f64() / without.as_secs_f64();
+        let times: Vec<f64> = self.pairs.iter().map(times).collect();
+        median(&times).unwrap_or(f64::NAN)
     }
 }
 
