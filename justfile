@@ -48,10 +48,19 @@ torture MINUTES="10" SEED="" REPORT="target/torture.md":
     cargo build --release --workspace --bins
     target/release/torture {{ MINUTES }} --seed "{{ SEED }}" --report {{ REPORT }}
 
-# The standard table of throughput and latency, on three fresh nodes: `just bench --only stream` for the rows with that in their name
+# The whole table: throughput and latency on three fresh nodes, the limiter alone, the idle cluster. With arguments only the first of them: `just bench --only stream` for the rows with that in their name
 bench *ARGS:
-    cargo build --release --workspace --bins
-    target/release/standard-table {{ ARGS }}
+    #!/usr/bin/env bash
+    set -u
+    cargo build --release --workspace --bins || exit
+    status=0
+    target/release/standard-table {{ ARGS }} || status=$?
+    if [ -z {{ quote(ARGS) }} ]; then
+        # One after the other, each also after one that failed.
+        {{ quote(just_executable()) }} bench-limiter --max-time 0.5 || status=$?
+        {{ quote(just_executable()) }} bench-idle || status=$?
+    fi
+    exit "$status"
 
 # What one wake-up costs with up to 100,000 that wait, and what each of them takes of memory
 bench-queue *ARGS:
@@ -62,14 +71,15 @@ bench-parked:
     cargo build --release
     TOLLGATE="$PWD/target/release/tollgate" cargo bench --profile dev --package tollgate-tests --bench parked
 
-# What a decision costs in the limiter alone, without log, network and disk
+# What a decision costs in the limiter alone, without log, network and disk, and what an idle resource takes
 bench-limiter *ARGS:
     cargo bench --package tollgate-limiter --bench acquire -- {{ ARGS }}
 
-# What three real nodes cost that have nothing to do, and how long one takes to come back
+# What three real nodes cost that have nothing to do, 10,000 idle connections too, and how long one takes to come back
 bench-idle:
     cargo build --release --workspace --bins
-    TOLLGATE="$PWD/target/release/tollgate" cargo bench --profile simulation --package tollgate-tests --bench idle
+    ulimit -n "$(ulimit -Hn)" && TOLLGATE="$PWD/target/release/tollgate" \
+        cargo bench --profile simulation --package tollgate-tests --bench idle
 
 # How fast permits are handed out that were taken in advance; optimised, with assertions
 bench-prefetch:

@@ -105,7 +105,7 @@ impl Worker {
     async fn by_itself(&mut self, task: &Task) -> Result<Served, Stopped> {
         let caller = self.caller();
         for tried in 0..self.backoff.tries {
-            match caller.call(task).await {
+            match caller.call(task, None).await {
                 Ok(_) => return Ok(caller.served()),
                 Err(reply) if reply.outcome == Outcome::ClientError => return Err(Stopped::by_vendor(task)),
                 Err(reply) => {
@@ -185,11 +185,11 @@ struct Caller {
 }
 
 impl Caller {
-    async fn call(&self, task: &Task) -> Result<Reply, Reply> {
+    async fn call(&self, task: &Task, within: Option<Duration>) -> Result<Reply, Reply> {
         if self.calls.fetch_add(1, Relaxed) > 0 {
             self.tally.note(|tally| tally.retries += 1);
         }
-        let reply = self.vendor.call(task, self.label).await;
+        let reply = self.vendor.call(task, self.label, within).await;
         match reply.outcome {
             Outcome::Ok => return Ok(reply),
             Outcome::Throttled => self.tally.note(|tally| tally.throttled += 1),
@@ -203,11 +203,12 @@ impl Caller {
 
     /// Calls if the permit leaves time enough.
     async fn call_with(&self, permit: &Permit, task: &Task) -> Result<Reply, Reply> {
-        if permit.dispatch_within().is_some_and(|left| left < JOURNEY) {
+        let within = permit.dispatch_within();
+        if within.is_some_and(|left| left < JOURNEY) {
             self.tally.note(|tally| tally.given_back += 1);
             return Err(Reply::NOT_SENT);
         }
-        self.call(task).await
+        self.call(task, within).await
     }
 
     fn served(&self) -> Served {
