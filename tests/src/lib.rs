@@ -6,6 +6,7 @@ pub mod crews;
 pub mod fleet;
 pub mod history;
 pub mod http2;
+pub mod machine;
 pub mod processes;
 pub mod samples;
 pub mod sim;

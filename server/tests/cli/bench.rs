@@ -28,9 +28,8 @@ fn every_mode_does_what_it_measures_and_leaves_no_resources() {
     let cluster = Cluster::start();
     let before = resources(&cluster);
     for mode in MODES {
-        let measured = bench(&cluster, mode, &["--duration", "400ms", "--warm-up", "0s"]);
+        let measured = bench_until_something_is_done(&cluster, mode);
         let [side] = &measured["sides"].as_array().unwrap()[..] else { panic!("{mode:?}: {measured}") };
-        assert!(side["operations"].as_u64().unwrap() > 0, "{mode:?}: {measured}");
         assert_eq!(side["errors"], Value::Object(Default::default()), "{mode:?}: {measured}");
         let [p50, p99] = ["p50", "p99"].map(|part| side["latency_seconds"][part].as_f64().unwrap());
         assert!(0.0 < p50 && p50 <= p99, "{mode:?}: {measured}");
@@ -50,11 +49,11 @@ fn a_comparison_has_a_ratio_for_each_pair_of_slices() {
         assert_eq!(side["slices"].as_array().unwrap().len(), 6, "{measured}");
         assert_eq!(side["errors"], Value::Object(Default::default()), "{measured}");
     }
-    let ratio = &sides[1]["of_floor"];
-    let [least, median, greatest] = ["least", "median", "greatest"].map(|part| ratio[part].as_f64().unwrap());
-    assert!(0.0 < least && least <= median && median <= greatest, "{measured}");
-    assert!(sides[1]["of_first"].is_object() && sides[0]["of_first"].is_null(), "{measured}");
-    assert!(sides[2]["of_floor"].is_null(), "{measured}");
+    let [leader, follower, floor] = [&sides[0], &sides[1], &sides[2]];
+    assert_is_ratio(&leader["of_floor"], leader, floor);
+    assert_is_ratio(&follower["of_floor"], follower, floor);
+    assert_is_ratio(&follower["of_first"], follower, leader);
+    assert!(leader["of_first"].is_null() && floor["of_floor"].is_null(), "{measured}");
     if cfg!(target_os = "linux") {
         let processes = sides[0]["cpu_micros_per_operation"].as_object().unwrap();
         assert_eq!(processes.len(), 4, "three nodes and the generator: {measured}");
@@ -85,6 +84,42 @@ fn a_measurement_that_is_interrupted_leaves_no_resources() {
     kill(Pid::from_raw(bench.id().try_into().unwrap()), Signal::SIGINT).unwrap();
     assert_eq!(bench.wait().unwrap().code(), Some(1));
     assert_eq!(resources(&cluster), before);
+}
+
+/// A machine that stands still for a while takes longer to do anything at all.
+fn bench_until_something_is_done(cluster: &Cluster, mode: &[&str]) -> Value {
+    let durations = ["400ms", "4s", "40s"];
+    let measured =
+        durations.map(|duration| move || bench(cluster, mode, &["--duration", duration, "--warm-up", "0s"]));
+    let has_operations = |measured: &Value| measured["sides"][0]["operations"].as_u64().unwrap() > 0;
+    measured
+        .iter()
+        .map(|measure| measure())
+        .find(has_operations)
+        .unwrap_or_else(|| panic!("{mode:?} does nothing"))
+}
+
+/// Whatever the machine did meanwhile: the quotients are those of the slices beside each other. None if one is of nothing.
+fn assert_is_ratio(ratio: &Value, side: &Value, other: &Value) {
+    let slices = |side: &Value| -> Vec<f64> {
+        side["slices"].as_array().unwrap().iter().map(|rate| rate.as_f64().unwrap()).collect()
+    };
+    let mut quotients: Vec<f64> =
+        slices(side).iter().zip(slices(other)).map(|(rate, other)| rate / other).collect();
+    if !quotients.iter().all(|quotient| quotient.is_finite()) {
+        assert!(ratio.is_null(), "{ratio} of {side} and {other}");
+        return;
+    }
+    quotients.sort_by(f64::total_cmp);
+    let [.., greatest] = quotients[..] else { panic!("no slices in {side}") };
+    let median = (quotients[2] + quotients[3]) / 2.0;
+    for (part, expected) in [("least", quotients[0]), ("median", median), ("greatest", greatest)] {
+        let told = ratio[part].as_f64().unwrap_or(f64::NAN);
+        assert!(
+            (told - expected).abs() <= 1e-9 * expected,
+            "{part} of {ratio} is not {expected}: {side} and {other}"
+        );
+    }
 }
 
 fn bench(cluster: &Cluster, mode: &[&str], options: &[&str]) -> Value {

@@ -57,6 +57,14 @@ impl Ledger {
         self.calls.iter().filter(|call| !call.late.is_zero())
     }
 
+    /// The calls that a limit refused although nothing came later than its caller had said, neither they nor what came within so
+    /// long before: no delay on the way explains them.
+    pub fn refused_in_time(&self, memory: Duration) -> impl Iterator<Item = &Call> {
+        let is_late_near =
+            move |call: &Call| self.late().any(|late| late.at <= call.at && call.at - late.at <= memory);
+        self.refused().filter(move |call| !is_late_near(call))
+    }
+
     /// The calls that came while the vendor was out of order.
     pub fn down(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter().filter(|call| call.answer == Answer::Down)
@@ -173,6 +181,19 @@ mod tests {
         assert_eq!(ledger.down().count(), 1);
         assert_eq!(ledger.by_second(), [1, 0, 2, 0, 0, 1, 0, 1]);
         assert_eq!(ledger.after_outages(Duration::from_secs(1)), [1]);
+    }
+
+    #[test]
+    fn a_refusal_is_explained_by_calls_that_came_late_shortly_before() {
+        let in_time = |ledger: &Ledger, memory| ledger.refused_in_time(Duration::from_secs(memory)).count();
+        assert_eq!(in_time(&ledger(), 9), 1);
+        let late = |number: usize| {
+            let mut ledger = ledger();
+            ledger.calls[number].late = Duration::from_millis(1);
+            ledger
+        };
+        assert_eq!((in_time(&late(0), 1), in_time(&late(0), 2)), (1, 0));
+        assert_eq!((in_time(&late(2), 0), in_time(&late(3), 9)), (0, 1));
     }
 
     fn accepted_at(at_millis: &[u64]) -> Ledger {

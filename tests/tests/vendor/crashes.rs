@@ -62,7 +62,7 @@ async fn workers_that_are_killed_keep_no_slot_beyond_lease_and_grace() {
         ledger.refused().count(),
     );
     assert!(orphaned > 0, "none of the killed held a slot");
-    assert_clean(&ledger, &tally);
+    assert_clean(&stage, &ledger, &tally);
 }
 
 fn lease_and_grace(resource: &Resource) -> (Duration, Duration) {

@@ -5,13 +5,17 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tollgate_client::Priority;
 use tollgate_demo::{Vendor, VendorClient};
-use tollgate_tests::cluster::PATIENCE;
+use tollgate_tests::{cluster::PATIENCE, machine::fails_if};
 
-use crate::stage::{RESOURCE, Stage, one_at_a_time, size};
+use crate::stage::{RESOURCE, Stage, judged, one_at_a_time, size};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_urgent_call_overtakes_all_that_wait() {
     let _turn = one_at_a_time().await;
+    judged(overtake).await;
+}
+
+async fn overtake() -> Result<(), String> {
     let stage = Stage::set(Vendor::Salesforce).await;
     let queue = size().queue;
     // The first have their turns while the last arrive.
@@ -42,8 +46,8 @@ async fn an_urgent_call_overtakes_all_that_wait() {
     );
     assert_eq!(ledger.refused().count(), 0, "{:?}", ledger.refused_by_limit());
     // Those that had their permits already, and were on their way; and those whose turn came with its own.
-    assert!(before <= 2 * SLOTS, "{before} calls were let in before it");
-    assert!(overtaken + 10 * SLOTS >= queue, "only {overtaken} still waited");
+    fails_if(before > 2 * SLOTS, || format!("{before} calls were let in before it"))?;
+    fails_if(overtaken + 10 * SLOTS < queue, || format!("only {overtaken} still waited"))
 }
 
 /// Of the vendor like Salesforce.

@@ -3,15 +3,15 @@
 use tokio::time::sleep;
 use tollgate_demo::Vendor;
 use tollgate_mock_vendor::{Answer, Tightening};
+use tollgate_tests::machine::fails_if;
 
-use crate::stage::{Stage, one_at_a_time, size};
+use crate::stage::{Stage, judged, one_at_a_time, size};
 
 /// What is left of the documented limit.
 const PERCENT: u32 = 70;
 
 /// How few calls are refused after the first one was.
-async fn lower_limits_cost_few_refusals(told: bool) {
-    let _turn = one_at_a_time().await;
+async fn lower_limits_cost_few_refusals(told: bool) -> Result<(), String> {
     let stage = Stage::set(Vendor::Hubspot).await;
     let crews = stage.crews();
     sleep(stage.scene.window() * 2).await;
@@ -21,7 +21,7 @@ async fn lower_limits_cost_few_refusals(told: bool) {
     let ledger = stage.ledger().await;
     let first = ledger.refused().map(|call| call.at).min();
     // If its headers tell, nobody need be refused at all.
-    assert!(told || first.is_some(), "nobody met with the lower limit");
+    fails_if(!told && first.is_none(), || "nobody met with the lower limit".to_owned())?;
     let later = ledger.calls.iter().filter(|call| first.is_some_and(|first| call.at > first));
     let calls = later.clone().count();
     let refused = later.filter(|call| matches!(call.answer, Answer::Refused(_))).count();
@@ -34,15 +34,17 @@ async fn lower_limits_cost_few_refusals(told: bool) {
         share * 100.0,
     );
     assert!(tally.problems.is_empty(), "{:?}", tally.problems);
-    assert!(share < size().refused_share, "{:.2} % were refused", share * 100.0);
+    fails_if(share >= size().refused_share, || format!("{:.2} % were refused", share * 100.0))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lower_limits_that_no_header_tells_cost_few_refusals() {
-    lower_limits_cost_few_refusals(false).await;
+    let _turn = one_at_a_time().await;
+    judged(async || lower_limits_cost_few_refusals(false).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lower_limits_that_headers_tell_cost_fewer() {
-    lower_limits_cost_few_refusals(true).await;
+    let _turn = one_at_a_time().await;
+    judged(async || lower_limits_cost_few_refusals(true).await).await;
 }

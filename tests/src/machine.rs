@@ -1,0 +1,196 @@
+//! Whether the machine stood still while a test measured something.
+//!
+//! A host that has too much to do takes a virtual machine away for a second, and a disk may take as long for a sync. What a fleet
+//! gets done meanwhile says nothing about Tollgate. So a share, a ratio or a quantile is judged on a machine that works: what
+//! falls short while it stood still is measured again, and what never could be measured is said, on the standard error of the
+//! test. What must hold on every machine (no call too many, no slot lost) is no matter of this module.
+
+use std::{
+    fmt,
+    io::{Write, stderr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tempfile::tempfile;
+use tokio::time::Instant;
+
+/// How often something is measured on a machine that stands still.
+const TRIES: usize = 3;
+
+/// How long a thread sleeps that watches, and every how many times it syncs a file.
+const STEP: Duration = Duration::from_millis(10);
+const STEPS_PER_SYNC: usize = 10;
+
+/// By how much a step may take longer while nothing is amiss: two cores have much to do in these tests.
+const USUAL: Duration = Duration::from_millis(50);
+
+/// What is left of patience: permits of these tests are good for 400 ms, and a bound is often a quarter off what is expected.
+const LONGEST: Duration = Duration::from_millis(200);
+const SHARE: f64 = 0.05;
+
+/// Lets a trial run that may fall short, as it says, for want of a machine; once more while the machine stood still.
+/// Returns whether it could be judged, and then it was good.
+///
+/// # Panics
+/// If it fell short on a machine that worked.
+pub async fn judged_while_working(trial: impl AsyncFn() -> Result<(), String>) -> bool {
+    for _ in 0..TRIES {
+        let watch = Watch::begin();
+        let verdict = trial().await;
+        let stalls = watch.end();
+        if stalls.excuse(verdict) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What falls short, in words.
+///
+/// # Errors
+/// The problem, if there is one.
+pub fn fails_if(falls_short: bool, problem: impl FnOnce() -> String) -> Result<(), String> {
+    if falls_short { Err(problem()) } else { Ok(()) }
+}
+
+/// Watches the machine from a thread that only sleeps, and syncs a file now and then as a node does.
+pub struct Watch {
+    is_over: Arc<AtomicBool>,
+    watching: JoinHandle<Stalls>,
+}
+
+/// For how long the machine stood still.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stalls {
+    /// The longest time at once.
+    pub longest: Duration,
+    /// All of it, where a step took unusually long.
+    pub total: Duration,
+    /// Of this time.
+    pub watched: Duration,
+}
+
+impl Watch {
+    /// From now on.
+    ///
+    /// # Panics
+    /// If there is no place for a temporary file.
+    pub fn begin() -> Watch {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut file = tempfile().expect("a temporary file");
+        let watching = thread::spawn({
+            let is_over = is_over.clone();
+            move || {
+                let (mut stalls, began) = (Stalls::default(), Instant::now());
+                for step in 0.. {
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let before = Instant::now();
+                    thread::sleep(STEP);
+                    if step % STEPS_PER_SYNC == 0 {
+                        file.write_all(b".").and_then(|()| file.sync_data()).expect("a file can be written");
+                    }
+                    stalls.note(before.elapsed().saturating_sub(STEP));
+                }
+                Stalls { watched: began.elapsed(), ..stalls }
+            }
+        });
+        Watch { is_over, watching }
+    }
+
+    /// What there was until now.
+    ///
+    /// # Panics
+    /// If the file could not be written.
+    pub fn end(self) -> Stalls {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.watching.join().expect("the thread only sleeps and writes")
+    }
+}
+
+impl Stalls {
+    /// Nothing that a test would notice.
+    pub fn is_quiet(&self) -> bool {
+        self.longest < LONGEST && self.total < self.watched.mul_f64(SHARE)
+    }
+
+    /// Whether it was good; otherwise it counts for nothing, because the machine stood still.
+    fn excuse(&self, verdict: Result<(), String>) -> bool {
+        let Err(problem) = verdict else { return true };
+        assert!(!self.is_quiet(), "{problem}, on a machine that worked ({self})");
+        // Not by a macro, whose output a test that passes would hide.
+        let _ = writeln!(stderr(), "not judged, because the machine stood still ({self}): {problem}");
+        false
+    }
+
+    fn note(&mut self, stall: Duration) {
+        self.longest = self.longest.max(stall);
+        if stall > USUAL {
+            self.total += stall;
+        }
+    }
+}
+
+impl fmt::Display for Stalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stalls { longest, total, watched } = self;
+        write!(f, "it stood still for {total:.1?} of {watched:.1?}, for {longest:.1?} at once")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    fn stalls(steps: &[u64]) -> Stalls {
+        let mut stalls = Stalls { watched: Duration::from_secs(10), ..Stalls::default() };
+        steps.iter().for_each(|millis| stalls.note(Duration::from_millis(*millis)));
+        stalls
+    }
+
+    #[test]
+    fn a_long_stall_and_many_short_ones_are_noticed() {
+        assert!(stalls(&[0, 3, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 190]).is_quiet());
+        assert!(!stalls(&[200]).is_quiet());
+        assert!(!stalls(&[60; 9]).is_quiet());
+    }
+
+    #[test]
+    fn what_falls_short_is_excused_while_the_machine_stands_still() {
+        assert!(stalls(&[900]).excuse(Ok(())));
+        assert!(!stalls(&[900]).excuse(Err("3 % used".to_owned())));
+    }
+
+    #[test]
+    #[should_panic(expected = "3 % used, on a machine that worked")]
+    fn what_falls_short_while_the_machine_works_is_not_excused() {
+        stalls(&[9]).excuse(Err("3 % used".to_owned()));
+    }
+
+    #[test]
+    fn a_thread_that_watches_sees_its_own_time() {
+        let watch = Watch::begin();
+        thread::sleep(STEP * 3);
+        let stalls = watch.end();
+        assert!(stalls.watched >= STEP * 3 && stalls.longest < stalls.watched);
+    }
+
+    #[tokio::test]
+    async fn what_is_good_is_tried_once() {
+        let tries = AtomicUsize::new(0);
+        let good = async || {
+            tries.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        assert!(judged_while_working(good).await);
+        assert_eq!(tries.into_inner(), 1);
+    }
+}
