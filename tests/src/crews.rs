@@ -1,6 +1,6 @@
 //! A fleet of workers in several processes, each with a client of its own, that calls a mock vendor through Tollgate.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{mem, path::PathBuf, process::Stdio};
 
 use clap::ValueEnum;
 use tokio::process::{Child, Command};
@@ -30,8 +30,14 @@ pub const WORKERS: u32 = 50;
 /// The fleet at work. Killed when it is dropped.
 pub struct Crews {
     terms: Terms,
-    running: Vec<Child>,
+    running: Vec<Crew>,
     started: u32,
+}
+
+/// A process, and the consumer that it asks for.
+struct Crew {
+    consumer: String,
+    process: Child,
 }
 
 impl Crews {
@@ -45,15 +51,12 @@ impl Crews {
         crews
     }
 
-    /// The consumer that the nth process to be started asks for, counted from 0.
-    pub fn consumer(number: u32) -> String {
-        format!("crew-{number}")
-    }
-
-    /// Kills the process in one place as `kill -9` does, while its workers do whatever they do; then starts another one there.
-    pub async fn replace(&mut self, place: usize) {
-        self.running[place].kill().await.expect("a process of this fleet");
-        self.running[place] = self.spawn(place);
+    /// Kills the process in one place as `kill -9` does, while its workers do whatever they do; then starts another one there. Whom the
+    /// killed one asked for: no other process asks for the same consumer.
+    pub async fn replace(&mut self, place: usize) -> String {
+        self.running[place].process.kill().await.expect("a process of this fleet");
+        let successor = self.spawn(place);
+        mem::replace(&mut self.running[place], successor).consumer
     }
 
     /// Tells all to stop. What those that were not killed have done.
@@ -61,20 +64,20 @@ impl Crews {
         let mut all = Tally::default();
         for crew in self.running {
             // That closes its standard input.
-            let output = crew.wait_with_output().await.expect("a process of this fleet");
+            let output = crew.process.wait_with_output().await.expect("a process of this fleet");
             let tally = serde_json::from_slice::<Tally>(&output.stdout);
             all = all.and(tally.expect("a crew that was not killed tells what it has done"));
         }
         all
     }
 
-    fn spawn(&mut self, place: usize) -> Child {
+    fn spawn(&mut self, place: usize) -> Crew {
         let Terms { program, nodes, url, scene, resource } = &self.terms;
         let vendor = scene.vendor.to_possible_value().expect("no vendor is hidden");
         let first = place as u32 * WORKERS;
-        let consumer = Crews::consumer(self.started);
+        let consumer = format!("crew-{}", self.started);
         self.started += 1;
-        Command::new(program)
+        let process = Command::new(program)
             .args([
                 "--nodes",
                 &nodes.join(","),
@@ -91,7 +94,7 @@ impl Crews {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
-            .spawn()
-            .expect("the binary runs")
+            .spawn();
+        Crew { consumer, process: process.expect("the binary runs") }
     }
 }

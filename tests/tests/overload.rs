@@ -83,7 +83,7 @@ async fn an_overloaded_cluster_goes_on_granting_and_refuses_the_rest() {
 
 async fn overload() -> Result<(), String> {
     let cluster = Processes::start_with(PATIENT).await;
-    cluster.client().resources().create(plenty(RESOURCE)).await.unwrap();
+    cluster.client().resources().create(plenty(RESOURCE)).await.expect("the resource is new");
     let slices = std::env::var("TOLLGATE_OVERLOAD_SLICES").map_or(SLICES, |count| {
         count
             .parse()

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{sleep, timeout};
 use tollgate_client::v1::{HeldSlot, Resource, limit::Kind};
 use tollgate_demo::Vendor;
-use tollgate_tests::crews::{CREWS, Crews};
+use tollgate_tests::crews::CREWS;
 
 use crate::stage::{RESOURCE, Stage, assert_clean, one_at_a_time, size};
 
@@ -21,10 +21,12 @@ async fn workers_that_are_killed_keep_no_slot_beyond_lease_and_grace() {
     let mut crews = stage.crews();
     sleep(stage.scene.window() * 2).await;
     let mut orphaned = 0;
-    for kill in 0..size().kills {
-        // Those in one place are the first, then the fifth, the ninth… of all; in the next the second, the sixth…
-        let killed = Crews::consumer(kill as u32);
-        crews.replace(kill % CREWS).await;
+    let seed = fastrand::u64(..);
+    println!("killed at random, with the seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..size().kills {
+        sleep(stage.scene.window().mul_f64(random.f64())).await;
+        let killed = crews.replace(random.usize(..CREWS)).await;
         // When each is to be free, from its grant on: by the cluster's clock, which stands still when this machine does.
         let mut ends: BTreeMap<String, Duration> = BTreeMap::new();
         let all_are_free = async {
