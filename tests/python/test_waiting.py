@@ -143,6 +143,8 @@ def test_those_who_wait_keep_their_turn_when_the_leader_is_killed():
         for count, node in enumerate(followers, 1):
             calls.append(park(node, name, request_id=str(uuid.uuid4())))
             until_waiting(leader, name, count)
+            # Places at the next leader go by how long each has waited, as far as messages take equally long.
+            time.sleep(1)
 
         leader.kill()
         survivor = cluster.leader()

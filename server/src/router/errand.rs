@@ -29,6 +29,8 @@ pub(super) struct Errand {
     wait: Option<Wait>,
     // When the present try began.
     left: Duration,
+    // An earlier one was in vain.
+    has_tried: bool,
 }
 
 impl Errand {
@@ -43,13 +45,31 @@ impl Errand {
         call.name_if_waiting(random_id);
         let wait = call.wait();
         let when_out_of_patience = Refusal::NoLeader;
-        Errand { call, deadline, patience, hint: None, when_out_of_patience, timeout, wait, left: timeout }
+        Errand {
+            call,
+            deadline,
+            patience,
+            hint: None,
+            when_out_of_patience,
+            timeout,
+            wait,
+            left: timeout,
+            has_tried: false,
+        }
     }
 
-    /// A try begins.
+    /// A try begins. It keeps the turn of the first one: what passed since then counts as waited, and so does the time until there
+    /// was a leader to ask. Counted any earlier, it would be short by what each node takes to learn who leads, and those who wait
+    /// elsewhere would overtake.
     pub fn set_out(&mut self) {
         self.hint = None;
         self.left = self.deadline.left();
+        let since = self.timeout.saturating_sub(self.left);
+        if let Some(wait) = self.wait
+            && (self.has_tried || since > PAUSE)
+        {
+            self.call.has_waited(wait, Span(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)));
+        }
     }
 
     /// The answer, if this reply of that leader is one; otherwise the call is to be tried again.
@@ -73,18 +93,15 @@ impl Errand {
             }
             answer => return Some(answer),
         }
-        self.count_wait();
+        self.has_tried = true;
+        self.renew_patience();
         None
     }
 
-    /// The next try of a request that waits keeps the turn of this one.
-    fn count_wait(&mut self) {
-        let Some(wait) = self.wait else { return };
+    /// A leader that had a request that waits for a while was no node that cannot be reached.
+    fn renew_patience(&mut self) {
         let left = self.deadline.left();
-        let since = self.timeout.saturating_sub(left);
-        self.call.has_waited(wait, Span(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)));
-        // The leader had the call for a while: it was no node that cannot be reached.
-        if self.left.saturating_sub(left) > PAUSE {
+        if self.wait.is_some() && self.left.saturating_sub(left) > PAUSE {
             self.patience = Deadline::after(left.min(LEADERLESS_PATIENCE));
         }
     }

@@ -208,6 +208,30 @@ async fn a_request_that_waits_is_asked_again_with_the_time_that_it_has_waited() 
     drop(inside);
 }
 
+#[tokio::test(start_paused = true)]
+async fn time_without_a_leader_counts_as_waited() {
+    let (router, script, inside) = router(None, [Err(Refusal::NotLeader { leader: None }), reply()]);
+    let lead = |leader| inside.status.send_modify(|status| status.leader = leader);
+    let second = || tokio::time::sleep(Duration::from_secs(1));
+    let call = tokio::spawn(async move { router.call(waiting(Some("a")), LONG).await });
+    second().await;
+    script.delays.lock().push_back(Duration::from_secs(5));
+    lead(Some(2));
+    second().await;
+    // Lost four seconds later, and replaced one second after that.
+    lead(None);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    lead(Some(3));
+    assert_eq!(call.await.unwrap(), reply());
+    let told: Vec<_> = script.asked.lock().iter().map(|(_, call)| waited_for(call)).collect();
+    let [first, then] = told[..] else { panic!("{told:?}") };
+    // Beside the second that it came with. Timers are precise to a millisecond.
+    for (told, seconds) in [(first, 2), (then, 8)] {
+        let off = told.as_nanos().abs_diff(Span::from_secs(seconds).as_nanos());
+        assert!(off <= 20_000_000, "{told} instead of {seconds} s");
+    }
+}
+
 fn attempt(call: &Call) -> u32 {
     match call {
         Call::Command { attempt, .. } => *attempt,
