@@ -60,6 +60,11 @@ impl Rules<'_> {
         }
     }
 
+    /// Whether windows begin and end at the same moments.
+    fn divides_as(&self, other: &Rules<'_>) -> bool {
+        (self.window.period, &self.window.anchor) == (other.window.period, &other.window.anchor)
+    }
+
     /// How long until the vendor's clock is certainly at `boundary`.
     fn certainly_past(&self, boundary: i64, now: WallTime) -> Span {
         let opens = boundary.saturating_add_unsigned(self.window.max_clock_skew.as_nanos());
@@ -104,6 +109,32 @@ impl CalendarWindowCounter {
             let (start, end) = window_at(rules.window, vendor_earliest);
             let next_end = window_at(rules.window, end).1;
             CalendarWindowCounter { start, end, next_end, used: 0, next_used: 0 }
+        }
+    }
+
+    /// The same windows under new rules: `counted` is this state by now, by the old ones. Where the vendor's clock may be further
+    /// behind than was believed, the window before may not be over yet, and counts again.
+    fn reopened(self, counted: Self, old: Rules<'_>, new: Rules<'_>, now: WallTime) -> Self {
+        let earliest = new.vendor_earliest(now);
+        if earliest >= counted.start {
+            return counted;
+        }
+        // It ends where the counted one begins, because skews are shorter than half a window.
+        let (start, end) = window_at(new.window, earliest);
+        let used = if self.start == start {
+            self.used
+        } else if self.end == start {
+            self.next_used
+        } else if self.next_end <= start {
+            0
+        } else {
+            // It was left behind, and what it had counted is not known: nothing more until it is certainly over.
+            u128::from(old.window.amount) + u128::from(new.window.amount)
+        };
+        match counted.next_used {
+            0 => CalendarWindowCounter { start, end, next_end: counted.end, used, next_used: counted.used },
+            // There is no place for a third window: what the one before counted is counted in this one as well.
+            _ => CalendarWindowCounter { used: used + counted.used, ..counted },
         }
     }
 
@@ -207,6 +238,9 @@ impl Counter for CalendarWindowCounter {
     /// of this moment.
     fn carry(&self, old: Rules<'_>, new: Rules<'_>, now: Stamp) -> Self {
         let counted = self.at(old, now.wall);
+        if old.divides_as(&new) {
+            return self.reopened(counted, old, new, now.wall);
+        }
         let cautious = Tolerant { tolerance: old.tolerance.max(new.tolerance), ..new };
         let carried = Self::with_use(counted.used.max(counted.next_used), cautious, now);
         let same_windows = (carried.start, carried.end) == (counted.start, counted.end)

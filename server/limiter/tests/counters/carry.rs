@@ -1,5 +1,7 @@
 //! Changing a limit never refills it.
 
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
 use proptest::prelude::*;
 use tollgate_limiter::counter::most;
 use tollgate_limiter::*;
@@ -18,6 +20,11 @@ fn changes() -> impl Strategy<Value = (Rules, Rules)> {
         (fixed_windows(), fixed_windows()),
         (sliding_windows(), sliding_windows()),
     ]
+}
+
+/// Skew, tolerance and amount differ.
+fn epoch_windows_of_one_period() -> impl Strategy<Value = (Rules, Rules)> {
+    (4..60u64).prop_flat_map(|period| (epoch_windows_of(period), epoch_windows_of(period)))
 }
 
 fn fixed_windows() -> impl Strategy<Value = Rules> {
@@ -129,6 +136,34 @@ proptest! {
             prop_assert!(sum <= window.amount, "{sum} in the window that closes at {closes:?}");
         }
     }
+
+    #[test]
+    fn what_is_granted_after_a_change_keeps_to_windows_that_stay(
+        (old, new) in epoch_windows_of_one_period(),
+        steps_before in steps(actions()),
+        steps_after in steps(prop_oneof![6 => acquires(), 1 => refunds(), 1 => settlements()]),
+    ) {
+        let mut history = carried(&History::run(old.clone(), &steps_before), &new);
+        let before = history.calls.len();
+        steps_after.iter().for_each(|step| history.take(step));
+        let mut sums = BTreeMap::<i64, u64>::new();
+        for (number, call) in history.calls.iter().enumerate().filter(|(_, call)| call.sent && call.amount > 0) {
+            let is_new = number >= before;
+            for window in windows_touched(if is_new { &new } else { &old }, call.at.wall) {
+                let sum = sums.entry(window).or_default();
+                *sum += call.amount;
+                prop_assert!(!is_new || *sum <= most(&new.kind).unwrap(), "{sum} in window {window}");
+            }
+        }
+    }
+}
+
+/// The numbers of the vendor's windows in which a call may arrive that is granted then.
+fn windows_touched(rules: &Rules, granted: WallTime) -> RangeInclusive<i64> {
+    let LimitKind::FixedWindow(window) = &rules.kind else { unreachable!("only windows are asked for") };
+    let number = |wall: i64| wall.div_euclid(window.period.0.cast_signed());
+    let first = number(granted.0.saturating_sub_unsigned(window.max_clock_skew.0));
+    first..=number(granted.0.saturating_add_unsigned((window.max_clock_skew + rules.tolerance).0))
 }
 
 fn most_left(rules: &Rules, used: u64) -> i64 {
