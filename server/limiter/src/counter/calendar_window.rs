@@ -39,6 +39,9 @@ pub struct CalendarWindowCounter {
     next_used: u128,
 }
 
+/// What a window has counted that was left behind and is open again: nobody knows, so it is more than any amount.
+const UNKNOWN: u128 = u64::MAX as u128;
+
 type Rules<'a> = Tolerant<'a, FixedWindow>;
 
 impl Rules<'_> {
@@ -113,8 +116,9 @@ impl CalendarWindowCounter {
     }
 
     /// The same windows under new rules: `counted` is this state by now, by the old ones. Where the vendor's clock may be further
-    /// behind than was believed, the window before may not be over yet, and counts again.
-    fn reopened(self, counted: Self, old: Rules<'_>, new: Rules<'_>, now: WallTime) -> Self {
+    /// behind than was believed, the window before may not be over yet, and counts again. Nothing is counted in a third window
+    /// then: validation keeps skews below a quarter of a window, and the tolerance below half of one.
+    fn reopened(self, counted: Self, new: Rules<'_>, now: WallTime) -> Self {
         let earliest = new.vendor_earliest(now);
         if earliest >= counted.start {
             return counted;
@@ -128,14 +132,14 @@ impl CalendarWindowCounter {
         } else if self.next_end <= start {
             0
         } else {
-            // It was left behind, and what it had counted is not known: nothing more until it is certainly over.
-            u128::from(old.window.amount) + u128::from(new.window.amount)
+            UNKNOWN
         };
-        match counted.next_used {
-            0 => CalendarWindowCounter { start, end, next_end: counted.end, used, next_used: counted.used },
-            // There is no place for a third window: what the one before counted is counted in this one as well.
-            _ => CalendarWindowCounter { used: used + counted.used, ..counted },
-        }
+        CalendarWindowCounter { start, end, next_end: counted.end, used, next_used: counted.used }
+    }
+
+    /// What is counted in the fuller window, as far as it is known.
+    fn known_use(&self) -> u128 {
+        if self.used < UNKNOWN { self.used.max(self.next_used) } else { self.next_used }
     }
 
     fn moved_on(self, rules: Rules<'_>) -> Self {
@@ -151,6 +155,11 @@ impl CalendarWindowCounter {
     /// Whether what is granted now may arrive in the next window.
     fn touches_next(&self, rules: Rules<'_>, now: WallTime) -> bool {
         rules.vendor_latest(now) >= self.end
+    }
+
+    /// Whether a debit is counted in the next window: as the second of two, or, when the one before was reopened, as the only one.
+    fn is_next(&self, first: i64, second: Option<i64>) -> bool {
+        first == self.end || second == Some(self.end)
     }
 
     /// What is counted in the fuller of the windows that a grant would touch now.
@@ -196,10 +205,10 @@ impl Counter for CalendarWindowCounter {
         if period.is_some_and(|period| period != rules.period()) {
             return;
         }
-        if first == self.start || second == Some(self.start) {
+        if (first == self.start || second == Some(self.start)) && self.used < UNKNOWN {
             self.used = self.used.saturating_sub(u128::from(surplus));
         }
-        if second == Some(self.end) {
+        if self.is_next(first, second) {
             self.next_used = self.next_used.saturating_sub(u128::from(surplus));
         }
     }
@@ -211,7 +220,7 @@ impl Counter for CalendarWindowCounter {
         if first.max(second.unwrap_or(first)) >= self.start {
             self.used += u128::from(extra);
         }
-        if second == Some(self.end) {
+        if self.is_next(first, second) {
             self.next_used += u128::from(extra);
         }
         place
@@ -222,7 +231,8 @@ impl Counter for CalendarWindowCounter {
     }
 
     fn used(&self, rules: Rules<'_>, now: Stamp) -> u128 {
-        self.at(rules, now.wall).binding(rules, now.wall)
+        let used = self.at(rules, now.wall).binding(rules, now.wall);
+        if used < UNKNOWN { used } else { u128::from(rules.window.amount) }
     }
 
     fn fresh_in(&self, rules: Rules<'_>, now: Stamp) -> Span {
@@ -239,10 +249,10 @@ impl Counter for CalendarWindowCounter {
     fn carry(&self, old: Rules<'_>, new: Rules<'_>, now: Stamp) -> Self {
         let counted = self.at(old, now.wall);
         if old.divides_as(&new) {
-            return self.reopened(counted, old, new, now.wall);
+            return self.reopened(counted, new, now.wall);
         }
         let cautious = Tolerant { tolerance: old.tolerance.max(new.tolerance), ..new };
-        let carried = Self::with_use(counted.used.max(counted.next_used), cautious, now);
+        let carried = Self::with_use(counted.known_use(), cautious, now);
         let same_windows = (carried.start, carried.end) == (counted.start, counted.end)
             && carried.next_end == counted.next_end;
         if same_windows { counted } else { carried }

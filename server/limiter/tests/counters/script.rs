@@ -39,9 +39,9 @@ pub fn epoch_windows() -> impl Strategy<Value = Rules> {
 }
 
 pub fn epoch_windows_of(period: u64) -> impl Strategy<Value = Rules> {
-    // A call touches two windows at most: tolerance + 2 · skew < period.
+    // As definitions are validated. A call touches two windows at most: tolerance + 2 · skew < period.
     (1..20u64, 0..=period / 4).prop_flat_map(move |(amount, skew)| {
-        (0..(period - 2 * skew)).prop_map(move |tolerance| Rules {
+        (0..(period - 2 * skew).min(period.div_ceil(2))).prop_map(move |tolerance| Rules {
             kind: fixed_window(amount, period, Anchor::Epoch, skew),
             tolerance: Span(tolerance),
         })
@@ -102,6 +102,8 @@ pub enum Action {
     Refund { which: prop::sample::Index },
     /// One of the calls weighed less.
     Settle { which: prop::sample::Index, amount: u64 },
+    /// One of the calls weighed more, by so much.
+    Owe { which: prop::sample::Index, extra: u64 },
 }
 
 pub fn steps(actions: impl Strategy<Value = Action>) -> impl Strategy<Value = Vec<Step>> {
@@ -130,6 +132,10 @@ pub fn refunds() -> impl Strategy<Value = Action> {
 
 pub fn settlements() -> impl Strategy<Value = Action> {
     (any::<prop::sample::Index>(), 0..6u64).prop_map(|(which, amount)| Action::Settle { which, amount })
+}
+
+pub fn debts() -> impl Strategy<Value = Action> {
+    (any::<prop::sample::Index>(), 1..6u64).prop_map(|(which, extra)| Action::Owe { which, extra })
 }
 
 /// One granted call, as the reference model sees it.
@@ -172,6 +178,7 @@ impl History {
             Action::Force { amount } => self.debit(*amount),
             Action::Refund { which } => self.refund(which),
             Action::Settle { which, amount } => self.settle(which, *amount),
+            Action::Owe { which, extra } => self.owe(which, *extra),
         }
     }
 
@@ -209,6 +216,13 @@ impl History {
             self.counter.correct(self.rules.terms(), &mut call.debit, amount, self.now);
             call.amount = amount;
         }
+    }
+
+    fn owe(&mut self, which: &prop::sample::Index, extra: u64) {
+        let Some(call) = self.pick(which) else { return };
+        let call = &mut self.calls[call];
+        call.amount += extra;
+        self.counter.correct(self.rules.terms(), &mut call.debit, call.amount, self.now);
     }
 
     fn pick(&self, which: &prop::sample::Index) -> Option<usize> {
