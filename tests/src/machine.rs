@@ -61,7 +61,7 @@ pub fn fails_if(falls_short: bool, problem: impl FnOnce() -> String) -> Result<(
 /// Watches the machine from a thread that only sleeps, and syncs a file now and then as a node does.
 pub struct Watch {
     is_over: Arc<AtomicBool>,
-    watching: JoinHandle<Stalls>,
+    watching: Option<JoinHandle<Stalls>>,
 }
 
 /// For how long the machine stood still.
@@ -101,16 +101,24 @@ impl Watch {
                 Stalls { watched: began.elapsed(), ..stalls }
             }
         });
-        Watch { is_over, watching }
+        Watch { is_over, watching: Some(watching) }
     }
 
     /// What there was until now.
     ///
     /// # Panics
     /// If the file could not be written.
-    pub fn end(self) -> Stalls {
+    pub fn end(mut self) -> Stalls {
         self.is_over.store(true, Ordering::Relaxed);
-        self.watching.join().expect("the thread only sleeps and writes")
+        let watching = self.watching.take().expect("it ends once");
+        watching.join().expect("the thread only sleeps and writes")
+    }
+}
+
+/// Also where a trial panics.
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 }
 

@@ -47,6 +47,7 @@ fn a_comparison_has_a_ratio_for_each_pair_of_slices() {
     assert_eq!(names, ["leader", "follower", "floor"]);
     for side in sides {
         assert_eq!(side["slices"].as_array().unwrap().len(), 6, "{measured}");
+        assert!(side["operations"].as_u64().unwrap() > 0, "{measured}");
         assert_eq!(side["errors"], Value::Object(Default::default()), "{measured}");
     }
     let [leader, follower, floor] = [&sides[0], &sides[1], &sides[2]];

@@ -57,12 +57,19 @@ impl Ledger {
         self.calls.iter().filter(|call| !call.late.is_zero())
     }
 
-    /// The calls that a limit refused although nothing came later than its caller had said, neither they nor what came within so
-    /// long before: no delay on the way explains them.
-    pub fn refused_in_time(&self, memory: Duration) -> impl Iterator<Item = &Call> {
-        let is_late_near =
-            move |call: &Call| self.late().any(|late| late.at <= call.at && call.at - late.at <= memory);
-        self.refused().filter(move |call| !is_late_near(call))
+    /// The calls that a limit refused although nothing came later than its caller had said that would explain it: each late call may
+    /// cost others so many times its own cost, itself included, for as long as the vendor remembers it.
+    pub fn refused_in_time(&self, memory: Duration, times: u64) -> impl Iterator<Item = &Call> {
+        self.refused().filter(move |call| {
+            let before =
+                self.calls.iter().filter(|other| other.at <= call.at && call.at - other.at <= memory);
+            let (mut late, mut refused) = (0, 0);
+            for other in before {
+                late += if other.late.is_zero() { 0 } else { other.cost };
+                refused += if matches!(other.answer, Answer::Refused(_)) { other.cost } else { 0 };
+            }
+            refused > late * times
+        })
     }
 
     /// The calls that came while the vendor was out of order.
@@ -185,15 +192,19 @@ mod tests {
 
     #[test]
     fn a_refusal_is_explained_by_calls_that_came_late_shortly_before() {
-        let in_time = |ledger: &Ledger, memory| ledger.refused_in_time(Duration::from_secs(memory)).count();
-        assert_eq!(in_time(&ledger(), 9), 1);
-        let late = |number: usize| {
+        let in_time = |ledger: &Ledger, memory, times| {
+            ledger.refused_in_time(Duration::from_secs(memory), times).count()
+        };
+        assert_eq!(in_time(&ledger(), 9, 1), 1);
+        let late = |number: usize, cost| {
             let mut ledger = ledger();
-            ledger.calls[number].late = Duration::from_millis(1);
+            (ledger.calls[number].late, ledger.calls[number].cost) = (Duration::from_millis(1), cost);
             ledger
         };
-        assert_eq!((in_time(&late(0), 1), in_time(&late(0), 2)), (1, 0));
-        assert_eq!((in_time(&late(2), 0), in_time(&late(3), 9)), (0, 1));
+        assert_eq!((in_time(&late(0, 3), 1, 1), in_time(&late(0, 3), 2, 1)), (1, 0));
+        assert_eq!((in_time(&late(2, 3), 0, 1), in_time(&late(3, 3), 9, 1)), (0, 1));
+        assert_eq!((in_time(&late(0, 2), 2, 1), in_time(&late(0, 2), 2, 2)), (1, 0), "it is not dear enough");
+        assert_eq!(in_time(&late(0, 3), 2, 0), 1);
     }
 
     fn accepted_at(at_millis: &[u64]) -> Ledger {

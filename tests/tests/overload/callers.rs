@@ -40,6 +40,8 @@ pub struct Counts {
     pub refused: AtomicU64,
     /// Refused, without a word about when to come back.
     pub mute: AtomicU64,
+    /// Calls that ended without an answer: no node or no leader was there, or time was over.
+    pub unanswered: AtomicU64,
     /// How long calls took of which everything was granted, and of which everything was refused.
     pub granted_after: Mutex<Vec<Duration>>,
     pub refused_after: Mutex<Vec<Duration>>,
@@ -48,6 +50,14 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// What was neither granted nor refused.
+    fn note(&self, code: Code, what: impl FnOnce() -> String) {
+        match code {
+            Code::Unavailable | Code::DeadlineExceeded => _ = self.unanswered.fetch_add(1, Ordering::Relaxed),
+            _ => self.other.lock().push(what()),
+        }
+    }
+
     pub fn share_granted(&self) -> f64 {
         let [granted, refused] =
             [&self.granted, &self.refused].map(|count| count.load(Ordering::Relaxed) as f64);
@@ -127,7 +137,7 @@ impl Caller {
         let answer = match self.client.acquire_permits(self.batch.clone()).await {
             Ok(answer) => answer.into_inner(),
             Err(status) => {
-                counts.other.lock().push(format!("{status:?}"));
+                counts.note(status.code(), || format!("{status:?}"));
                 return None;
             }
         };
@@ -143,10 +153,11 @@ impl Caller {
                         None => _ = counts.mute.fetch_add(1, Ordering::Relaxed),
                     }
                 }
-                other => {
-                    counts.other.lock().push(format!("{other:?}"));
+                Some(Decided::Error(error)) => {
+                    counts.note(Code::from_i32(error.code), || format!("{error:?}"));
                     return None;
                 }
+                None => unreachable!("each request has a result"),
             }
         }
         counts.refused.fetch_add(refused, Ordering::Relaxed);

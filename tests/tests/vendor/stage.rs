@@ -167,9 +167,15 @@ pub async fn judged(trial: impl AsyncFn() -> Result<(), String>) {
 
 /// Nobody was refused who came in time, and no worker met with anything that it could not mend. A machine that stands still holds
 /// calls up on their way; the worker cannot know of it, and a call that the vendor sees later than its permit allowed may cost
-/// another one its place, as long as the vendor counts it.
+/// another one its place, as long as the vendor counts it: as much as itself in a window that slides, up to a whole window where
+/// it opens one. A slot is held for longer than calls take; to be late explains nothing there.
 pub fn assert_clean(stage: &Stage, ledger: &Ledger, tally: &Tally) {
-    let unexplained = ledger.refused_in_time(stage.scene.window() * 2).count();
+    let times = match stage.scene.vendor {
+        Vendor::Hubspot | Vendor::Salesloft => 1,
+        Vendor::Apollo => 1_000,
+        Vendor::Salesforce => 0,
+    };
+    let unexplained = ledger.refused_in_time(stage.scene.window() * 2, times).count();
     let late = ledger.late().map(|call| call.late).max().unwrap_or_default();
     assert_eq!(
         unexplained,
