@@ -186,7 +186,7 @@ pub enum Reply {
         /// What it said.
         #[n(0)]
         answer: Answer,
-        /// How long the request waited for its turn, at earlier tries too; zero if it was decided at once.
+        /// How long the request waited for its turn, and for a leader before that, at earlier tries too; zero if it was decided at once.
         #[cbor(n(1), default)]
         waited: Span,
     },
