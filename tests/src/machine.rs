@@ -1,12 +1,12 @@
 //! Whether the machine stood still while a test measured something.
 //!
-//! A host that has too much to do takes a virtual machine away for a second, and a disk may take as long for a sync. What a fleet
+//! A host that has too much to do takes a virtual machine away for a second, or half of the time, and a disk may take as long for a sync. What a fleet
 //! gets done meanwhile says nothing about Tollgate. So a share, a ratio or a quantile is judged on a machine that works: what
 //! falls short while it stood still is measured again, and what never could be measured is said, on the standard error of the
 //! test. What must hold on every machine (no call too many, no slot lost) is no matter of this module.
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{Write, stderr},
     sync::{
         Arc,
@@ -73,6 +73,8 @@ pub struct Stalls {
     pub total: Duration,
     /// Of this time.
     pub watched: Duration,
+    /// The part of the processors' time that the host took, in slices too short to be seen otherwise. Known on Linux.
+    pub stolen: f64,
 }
 
 impl Watch {
@@ -86,7 +88,7 @@ impl Watch {
         let watching = thread::spawn({
             let is_over = is_over.clone();
             move || {
-                let (mut stalls, began) = (Stalls::default(), Instant::now());
+                let (mut stalls, began, ticks) = (Stalls::default(), Instant::now(), Ticks::now());
                 for step in 0.. {
                     if is_over.load(Ordering::Relaxed) {
                         break;
@@ -98,7 +100,7 @@ impl Watch {
                     }
                     stalls.note(before.elapsed().saturating_sub(STEP));
                 }
-                Stalls { watched: began.elapsed(), ..stalls }
+                Stalls { watched: began.elapsed(), stolen: Ticks::now().stolen_since(ticks), ..stalls }
             }
         });
         Watch { is_over, watching: Some(watching) }
@@ -125,7 +127,7 @@ impl Drop for Watch {
 impl Stalls {
     /// Nothing that a test would notice.
     pub fn is_quiet(&self) -> bool {
-        self.longest < LONGEST && self.total < self.watched.mul_f64(SHARE)
+        self.longest < LONGEST && self.total < self.watched.mul_f64(SHARE) && self.stolen < SHARE
     }
 
     /// Why what fell short counts for nothing; none if nothing did.
@@ -145,8 +147,38 @@ impl Stalls {
 
 impl fmt::Display for Stalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stalls { longest, total, watched } = self;
-        write!(f, "it stood still for {total:.1?} of {watched:.1?}, for {longest:.1?} at once")
+        let Stalls { longest, total, watched, stolen } = self;
+        let stolen = stolen * 100.0;
+        write!(
+            f,
+            "it stood still for {total:.1?} of {watched:.1?}, for {longest:.1?} at once; {stolen:.0} % stolen"
+        )
+    }
+}
+
+/// Of all processors since the machine started, by the system's count.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Ticks {
+    all: u64,
+    stolen: u64,
+}
+
+impl Ticks {
+    /// Nothing where the system does not tell.
+    fn now() -> Ticks {
+        fs::read_to_string("/proc/stat").map(|stat| Ticks::read(&stat)).unwrap_or_default()
+    }
+
+    /// The first line: user, nice, system, idle, iowait, irq, softirq, steal; guests are in user and nice (proc(5)).
+    fn read(stat: &str) -> Ticks {
+        let first = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<u64> = first.split_whitespace().skip(1).take(8).flat_map(str::parse).collect();
+        Ticks { all: ticks.iter().sum(), stolen: ticks.get(7).copied().unwrap_or_default() }
+    }
+
+    fn stolen_since(self, before: Ticks) -> f64 {
+        let all = self.all.saturating_sub(before.all);
+        if all == 0 { 0.0 } else { self.stolen.saturating_sub(before.stolen) as f64 / all as f64 }
     }
 }
 
@@ -167,13 +199,23 @@ mod tests {
         assert!(stalls(&[0, 3, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 190]).is_quiet());
         assert!(!stalls(&[200]).is_quiet());
         assert!(!stalls(&[60; 9]).is_quiet());
+        assert!(!Stalls { stolen: 0.2, ..stalls(&[3]) }.is_quiet());
+    }
+
+    #[test]
+    fn what_the_host_takes_is_read_from_the_first_line() {
+        let before = Ticks::read("cpu  100 0 50 850 0 0 0 0 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n");
+        let after = Ticks::read("cpu  150 0 60 900 0 0 0 90 7 7\ncpu0 1 2 3 4 5 6 7 8 0 0\n");
+        assert_eq!(after, Ticks { all: 1_200, stolen: 90 });
+        assert_eq!(after.stolen_since(before), 0.45);
+        assert_eq!(Ticks::default().stolen_since(Ticks::default()), 0.0);
     }
 
     #[test]
     fn what_falls_short_is_excused_while_the_machine_stands_still() {
         assert_eq!(stalls(&[900]).excuse(Ok(())), None);
         let excuse = stalls(&[900]).excuse(Err("3 % used".to_owned())).unwrap();
-        assert!(excuse.contains("for 900.0ms at once): 3 % used"), "{excuse}");
+        assert!(excuse.contains("for 900.0ms at once; 0 % stolen): 3 % used"), "{excuse}");
     }
 
     #[test]
