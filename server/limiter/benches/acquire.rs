@@ -5,6 +5,8 @@
 
 mod account;
 
+use std::cell::RefCell;
+
 use account::{Account, COMMANDS, Requests};
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use tollgate_limiter::{Command, Limit, Span};
@@ -13,6 +15,8 @@ use tollgate_limiter::{Command, Limit, Span};
 static ALLOCATOR: AllocProfiler<mimalloc::MiMalloc> = AllocProfiler::new(mimalloc::MiMalloc);
 
 const REMEMBERED: Span = Span::from_secs(60);
+/// Resources whose state a snapshot shares.
+const SHARED: usize = 20_000;
 /// As many entries as it takes until a resource remembers as many permits as it may.
 const UNTIL_STEADY: usize = 2_000;
 
@@ -57,6 +61,28 @@ fn acquire_with_a_request_id(bencher: Bencher, limits: usize) {
 fn acquire_of_many_resources(bencher: Bencher, resources: usize) {
     let account = Account::new(resources, &account::one_limit(), Span::ZERO);
     measure(bencher, account, Requests::of(resources), UNTIL_STEADY);
+}
+
+/// Each of 20,000 resources once, right after a copy of the state was made for a snapshot: what both share is copied by
+/// whoever changes it first. The second is without a copy.
+#[divan::bench(args = [true, false], sample_count = 5, sample_size = 1)]
+fn acquire_after_a_copy(bencher: Bencher, is_copied: bool) {
+    let account = Account::new(SHARED, &account::one_limit(), REMEMBERED);
+    let (account, requests) = (RefCell::new(account), RefCell::new(Requests::of(SHARED)));
+    let entries = SHARED.div_ceil(COMMANDS);
+    account.borrow_mut().grant(3 * entries, &mut requests.borrow_mut());
+    bencher
+        .counter(ItemsCount::new(entries * COMMANDS))
+        .with_inputs(|| {
+            let copy = is_copied.then(|| account.borrow().limiter.clone());
+            let mut requests = requests.borrow_mut();
+            (copy, (0..entries).map(|_| requests.entry()).collect::<Vec<_>>())
+        })
+        .bench_local_refs(|(_, entries)| {
+            entries.iter().for_each(|entry| {
+                account.borrow_mut().apply(entry);
+            });
+        });
 }
 
 /// A slot is taken and released, by two entries: `items` are pairs.

@@ -110,7 +110,7 @@ impl EntryBuilder {
     }
 }
 
-const INTO_MEMORY: &str = "a vector takes everything, and no type of ours refuses to be encoded";
+pub(super) const INTO_MEMORY: &str = "a vector takes everything, and no type of ours refuses to be encoded";
 
 /// Encodes a value by its numbered fields.
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {

@@ -162,9 +162,17 @@ pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
 
 /// Writes a file that only its owner can read, so that after a crash there is the old one or the new one, whole.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_atomically_by(path, |file| file.write_all(bytes))
+}
+
+/// The same, of what `write` writes.
+pub(super) fn write_atomically_by(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
+    write(&mut file)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     // The rename itself is durable only with the directory.

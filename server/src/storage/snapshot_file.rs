@@ -4,7 +4,8 @@
 //! [`crate::raft::machine::Machine`]. The same bytes travel to a follower that is too far behind for the log.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -12,17 +13,29 @@ use bytes::Bytes;
 
 use crate::raft::fatal::Fatal;
 
-use super::data_dir::{create_private_dir, write_atomically};
+use super::data_dir::{create_private_dir, write_atomically, write_atomically_by};
 
 const MAGIC: &[u8; 8] = b"TOLLSNP1";
 const HEADER_BYTES: usize = MAGIC.len() + 4;
 
+/// What is written of a snapshot at a time, where others write beside it.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// Puts the header before an encoded machine.
 pub fn seal(body: &[u8]) -> Bytes {
-    let mut sealed = Vec::with_capacity(HEADER_BYTES + body.len());
-    sealed.extend_from_slice(MAGIC);
-    sealed.extend_from_slice(&crc32fast::hash(body).to_be_bytes());
-    sealed.extend_from_slice(body);
+    seal_by(|mut sealed| {
+        sealed.extend_from_slice(body);
+        sealed
+    })
+}
+
+/// The same, of a machine that is encoded behind what it is given.
+pub fn seal_by(encode_behind: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Bytes {
+    let mut sealed = encode_behind(vec![0; HEADER_BYTES]);
+    let (header, body) = sealed.split_at_mut(HEADER_BYTES);
+    let (magic, crc) = header.split_at_mut(MAGIC.len());
+    magic.copy_from_slice(MAGIC);
+    crc.copy_from_slice(&crc32fast::hash(body).to_be_bytes());
     sealed.into()
 }
 
@@ -65,6 +78,21 @@ impl SnapshotFiles {
     pub fn save(&self, index: u64, sealed: &[u8]) -> Result<(), Fatal> {
         let path = self.path(index);
         write_atomically(&path, sealed).map_err(|source| Fatal::SnapshotWrite { path, source })
+    }
+
+    /// The same, piece by piece, each durable before a rest and the next: whoever syncs a log on the same file system meanwhile has
+    /// one piece to wait for.
+    pub fn save_with_rests(&self, index: u64, sealed: &[u8], mut rest: impl FnMut()) -> Result<(), Fatal> {
+        let path = self.path(index);
+        let write = |file: &mut File| {
+            sealed.chunks(PIECE_BYTES).try_for_each(|piece| {
+                file.write_all(piece)?;
+                file.sync_data()?;
+                rest();
+                Ok(())
+            })
+        };
+        write_atomically_by(&path, write).map_err(|source| Fatal::SnapshotWrite { path, source })
     }
 
     /// Reads and checks a snapshot.
@@ -127,6 +155,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         files(&dir).save(7, &seal(b"state")).unwrap();
         assert_eq!(open(&files(&dir).load(7).unwrap()), Ok(&b"state"[..]));
+    }
+
+    #[test]
+    fn what_was_saved_piece_by_piece_is_loaded_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sealed, mut rests) = (seal(&vec![7; 2 * PIECE_BYTES]), 0);
+        files(&dir).save_with_rests(7, &sealed, || rests += 1).unwrap();
+        assert_eq!((files(&dir).load(7).unwrap(), rests), (sealed, 3));
     }
 
     #[test]

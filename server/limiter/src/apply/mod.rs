@@ -35,7 +35,9 @@ mod usage;
 #[cfg(test)]
 mod properties;
 
-use minicbor::{Decode, Encode};
+use std::convert::Infallible;
+
+use minicbor::{Decode, Encode, encode::Write};
 
 pub use self::outlook::{Freed, Line, Obstacle, Passage, Signature};
 use crate::{
@@ -199,11 +201,15 @@ impl Limiter {
 
     /// The whole state, for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        match minicbor::to_vec(self) {
-            Ok(bytes) => bytes,
-            Err(e) => unreachable!(
-                "a vector takes every write, and no type of the state refuses to be encoded: {e}"
-            ),
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// The same, into what takes everything: whoever writes beside others can pause there.
+    pub fn encode_into<W: Write<Error = Infallible>>(&self, sink: W) {
+        if let Err(e) = minicbor::encode(self, sink) {
+            unreachable!("the sink takes every write, and no type of the state refuses to be encoded: {e}")
         }
     }
 

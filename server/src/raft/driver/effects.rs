@@ -1,14 +1,11 @@
 //! Does what the replica wants done, and keeps the metrics of it.
 
-use std::{collections::BTreeSet, sync::Arc, thread};
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use tollgate_limiter::{PermitId, ResourceName};
 
-use crate::{
-    metrics::Metrics,
-    storage::snapshot_file::{SnapshotFiles, seal},
-};
+use crate::{metrics::Metrics, storage::snapshot_file::SnapshotFiles};
 
 use super::{
     super::{
@@ -24,6 +21,7 @@ use super::{
     },
     Batches, news,
     planner::Planner,
+    snapshot,
 };
 
 /// Everything that effects act on.
@@ -156,27 +154,7 @@ impl Effects {
 
     /// Encodes and writes in a thread of its own, while grants go on.
     fn take_snapshot(&self, machine: Machine) -> Result<(), Fatal> {
-        let (snapshots, reports) = (self.snapshots.clone(), self.reports.clone());
-        let take = move || {
-            give_way();
-            let index = machine.index();
-            let report = match snapshots.save(index, &seal(&machine.encode())) {
-                Ok(()) => Stored::Snapshot { index },
-                Err(fatal) => Stored::Failed(fatal),
-            };
-            // If nobody listens, the node has ended: the file is overwritten or deleted after the next start.
-            let _ = reports.send(report);
-        };
-        let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(take);
-        thread.map(drop).map_err(|source| Fatal::SnapshotWrite { path: "(its thread)".into(), source })
-    }
-}
-
-/// Where processors are short, this thread has a tenth of what the others have from now on: a snapshot is never urgent, and grants
-/// are. Linux alone counts niceness by thread.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(10) {
-        tracing::debug!("a snapshot is written as if it were urgent: {error}");
+        let thread = snapshot::take(machine, self.snapshots.clone(), self.reports.clone());
+        thread.map_err(|source| Fatal::SnapshotWrite { path: "(its thread)".into(), source })
     }
 }

@@ -6,6 +6,7 @@ mod disk;
 mod effects;
 mod news;
 mod planner;
+mod snapshot;
 mod start;
 
 use std::{sync::mpsc::Sender, time::Duration};

@@ -1,0 +1,60 @@
+//! A snapshot is encoded and written in a thread of its own, which takes care that nobody notices.
+//!
+//! It works for a moment and rests for longer, by its own will. A low priority would be the obvious way, and is the wrong one: such a
+//! thread is stopped wherever it happens to be, also in the middle of a transaction of the file system, and then every sync of the
+//! log waits until it has its turn again.
+
+use std::{io, thread, time::Duration};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tollgate_limiter::Span;
+
+use crate::{
+    clock,
+    raft::{log_writer::Stored, machine::Machine},
+    storage::snapshot_file::{SnapshotFiles, seal_by},
+};
+
+/// How many times as long as it has worked it rests: it has a tenth of a processor at most.
+const REST_FACTOR: u64 = 9;
+
+/// Where the machine is busy, what took long was mostly waiting.
+const REST_MAX: Span = Span::from_millis(5);
+
+/// Starts the thread; what became of the snapshot is reported.
+pub(super) fn take(
+    machine: Machine,
+    files: SnapshotFiles,
+    reports: UnboundedSender<Stored>,
+) -> io::Result<()> {
+    let take = move || {
+        let (index, mut breaks) = (machine.index(), Breaks::begin());
+        let sealed = seal_by(|bytes| machine.encode_behind(bytes, || breaks.rest()));
+        drop(machine);
+        let report = match files.save_with_rests(index, &sealed, || breaks.rest()) {
+            Ok(()) => Stored::Snapshot { index },
+            Err(fatal) => Stored::Failed(fatal),
+        };
+        // If nobody listens, the node has ended: the file is overwritten or deleted after the next start.
+        let _ = reports.send(report);
+    };
+    thread::Builder::new().name("snapshot".to_owned()).spawn(take).map(drop)
+}
+
+/// Rests in proportion to the work before.
+struct Breaks {
+    work_began: Span,
+}
+
+impl Breaks {
+    fn begin() -> Breaks {
+        Breaks { work_began: clock::monotonic() }
+    }
+
+    fn rest(&mut self) {
+        let worked = clock::monotonic().saturating_sub(self.work_began);
+        let rest = Span(worked.0.saturating_mul(REST_FACTOR)).min(REST_MAX);
+        thread::sleep(Duration::from_nanos(rest.0));
+        self.work_began = clock::monotonic();
+    }
+}
