@@ -75,6 +75,10 @@ bench-parked:
 bench-limiter *ARGS:
     cargo bench --package tollgate-limiter --bench acquire -- {{ ARGS }}
 
+# What a durable write costs in the log, beside the least that any log could do
+bench-log:
+    cargo bench --profile simulation --package tollgate-server --bench log
+
 # What three real nodes cost that have nothing to do, 10,000 idle connections too, and how long one takes to come back
 bench-idle:
     cargo build --release --workspace --bins
