@@ -4,7 +4,6 @@ use super::{
     figures::{self, before},
     operations::applies,
     report::Call,
-    request::Caller,
 };
 use crate::{
     model::{CallOutcome, ClusterTime, Label, LimitName, PermitId, Scope, Span, Stamp, VendorAnswer},
@@ -40,7 +39,8 @@ pub(super) struct Held {
 }
 
 /// Holds what the exhausted limits apply to for as long as the vendor says, if it says which they are and all of them that apply to the
-/// call are narrower than the key.
+/// call are narrower than the key. Where nobody knows which apply, because the permit is not remembered and too little is told beside
+/// it, all wait.
 pub(super) fn as_told(
     state: &mut ResourceState,
     call: &Call,
@@ -48,11 +48,10 @@ pub(super) fn as_told(
     wait: Span,
     now: Stamp,
 ) -> AsTold {
-    let Some(permit) = call.granted else { return AsTold::All };
     // A vendor may name all limits of a kind, such as those of reads and those of writes; a call is of one.
-    let is_enforced = |name| figures::position(state, name).is_some();
-    let concerned: Vec<_> = answer.exhausted.iter().filter_map(|name| named(state, permit, name)).collect();
-    let is_narrow = concerned.iter().all(|limit| limit.is_narrow) && answer.exhausted.iter().all(is_enforced);
+    let concerned: Vec<_> = answer.exhausted.iter().filter_map(|name| named(state, call, name)).collect();
+    let is_clear = |name| figures::position(state, name).is_some_and(|at| is_clear(state, call, at));
+    let is_narrow = concerned.iter().all(|limit| limit.is_narrow) && answer.exhausted.iter().all(is_clear);
     if concerned.is_empty() || !is_narrow {
         return AsTold::All;
     }
@@ -77,7 +76,7 @@ pub(super) fn until_there_is_room(
     let Some((id, permit)) = refused else { return Held::default() };
     let mut held = Held { is_narrow: !answer.exhausted.is_empty(), shut: Vec::new() };
     for name in &answer.exhausted {
-        let limit = named(state, permit, name);
+        let limit = named(state, call, name);
         let room_in = limit.as_ref().and_then(|limit| room_in(state, (id, permit), limit, now));
         let Some((limit, room_in)) = limit.zip(room_in) else {
             held.is_narrow = false;
@@ -93,13 +92,22 @@ pub(super) fn until_there_is_room(
     held
 }
 
-/// The limit of that name, if it is enforced and applies to the call of that permit.
-fn named(state: &ResourceState, permit: &Permit, name: &LimitName) -> Option<Named> {
+/// Whether it is known if the limit applies to the call, and to which value of it the call belongs. A permit says all; without, what is not
+/// told may be anything.
+fn is_clear(state: &ResourceState, call: &Call, at: usize) -> bool {
+    let (limit, operation) = (&state.definition.limits[at], call.caller.operation);
+    let is_told = !operation.is_empty() || limit.operations.is_empty();
+    let is_of_none = || !applies(&limit.operations, operation);
+    call.granted.is_some() || is_told && (is_of_none() || call.caller.scope_value(limit.scope).is_some())
+}
+
+/// The limit of that name, if it is enforced and applies to the call.
+fn named(state: &ResourceState, call: &Call, name: &LimitName) -> Option<Named> {
     let at = figures::position(state, name)?;
     let limit = &state.definition.limits[at];
-    let value = Caller::with(permit).scope_value(limit.scope)?;
+    let value = call.caller.scope_value(limit.scope)?;
     let is_narrow = !limit.operations.is_empty() || matches!(limit.scope, Scope::Consumer | Scope::Subject);
-    applies(&limit.operations, &permit.operation).then_some(Named { at, value, is_narrow })
+    applies(&limit.operations, call.caller.operation).then_some(Named { at, value, is_narrow })
 }
 
 /// How long the limit has no room, if the vendor has just said that it has none. `None` of slots, which nobody knows, and for what is

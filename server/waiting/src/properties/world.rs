@@ -296,7 +296,16 @@ impl World {
         wait: Option<Span>,
     ) -> Answer {
         let answer = VendorAnswer { wait, ..VendorAnswer::default() };
-        self.apply(Command::Report(Report { resource, key: Label::default(), permit, outcome, answer }))
+        self.apply(Command::Report(Report {
+            resource,
+            key: Label::default(),
+            permit,
+            outcome,
+            answer,
+            operation: Label::default(),
+            consumer: Label::default(),
+            subject: Label::default(),
+        }))
     }
 
     fn widen(&mut self, name: &ResourceName) {
