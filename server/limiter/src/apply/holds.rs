@@ -1,4 +1,5 @@
-//! Limits that a vendor says are exhausted: nothing is granted of them for a while, and what they do not apply to goes on.
+//! Limits that a vendor says are exhausted: nothing is granted of them for a while, and what they do not apply to goes on. They come
+//! back by a ramp of their own, or by that of the key where all of its calls have waited.
 
 use super::{
     figures::{self, before},
@@ -6,8 +7,10 @@ use super::{
     report::Call,
 };
 use crate::{
-    model::{CallOutcome, ClusterTime, Label, LimitName, PermitId, Scope, Span, Stamp, VendorAnswer},
-    state::{Counters, Permit, ResourceState},
+    model::{
+        CallOutcome, ClusterTime, Label, LimitName, PaceCause, PermitId, Scope, Span, Stamp, VendorAnswer,
+    },
+    state::{Counters, Permit, ResourceState, ramp_of},
 };
 
 /// A limit of ours because of which a call was refused.
@@ -56,9 +59,8 @@ pub(super) fn as_told(
         return AsTold::All;
     }
     let until = now.cluster + wait;
-    let hold = |limit: &Named| state.limits[limit.at].told.hold(&limit.value, until, now.cluster);
     // Each of them is held, whether or not there was room for another.
-    let held = concerned.iter().map(hold).filter(|is_held| *is_held).count();
+    let held = concerned.iter().filter(|limit| hold(state, limit, until, PaceCause::Pause, now)).count();
     if held > 0 { AsTold::Held } else { AsTold::NoRoom }
 }
 
@@ -83,13 +85,28 @@ pub(super) fn until_there_is_room(
             continue;
         };
         let until = now.cluster + room_in.min(state.definition.feedback.longest_wait);
-        state.limits[limit.at].told.hold(&limit.value, until, now.cluster);
+        hold(state, &limit, until, PaceCause::Refusals, now);
         held.is_narrow &= limit.is_narrow;
-        if !limit.is_narrow && state.definition.limits[limit.at].dimension.is_none() {
+        if limit.shuts(state) {
             held.shut.push((limit.value, until));
         }
     }
     held
+}
+
+/// Whether that is remembered.
+fn hold(state: &mut ResourceState, limit: &Named, until: ClusterTime, cause: PaceCause, now: Stamp) -> bool {
+    let definition = &state.definition;
+    let ramp = ramp_of(&definition.limits[limit.at].kind, &definition.feedback, until);
+    let ramp = ramp.filter(|_| !limit.shuts(state)).map(|ramp| ramp.because(cause));
+    state.limits[limit.at].told.hold(&limit.value, until, ramp, now.cluster)
+}
+
+impl Named {
+    /// All calls of its key wait for it, or all of the resource, and come back by their pace.
+    fn shuts(&self, state: &ResourceState) -> bool {
+        !self.is_narrow && state.definition.limits[self.at].dimension.is_none()
+    }
 }
 
 /// Whether it is known if the limit applies to the call, and to which value of it the call belongs. A permit says all; without, what is not
