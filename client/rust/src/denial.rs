@@ -18,8 +18,8 @@ pub struct Denial {
     pub resource: String,
     /// What stands in the way.
     pub reason: DenialReason,
-    /// The limit that binds: the one among `exhausted` that frees last, or the one that others wait for. Empty when a pause
-    /// or a key is the reason.
+    /// The limit that binds: the one among `exhausted` that frees last, the one that others wait for, or the one that comes back slowly
+    /// after its vendor held it. Empty when a pause, a key or the pace of a key is the reason.
     pub limit: String,
     /// Every enforced limit without room for the request, whatever the reason.
     pub exhausted: Vec<Exhausted>,
@@ -63,7 +63,7 @@ pub enum DenialReason {
     /// After a pause, an outage or refusals, permits are granted more slowly than the limits allow.
     #[non_exhaustive]
     Paced {
-        /// The key that is paced; empty: the resource as a whole.
+        /// The key that is paced; empty: the resource as a whole, or the [limit](Denial::limit) if the denial names one.
         key: String,
         /// How slowly, for how long, and because of what.
         pace: PaceStatus,
@@ -200,7 +200,9 @@ impl fmt::Display for Denial {
             DenialReason::CircuitOpen { key, circuit } => {
                 write!(f, "denied: the circuit{} is {circuit}", OfKey(key))?;
             }
-            DenialReason::Paced { key, .. } => write!(f, "denied: calls{} are paced", OfKey(key))?,
+            DenialReason::Paced { key, .. } => {
+                write!(f, "denied: calls{}{} are paced", OfKey(key), OfLimit(&self.limit))?;
+            }
             DenialReason::Other => f.write_str("denied")?,
         }
         match self.retry_after {
@@ -221,6 +223,15 @@ impl fmt::Display for Pause {
             "" => Ok(()),
             reason => write!(f, " ({reason})"),
         }
+    }
+}
+
+/// Nothing where no limit is named.
+struct OfLimit<'a>(&'a str);
+
+impl fmt::Display for OfLimit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " of limit {:?}", self.0) }
     }
 }
 

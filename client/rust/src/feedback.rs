@@ -81,6 +81,33 @@ impl Report {
         self
     }
 
+    /// What the call was for. With this, the [consumer](Report::consumer) and the [subject](Report::subject) an answer that says to wait, and
+    /// that is about a limit of some operations or of one user, holds nobody else up; those of a permit that the cluster remembers it
+    /// knows. Default: not told, and then everybody waits.
+    pub fn operation(mut self, operation: impl Into<String>) -> Report {
+        self.request.operation = operation.into();
+        self
+    }
+
+    /// Who called: the workflow or service.
+    pub fn consumer(mut self, consumer: impl Into<String>) -> Report {
+        self.request.consumer = consumer.into();
+        self
+    }
+
+    /// On whose behalf the call was made: an end user or a mailbox.
+    pub fn subject(mut self, subject: impl Into<String>) -> Report {
+        self.request.subject = subject.into();
+        self
+    }
+
+    /// Who called, and what for, as the permit was asked for that this resource has granted.
+    pub(crate) fn asked_for_by(self, request: &v1::AcquirePermitRequest) -> Report {
+        let other = request.alternatives.iter().find(|other| other.resource == self.request.resource);
+        let operation = other.map_or(&request.operation, |other| &other.operation);
+        self.operation(operation).consumer(&request.consumer).subject(&request.subject)
+    }
+
     /// How the call ended, such as [`Outcome::Timeout`] where there is no answer. Default: what the answer says.
     pub fn outcome(mut self, outcome: Outcome) -> Report {
         self.request.outcome = outcome.into();

@@ -41,6 +41,8 @@ scripts! {
     a_share_of_failures_opens_a_circuit
     a_limit_of_the_vendor_below_ours_tightens_ours
     an_exhausted_operation_waits_alone
+    a_limit_that_was_held_comes_back_by_a_ramp
+    a_report_tells_who_called
     a_limit_that_a_refusal_names_is_held_until_it_has_room
     what_a_vendor_charged_more_for_weighs_more
     what_others_use_is_debited

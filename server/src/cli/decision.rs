@@ -131,6 +131,9 @@ fn reason_text(denial: &Denial) -> String {
         DenialReason::CircuitOpen { key, circuit, .. } => {
             format!("denied: the circuit{} is {circuit}", of_key(key))
         }
+        DenialReason::Paced { .. } if !denial.limit.is_empty() => {
+            format!("denied: calls of {} are paced", denial.limit)
+        }
         DenialReason::Paced { key, .. } => format!("denied: calls{} are paced", of_key(key)),
         _ => "denied".to_owned(),
     }

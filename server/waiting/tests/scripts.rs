@@ -28,6 +28,7 @@ scripts! {
     nobody_waits_for_a_limit_beside_a_result
     who_waits_for_a_call_holds_no_limit
     what_a_vendor_wants_is_waited_out
+    what_was_held_comes_back_one_by_one
     a_reserve_is_had_before_what_all_share
     a_cancelled_head_wakes_the_next
     a_changed_definition_is_waited_by

@@ -7,6 +7,7 @@ use tollgate_proto::v1::Outcome;
 
 use super::{Limiter, observe::Observation, share::Kept};
 use crate::{
+    acquire::Acquire,
     error::Error,
     feedback::{Report, Understood},
     permit::Permit,
@@ -20,15 +21,16 @@ const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long any other result is held back, so that the next call comes after the release. A cluster that answers does so long before.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Releases a permit, with the result that others are to have, and tells what was understood of the vendor's answer; none if nobody can
+/// Releases a permit that was asked for so, with the result that others are to have, and tells what was understood of the vendor's answer; none if nobody can
 /// read it, or the cluster did not answer in time. The release goes on if nobody waits for it any more.
 pub(super) async fn settle(
     limiter: &Limiter,
-    permit: Arc<Permit>,
+    (request, permit): (&Acquire, Arc<Permit>),
     (outcome, observation): (Outcome, &Observation),
     kept: Option<Kept>,
 ) -> Option<Understood> {
     let mut report = limiter.client.report(permit.resource()).key(permit.key()).permit(permit.id());
+    report = report.asked_for_by(&request.request);
     let mut release = release(limiter, permit).outcome(outcome).deadline(RELEASE_DEADLINE);
     report = report.outcome(outcome).deadline(RELEASE_DEADLINE);
     // A status beyond any is nothing that a server would take.

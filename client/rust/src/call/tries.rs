@@ -101,7 +101,7 @@ impl Limiter {
             let (outcome, observation) = (tried.outcome(), tried.observe());
             // The vendor's time begins with its answer, whatever telling the cluster takes.
             let (ended_at, retry_after) = (Instant::now(), retry_after(&observation));
-            let understood = settle(self, permit, (outcome, &observation), kept).await;
+            let understood = settle(self, (&request, permit), (outcome, &observation), kept).await;
             match self.next(&observation, understood.as_ref(), retry_after, tries) {
                 Next::Stop => {
                     let refusal = refusal(observation, understood.as_ref()).map(|answer| (answer, tries));
@@ -124,7 +124,8 @@ impl Limiter {
         match permit.ensure_usable() {
             Ok(()) => Ok(Coalesced::Permit(permit)),
             Err(unusable) => {
-                settle(self, Arc::new(permit), (Outcome::NotSent, &Observation::Unsent), None).await;
+                let unsent = (Outcome::NotSent, &Observation::Unsent);
+                settle(self, (request, Arc::new(permit)), unsent, None).await;
                 Err(unusable.into())
             }
         }

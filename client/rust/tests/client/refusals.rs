@@ -11,13 +11,14 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tollgate_client::{
-    Answer, BatchBounds, BatchError, BatchReply, Batcher, CallError, Failure, Limiter, Observation, Pipeline,
-    Retries, v1::ReportFeedbackResponse,
+    Alternative, Answer, BatchBounds, BatchError, BatchReply, Batcher, CallError, Failure, Limiter,
+    Observation, Pipeline, Retries,
+    v1::{GrantedPermit, ReportFeedbackResponse},
 };
 use tonic::{Code, Status};
 
 use crate::{
-    fake::{Node, refusal},
+    fake::{Node, granted, plain, refusal},
     vendor::{Vendor, call, limiter, reading},
 };
 
@@ -139,4 +140,24 @@ async fn a_release_whose_answer_was_lost_is_asked_about() {
     assert_eq!(told.len(), 1, "a plain success means nothing else");
     let feedback = told[0].feedback.clone().unwrap();
     assert_eq!((told[0].permit_id.as_str(), feedback.status), ("p0-1", 403));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_tells_who_called_and_what_for() {
+    let node = that_loses_answers().await;
+    node.on_acquire(|_, n| {
+        let resource = if n == 1 { "hubspot/acme" } else { "apollo/acme" };
+        granted(GrantedPermit { resource: resource.into(), ..plain(&format!("p0-{n}")) })
+    });
+    for _ in 0..2 {
+        let other = Alternative::new("apollo/acme").operation("enrich");
+        let request =
+            node.client().acquire("hubspot/acme").operation("search").consumer("crm").subject("jane");
+        let limiter = limiter(&node).retries(Retries { tries: 1, ..Retries::default() });
+        limiter.call(request.or(other), |_| async { Err::<Answer, _>(Answer::new(429)) }).await.unwrap_err();
+    }
+    let told = node.script().reports.clone();
+    let told = told.iter().map(|told| [&*told.resource, &told.operation, &told.consumer, &told.subject]);
+    let own = ["hubspot/acme", "search", "crm", "jane"];
+    assert_eq!(told.collect::<Vec<_>>(), [own, ["apollo/acme", "enrich", "crm", "jane"]]);
 }

@@ -3,7 +3,7 @@
 use super::{budget::Standing, request::Demand};
 use crate::{
     counter::RateCounter,
-    model::{BudgetCause, Denial, DenialReason, ExhaustedLimit, Span, Stamp},
+    model::{BudgetCause, Denial, DenialReason, ExhaustedLimit, Label, Span, Stamp},
     state::{Counters, Gate, ResourceState},
 };
 
@@ -51,10 +51,22 @@ pub(super) fn evaluate(
             let budget = standing.and_then(|standing| standing.own).map(|budget| budget.name.clone());
             (limit, retry_after(Span::ZERO), DenialReason::BudgetExhausted { budget })
         }
-        Gate::Open => (limit, retry_after(Span::ZERO), DenialReason::LimitExhausted),
+        Gate::Open => (limit, retry_after(Span::ZERO), reason(state, binding, now)),
         Gate::Shut { reason, opens_in } => (None, opens_in.and_then(retry_after), reason),
     };
     Err(Denial { limit, exhausted, retry_after, reason, alternative: 0 })
+}
+
+/// Whether the limit that binds comes back from being held, or has no room.
+fn reason(state: &ResourceState, binding: Option<&ExhaustedLimit>, now: Stamp) -> DenialReason {
+    let paced = binding.and_then(|binding| {
+        let mut limits = state.definition.limits.iter().zip(&state.limits);
+        let (_, limit) = limits.find(|(limit, _)| limit.name == binding.limit)?;
+        let pace = limit.told.pace(&binding.scope_value, now.cluster)?;
+        (pace.next_in == binding.retry_after).then(|| Box::new(pace))
+    });
+    let of_no_key = |pace| DenialReason::Paced { key: Label::default(), pace };
+    paced.map_or(DenialReason::LimitExhausted, of_no_key)
 }
 
 /// How much of the limit's counter is left now.

@@ -148,8 +148,9 @@ fn debit(
     for demand in demands.iter().filter(|demand| demand.fits) {
         let kind = &definition.limits[demand.limit].kind;
         let terms = terms_of(definition, &definition.limits[demand.limit]);
-        let LimitState { id: limit, counters, shares, by_consumer, .. } = &mut limits[demand.limit];
+        let LimitState { id: limit, counters, shares, by_consumer, told } = &mut limits[demand.limit];
         let (limit, scope_value) = (*limit, demand.scope_value.clone());
+        told.granted(&scope_value, demand.amount, now.cluster);
         match counters {
             Counters::Rate(counters) => {
                 let counter = counters.get_or_insert(&scope_value, || RateCounter::fresh(terms, now));

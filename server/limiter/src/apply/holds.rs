@@ -1,14 +1,16 @@
-//! Limits that a vendor says are exhausted: nothing is granted of them for a while, and what they do not apply to goes on.
+//! Limits that a vendor says are exhausted: nothing is granted of them for a while, and what they do not apply to goes on. They come
+//! back by a ramp of their own, or by that of the key where all of its calls have waited.
 
 use super::{
     figures::{self, before},
     operations::applies,
     report::Call,
-    request::Caller,
 };
 use crate::{
-    model::{CallOutcome, ClusterTime, Label, LimitName, PermitId, Scope, Span, Stamp, VendorAnswer},
-    state::{Counters, Permit, ResourceState},
+    model::{
+        CallOutcome, ClusterTime, Label, LimitName, PaceCause, PermitId, Scope, Span, Stamp, VendorAnswer,
+    },
+    state::{Counters, Permit, ResourceState, ramp_of},
 };
 
 /// A limit of ours because of which a call was refused.
@@ -40,7 +42,8 @@ pub(super) struct Held {
 }
 
 /// Holds what the exhausted limits apply to for as long as the vendor says, if it says which they are and all of them that apply to the
-/// call are narrower than the key.
+/// call are narrower than the key. Where nobody knows which apply, because the permit is not remembered and too little is told beside
+/// it, all wait.
 pub(super) fn as_told(
     state: &mut ResourceState,
     call: &Call,
@@ -48,18 +51,16 @@ pub(super) fn as_told(
     wait: Span,
     now: Stamp,
 ) -> AsTold {
-    let Some(permit) = call.granted else { return AsTold::All };
     // A vendor may name all limits of a kind, such as those of reads and those of writes; a call is of one.
-    let is_enforced = |name| figures::position(state, name).is_some();
-    let concerned: Vec<_> = answer.exhausted.iter().filter_map(|name| named(state, permit, name)).collect();
-    let is_narrow = concerned.iter().all(|limit| limit.is_narrow) && answer.exhausted.iter().all(is_enforced);
+    let concerned: Vec<_> = answer.exhausted.iter().filter_map(|name| named(state, call, name)).collect();
+    let is_clear = |name| figures::position(state, name).is_some_and(|at| is_clear(state, call, at));
+    let is_narrow = concerned.iter().all(|limit| limit.is_narrow) && answer.exhausted.iter().all(is_clear);
     if concerned.is_empty() || !is_narrow {
         return AsTold::All;
     }
     let until = now.cluster + wait;
-    let hold = |limit: &Named| state.limits[limit.at].told.hold(&limit.value, until, now.cluster);
     // Each of them is held, whether or not there was room for another.
-    let held = concerned.iter().map(hold).filter(|is_held| *is_held).count();
+    let held = concerned.iter().filter(|limit| hold(state, limit, until, PaceCause::Pause, now)).count();
     if held > 0 { AsTold::Held } else { AsTold::NoRoom }
 }
 
@@ -77,29 +78,53 @@ pub(super) fn until_there_is_room(
     let Some((id, permit)) = refused else { return Held::default() };
     let mut held = Held { is_narrow: !answer.exhausted.is_empty(), shut: Vec::new() };
     for name in &answer.exhausted {
-        let limit = named(state, permit, name);
+        let limit = named(state, call, name);
         let room_in = limit.as_ref().and_then(|limit| room_in(state, (id, permit), limit, now));
         let Some((limit, room_in)) = limit.zip(room_in) else {
             held.is_narrow = false;
             continue;
         };
         let until = now.cluster + room_in.min(state.definition.feedback.longest_wait);
-        state.limits[limit.at].told.hold(&limit.value, until, now.cluster);
+        hold(state, &limit, until, PaceCause::Refusals, now);
         held.is_narrow &= limit.is_narrow;
-        if !limit.is_narrow && state.definition.limits[limit.at].dimension.is_none() {
+        if limit.shuts(state) {
             held.shut.push((limit.value, until));
         }
     }
     held
 }
 
-/// The limit of that name, if it is enforced and applies to the call of that permit.
-fn named(state: &ResourceState, permit: &Permit, name: &LimitName) -> Option<Named> {
+/// Whether that is remembered.
+fn hold(state: &mut ResourceState, limit: &Named, until: ClusterTime, cause: PaceCause, now: Stamp) -> bool {
+    let definition = &state.definition;
+    let ramp = ramp_of(&definition.limits[limit.at].kind, &definition.feedback, until);
+    let ramp = ramp.filter(|_| !limit.shuts(state)).map(|ramp| ramp.because(cause));
+    state.limits[limit.at].told.hold(&limit.value, until, ramp, now.cluster)
+}
+
+impl Named {
+    /// All calls of its key wait for it, or all of the resource, and come back by their pace.
+    fn shuts(&self, state: &ResourceState) -> bool {
+        !self.is_narrow && state.definition.limits[self.at].dimension.is_none()
+    }
+}
+
+/// Whether it is known if the limit applies to the call, and to which value of it the call belongs. A permit says all; without, what is not
+/// told may be anything.
+fn is_clear(state: &ResourceState, call: &Call, at: usize) -> bool {
+    let (limit, operation) = (&state.definition.limits[at], call.caller.operation);
+    let is_told = !operation.is_empty() || limit.operations.is_empty();
+    let is_of_none = || !applies(&limit.operations, operation);
+    call.granted.is_some() || is_told && (is_of_none() || call.caller.scope_value(limit.scope).is_some())
+}
+
+/// The limit of that name, if it is enforced and applies to the call.
+fn named(state: &ResourceState, call: &Call, name: &LimitName) -> Option<Named> {
     let at = figures::position(state, name)?;
     let limit = &state.definition.limits[at];
-    let value = Caller::with(permit).scope_value(limit.scope)?;
+    let value = call.caller.scope_value(limit.scope)?;
     let is_narrow = !limit.operations.is_empty() || matches!(limit.scope, Scope::Consumer | Scope::Subject);
-    applies(&limit.operations, &permit.operation).then_some(Named { at, value, is_narrow })
+    applies(&limit.operations, call.caller.operation).then_some(Named { at, value, is_narrow })
 }
 
 /// How long the limit has no room, if the vendor has just said that it has none. `None` of slots, which nobody knows, and for what is

@@ -162,7 +162,7 @@ impl Limiter {
                 Obstacle { line: Line::Gate { key, budget: None }, frees_in: pause.left }
             }
             (DenialReason::CircuitOpen { key: of, circuit }, _) => ration(of, key, circuit.left),
-            (DenialReason::Paced { key: of, pace }, _) => ration(of, key, pace.next_in),
+            (DenialReason::Paced { key: of, pace }, None) => ration(of, key, pace.next_in),
             (DenialReason::BudgetExhausted { budget }, Some(exhausted)) => match exhausted.budget {
                 Some(BudgetCause::Schedule) => Obstacle {
                     line: Line::Gate { key, budget: budget.clone() },

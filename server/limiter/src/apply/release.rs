@@ -63,6 +63,7 @@ impl Limiter {
             outcome: *outcome,
             is_known: permit.reported,
             granted: Some(&*permit),
+            caller: Caller::with(&permit),
         };
         let newest = PermitId(self.permits_granted);
         if report::is_trouble(*outcome) {

@@ -3,7 +3,7 @@
 use super::{
     Limiter, figures,
     holds::{self, AsTold},
-    request,
+    request::{self, Caller},
 };
 use crate::{
     model::{
@@ -23,6 +23,8 @@ pub(super) struct Call<'a> {
     pub is_known: bool,
     /// While it is remembered.
     pub granted: Option<&'a Permit>,
+    /// Who called for what: of a permit that is not remembered only what is told of it, and what is not may be anything.
+    pub caller: Caller<'a>,
 }
 
 impl Limiter {
@@ -55,6 +57,7 @@ impl Limiter {
             let problem = "is required: the permit is not remembered";
             return Err(Rejection::Invalid(Violation::new("key", problem)));
         }
+        let Report { operation, consumer, subject, .. } = report;
         let key = permit.map_or(&report.key, |permit| &permit.key).clone();
         let is_trouble = is_trouble(report.outcome);
         let was_told = report.permit.is_some_and(|id| self.permits.note_report(id, is_trouble));
@@ -64,7 +67,10 @@ impl Limiter {
         let troubled = report.permit.filter(|_| is_trouble);
         let is_repeated = troubled.is_some_and(|id| state.conditions.note_trouble(id));
         let is_known = was_told || is_repeated && granted.is_none();
-        let call = Call { key: &key, permit: report.permit, outcome: report.outcome, is_known, granted };
+        let told = Caller { operation, key: &key, consumer, subject };
+        let caller = granted.map_or(told, Caller::with);
+        let call =
+            Call { key: &key, permit: report.permit, outcome: report.outcome, is_known, granted, caller };
         let turn = heed(state, &call, Some(&report.answer), newest, now);
         let shut_for = match state.gate(&key, now.cluster) {
             Gate::Shut { opens_in: Some(opens_in), .. } => opens_in,

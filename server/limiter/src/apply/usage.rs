@@ -93,14 +93,15 @@ fn figures(
                 available: counter.available(terms, now),
                 full_in: counter.fresh_in(terms, now),
                 used_by_others: told.by_others(value, limit.kind.turnover().unwrap_or_default(), now.cluster),
-                held_for: told.wait(value, now.cluster),
+                held_for: told.held_for(value, now.cluster),
+                pace: told.pace(value, now.cluster),
             });
             (least_available(figures, max), scoped.len())
         }
         Counters::Slots(scoped) => {
             let wanted = scoped.iter().filter(|(value, _)| wanted(value));
             let figures = wanted.filter_map(|(value, slots)| {
-                let held_for = told.wait(value, now.cluster);
+                let held_for = told.held_for(value, now.cluster);
                 Some(CounterFigures { held_for, ..slot_figures(terms, value, slots, now.cluster)? })
             });
             (least_available(figures, max), scoped.len())
@@ -119,6 +120,7 @@ fn slot_figures(terms: Terms, value: &Label, slots: &Slots, now: ClusterTime) ->
         full_in: slots.fresh_in(now),
         used_by_others: 0,
         held_for: Span::ZERO,
+        pace: None,
     })
 }
 

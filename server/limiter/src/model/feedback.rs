@@ -88,6 +88,16 @@ pub struct Report {
     /// What the vendor said.
     #[n(4)]
     pub answer: VendorAnswer,
+    /// What the call was for. This and the next two find the limits of some calls that the answer is about where the permit is not
+    /// remembered; empty: not told. Of a permit that is, its own are taken.
+    #[cbor(n(5), default)]
+    pub operation: Label,
+    /// Who called.
+    #[cbor(n(6), default)]
+    pub consumer: Label,
+    /// On whose behalf.
+    #[cbor(n(7), default)]
+    pub subject: Label,
 }
 
 /// What a vendor said about its limits.
@@ -212,4 +222,21 @@ pub struct AmountTold {
     /// How long ago it said so last.
     #[n(1)]
     pub ago: Span,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_from_before_it_told_who_called_is_read() {
+        let resource = ResourceName::new("acme").unwrap();
+        let (key, permit, outcome, answer) =
+            (Label::default(), Some(PermitId(7)), CallOutcome::Throttled, VendorAnswer::default());
+        let before = minicbor::to_vec((&resource, &key, permit, outcome, &answer)).unwrap();
+        let (operation, consumer, subject) = Default::default();
+        let report = Report { resource, key, permit, outcome, answer, operation, consumer, subject };
+        assert_eq!(minicbor::decode::<Report>(&before).unwrap(), report);
+        assert_eq!(minicbor::decode::<Report>(&minicbor::to_vec(&report).unwrap()).unwrap(), report);
+    }
 }

@@ -139,7 +139,7 @@ pub struct LimitUsage {
 /// Why there is no permit, and when to ask again.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Denial {
-    /// The one that frees last; only where limits are the reason.
+    /// The one that frees last; only where limits are the reason, or the ramp of one.
     #[n(0)]
     pub limit: Option<LimitName>,
     /// All that have no room, whatever the reason.
@@ -211,10 +211,11 @@ pub enum DenialReason {
         #[n(1)]
         circuit: Box<CircuitStatus>,
     },
-    /// Permits are granted more slowly than the limits allow, after a pause or refusals.
+    /// Permits are granted more slowly than the limits allow, after a pause or refusals: those of the limit that the denial names, else
+    /// those of the key.
     #[n(6)]
     Paced {
-        /// Of this key; empty: of the resource as a whole.
+        /// Of this key; empty: of the resource as a whole, or of the limit.
         #[n(0)]
         key: Label,
         /// How slowly.

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{BudgetName, Label, LimitName, PermitId, Span, StoredResource};
+use super::{BudgetName, Label, LimitName, PaceStatus, PermitId, Span, StoredResource};
 
 /// The live figures of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -139,6 +139,9 @@ pub struct CounterFigures {
     /// How much longer nothing of it is granted, because the vendor wants it.
     #[cbor(n(6), default)]
     pub held_for: Span,
+    /// After that, while it comes back.
+    #[n(7)]
+    pub pace: Option<PaceStatus>,
 }
 
 /// A slot that is held.

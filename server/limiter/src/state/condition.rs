@@ -7,7 +7,8 @@ use super::{
     pace::{MICROS, Pace, Throughput},
 };
 use crate::model::{
-    ClusterTime, DenialReason, Label, Limit, LimitKind, NANOS_PER_SECOND, PaceCause, Resource, Scope, Span,
+    ClusterTime, DenialReason, FeedbackRules, Label, Limit, LimitKind, NANOS_PER_SECOND, PaceCause, Resource,
+    Scope, Span,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -107,12 +108,26 @@ impl Condition {
     }
 }
 
-/// In millionths a second; at least one, at most what fits.
+/// How a limit that was held comes back: from a share of what it allows in the long run up to that; or, where that is more, to the rate
+/// that lets all of it go within the ramp. (A limit of 1,000 a day allows one in 86 s in the long run: the ramp would be over before the
+/// second went, and then all the others would go at once.) `None` of slots: nobody knows what would be slow.
+pub(crate) fn ramp_of(kind: &LimitKind, rules: &FeedbackRules, began: ClusterTime) -> Option<Pace> {
+    let steady = rate(kind).filter(|_| !rules.ramp.is_zero())?;
+    // A rate that rises evenly from nothing is half as high on average as in the end.
+    let full = steady.max(per_second(2 * kind.amount(), rules.ramp));
+    Some(Pace::rising(began, share(steady, rules.ramp_from_percent), full, rules.ramp))
+}
+
+/// What the limit allows in the long run.
 fn rate(kind: &LimitKind) -> Option<u64> {
-    let (amount, period) = (kind.amount_per_period(), kind.period()?);
+    Some(per_second(kind.amount_per_period(), kind.period()?))
+}
+
+/// In millionths; at least one, at most what fits.
+fn per_second(amount: u64, period: Span) -> u64 {
     let scaled = u128::from(amount) * u128::from(MICROS) * u128::from(NANOS_PER_SECOND);
     let rate = scaled / u128::from(period.0.max(1));
-    Some(u64::try_from(rate).unwrap_or(u64::MAX).max(1))
+    u64::try_from(rate).unwrap_or(u64::MAX).max(1)
 }
 
 /// So many percent, at least one millionth.

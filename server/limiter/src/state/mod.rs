@@ -26,8 +26,10 @@ pub(crate) use budget::{
     BudgetDebit, ByConsumer, MAX_CONSUMERS, Share, ShareDebit, ShareHold, ShareId, Whole,
 };
 pub(crate) use coalesced::{Coalesced, Kept, MAX_CALLS};
+pub(crate) use condition::ramp_of;
 pub(crate) use conditions::Conditions;
 pub(crate) use cow_map::CowMap;
+pub(crate) use pace::Pace;
 pub(crate) use permits::{Debited, Debits, Hold, Holds, Permit, Permits};
 pub(crate) use request_ids::{Fingerprint, Remembered, RequestIds};
 pub(crate) use resource::{Counters, LimitId, LimitState, MAX_SETTLEABLE, ResourceState, terms_of};

@@ -1,7 +1,7 @@
 //! A rate that rises evenly to the full one, and is over when it is there.
 //!
-//! It serves two ends. After a pause it is the *ramp*: whoever waited comes back one by one instead of all at once. After
-//! refusals it is the *pace*: it begins at half of what it was and rises slowly, so that the fleet finds the rate that the
+//! It serves two ends. After a pause it is the *ramp*: whoever waited comes back one by one instead of all at once; of a key, or of
+//! one limit that was held (`told.rs`). After refusals it is the *pace*: it begins at half of what it was and rises slowly, so that the fleet finds the rate that the
 //! vendor really allows (additive increase, multiplicative decrease; Chiu and Jain, 1989, "Analysis of the increase and
 //! decrease algorithms for congestion avoidance in computer networks").
 //!
@@ -63,7 +63,7 @@ impl Pace {
     /// to be made up for.
     pub(crate) fn no_sooner_than(self, before: &Pace, now: ClusterTime) -> Pace {
         let began = self.began.max(before.began);
-        let lasts = self.lasts.max((before.began + before.lasts).since(began));
+        let lasts = self.lasts.max(before.ends_at().since(began));
         let (spent, cause) = (before.debt(now), self.cause);
         Pace { spent, cause, ..Pace::rising(began, self.from, self.full, lasts) }
     }
@@ -74,7 +74,12 @@ impl Pace {
 
     /// Whether it slows nothing down any more.
     pub(crate) fn is_over(&self, now: ClusterTime) -> bool {
-        self.began + self.lasts <= now
+        self.ends_at() <= now
+    }
+
+    /// From then on it slows nothing down any more.
+    pub(crate) fn ends_at(&self) -> ClusterTime {
+        self.began + self.lasts
     }
 
     /// The rate of this moment.
@@ -92,7 +97,7 @@ impl Pace {
             return Span::ZERO;
         }
         // Once allowed, it stays so: the first such moment is found by halving, and lies no later than the end.
-        let (mut before, mut by) = (now.0, (self.began + self.lasts).0);
+        let (mut before, mut by) = (now.0, self.ends_at().0);
         while by - before > 1 {
             let middle = before + (by - before) / 2;
             match is_allowed(ClusterTime(middle)) {
@@ -114,7 +119,7 @@ impl Pace {
         (!self.is_over(now)).then(|| PaceStatus {
             rate: self.rate(now),
             full_rate: self.full,
-            full_in: (self.began + self.lasts).since(now),
+            full_in: self.ends_at().since(now),
             next_in: self.wait(now),
             cause: self.cause,
         })

@@ -1,10 +1,14 @@
 //! What a vendor told of a limit, by scope value.
+//!
+//! A value that it wants nothing of for a while is *held*: nothing is granted of it until then. After that those who wait come back by
+//! a ramp ([`Pace`]), each of whose permits counts; the limit itself is what it was, and lets go what it has room for when the ramp is over.
 
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use crate::model::{AmountTold, ClusterTime, Label, PermitId, Span};
+use super::Pace;
+use crate::model::{AmountTold, ClusterTime, Label, PaceStatus, PermitId, Span};
 
 /// Scope values of which something is remembered at a time: those that are held, or whose use by others counts still.
 const VALUES_MAX: usize = 1_000;
@@ -29,7 +33,7 @@ struct LastAmount {
     at: ClusterTime,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 struct ToldOf {
     /// Nothing is granted before.
     #[n(0)]
@@ -52,6 +56,9 @@ struct ToldOf {
     /// aside.
     #[cbor(n(6), default)]
     forgotten: u64,
+    /// How it comes back after it was held. `None`: at once, as what was held before ramps were kept.
+    #[n(7)]
+    ramp: Option<Pace>,
 }
 
 impl Told {
@@ -75,8 +82,28 @@ impl Told {
     }
 
     /// How long nothing is granted, because the vendor wants it.
-    pub(crate) fn wait(&self, value: &Label, now: ClusterTime) -> Span {
+    pub(crate) fn held_for(&self, value: &Label, now: ClusterTime) -> Span {
         self.by_value.get(value).map_or(Span::ZERO, |told| told.held_until.since(now))
+    }
+
+    /// How long until the next one can go, exactly: while it is held, and as it comes back.
+    pub(crate) fn wait(&self, value: &Label, now: ClusterTime) -> Span {
+        let Some(told) = self.by_value.get(value) else { return Span::ZERO };
+        let ramp = told.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.wait(now));
+        told.held_until.since(now).max(ramp)
+    }
+
+    /// How slowly it comes back; `None` while it is held, and when it has come back.
+    pub(crate) fn pace(&self, value: &Label, now: ClusterTime) -> Option<PaceStatus> {
+        let told = self.by_value.get(value).filter(|told| told.held_until <= now)?;
+        told.ramp.as_ref().and_then(|ramp| ramp.status(now))
+    }
+
+    /// So much of this value was granted.
+    pub(crate) fn granted(&mut self, value: &Label, amount: u64, now: ClusterTime) {
+        let Some(told) = self.by_value.get_mut(value) else { return };
+        told.ramp.take_if(|ramp| ramp.is_over(now));
+        told.ramp.iter_mut().for_each(|ramp| ramp.spend(amount, now));
     }
 
     /// What others were counted to use in the period that lasts.
@@ -85,17 +112,23 @@ impl Told {
         told.map_or(0, |told| told.by_others)
     }
 
-    /// Nothing of this value is granted before then. Whether that is remembered: it is not when as many values are held as may be.
-    /// What is known of the use of others makes room, that which would matter for the shortest time first.
-    pub(crate) fn hold(&mut self, value: &Label, until: ClusterTime, now: ClusterTime) -> bool {
+    /// Nothing of this value is granted before then, and from then on it comes back by the ramp. Whether that is remembered: it is not
+    /// when as many values are held as may be. What is known of the use of others makes room, and so do ramps, that which would matter for
+    /// the shortest time first.
+    pub(crate) fn hold(
+        &mut self,
+        value: &Label,
+        until: ClusterTime,
+        ramp: Option<Pace>,
+        now: ClusterTime,
+    ) -> bool {
         if !self.has_room_for(value, now) {
             let unheld = self.by_value.iter().filter(|(_, told)| told.held_until <= now);
             let first = unheld.min_by_key(|(_, told)| told.ends_at).map(|(value, _)| value.clone());
             first.map(|value| self.by_value.remove(&value));
         }
         let Some(told) = self.of(value, now) else { return false };
-        told.held_until = told.held_until.max(until);
-        told.ends_at = told.ends_at.max(until);
+        told.hold(until, ramp, now);
         true
     }
 
@@ -172,7 +205,20 @@ impl Told {
 impl ToldOf {
     fn nothing(now: ClusterTime) -> ToldOf {
         let (since, ends_at) = (now, now);
-        ToldOf { held_until: ClusterTime(0), heard: 0, since, by_others: 0, ends_at, beyond: 0, forgotten: 0 }
+        let held_until = ClusterTime(0);
+        ToldOf { held_until, heard: 0, since, by_others: 0, ends_at, beyond: 0, forgotten: 0, ramp: None }
+    }
+
+    /// To be held again is never a way to come back sooner: a ramp begins and ends no sooner than the one that it takes the place of.
+    fn hold(&mut self, until: ClusterTime, ramp: Option<Pace>, now: ClusterTime) {
+        self.held_until = self.held_until.max(until);
+        let before = self.ramp.take().filter(|before| !before.is_over(now));
+        self.ramp = match (ramp, before) {
+            (Some(ramp), Some(before)) => Some(ramp.no_sooner_than(&before, now)),
+            (ramp, before) => ramp.or(before),
+        };
+        let comes_back_by = self.ramp.as_ref().map_or(until, Pace::ends_at);
+        self.ends_at = self.ends_at.max(self.held_until).max(comes_back_by);
     }
 
     /// Something is counted now, in the period that lasts or in the next.
@@ -186,7 +232,81 @@ impl ToldOf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::NANOS_PER_SECOND;
+
+    proptest! {
+        /// Requests that ask in a row, while the vendor holds the value now and then: each is granted at the moment that it is told, not
+        /// before, and no more together than what each ramp has allowed.
+        #[test]
+        fn who_waits_for_what_was_held_comes_back_by_a_ramp(
+            (from, rise, lasts) in (1u64..2_000_000, 0u64..20_000_000, 1u64..20_000_000_000),
+            calls in prop::collection::vec(
+                (0u64..2_000_000_000, 1u64..9, prop::option::weighted(0.2, 1u64..5_000_000_000)),
+                1..40,
+            ),
+        ) {
+            let value = Label::default();
+            let (mut told, mut now, mut held_until) = (Told::default(), ClusterTime(1), None);
+            let (mut gone, mut last) = (0u128, 0u128);
+            for (after, amount, hold) in calls {
+                now = now + Span(after);
+                if let Some(wait) = hold {
+                    let until = now + Span(wait);
+                    let ramp = Pace::rising(until, from, from + rise, Span(lasts));
+                    prop_assert!(told.hold(&value, until, Some(ramp), now));
+                    held_until = held_until.max(Some(until));
+                    (gone, last) = (0, 0);
+                }
+                let wait = told.wait(&value, now);
+                prop_assert!(wait.is_zero() || !told.wait(&value, now + Span(wait.0 - 1)).is_zero(), "too late");
+                now = now + wait;
+                prop_assert!(told.wait(&value, now).is_zero());
+                let Some(since) = held_until.map(|until| { assert!(until <= now); now.since(until) }) else { continue };
+                if since.0 >= lasts {
+                    prop_assert_eq!(told.pace(&value, now), None);
+                    continue;
+                }
+                // No more than at the rate that it has now, and one of which nothing had gone before.
+                let rate = u128::from(told.pace(&value, now).unwrap().rate);
+                let allowed = rate * u128::from(since.0) / u128::from(NANOS_PER_SECOND);
+                prop_assert!(gone - last <= allowed, "{gone} gone, {allowed} allowed");
+                last = u128::from(amount) * 1_000_000;
+                gone += last;
+                told.granted(&value, amount, now);
+                prop_assert_eq!(minicbor::decode::<Told>(&minicbor::to_vec(&told).unwrap()).unwrap(), told.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_held_before_ramps_were_kept_is_read_and_comes_back_at_once() {
+        let at = ClusterTime(7);
+        let before = minicbor::to_vec((at, 1u64, at, 2u64, at, 3u64, 4u64)).unwrap();
+        let told =
+            ToldOf { held_until: at, heard: 1, by_others: 2, beyond: 3, forgotten: 4, ..ToldOf::nothing(at) };
+        assert_eq!(minicbor::decode::<ToldOf>(&before).unwrap(), told);
+    }
+
+    #[test]
+    fn to_be_held_for_a_shorter_time_changes_nothing_and_an_operator_ends_it() {
+        let (value, now, lasts) = (Label::default(), ClusterTime(1), Span::from_secs(10));
+        let ramp = |until| Some(Pace::rising(until, 1, 1_000_000, lasts));
+        let mut told = Told::default();
+        let (later, soon) = (now + Span::from_secs(60), now + Span::from_secs(1));
+        told.hold(&value, later, ramp(later), now);
+        let before = told.clone();
+        told.hold(&value, soon, ramp(soon), now);
+        assert_eq!(told, before);
+        told.granted(&value, 1, later);
+        assert!(
+            told.pace(&value, later).is_some_and(|pace| !pace.next_in.is_zero() && pace.full_in == lasts)
+        );
+        told.forget(&value, PermitId(1), later);
+        assert_eq!((told.wait(&value, later), told.pace(&value, later)), (Span::ZERO, None));
+    }
 
     #[test]
     fn what_is_held_takes_the_room_of_what_is_only_known_and_nothing_takes_its() {
@@ -199,11 +319,11 @@ mod tests {
         let until = now + Span::from_secs(1_800);
         assert_eq!(told.news(&value(VALUES_MAX), PermitId(5_000), (9, period), now), 0);
         for number in VALUES_MAX..2 * VALUES_MAX {
-            assert!(told.hold(&value(number), until, now), "{number}");
+            assert!(told.hold(&value(number), until, None, now), "{number}");
         }
-        assert!(!told.hold(&value(0), until, now));
+        assert!(!told.hold(&value(0), until, None, now));
         assert_eq!(told.wait(&value(VALUES_MAX), now), Span::from_secs(1_800));
         // They make room when their time is over.
-        assert!(told.hold(&value(0), until + period, until));
+        assert!(told.hold(&value(0), until + period, None, until));
     }
 }

@@ -50,7 +50,7 @@ pub fn rules(text: &str) -> Parsed<FeedbackRules> {
     Ok(rules)
 }
 
-/// `report acme key=blue permit=p3 outcome=server_error wait=5s`
+/// `report acme key=blue permit=p3 operation=search consumer=crm subject=jane outcome=server_error wait=5s`
 pub fn report(args: &mut ArgumentConsumer) -> Parsed<Report> {
     Ok(Report {
         resource: resource_name(args)?,
@@ -58,6 +58,9 @@ pub fn report(args: &mut ArgumentConsumer) -> Parsed<Report> {
         permit: option(args, "permit", permit_id)?,
         outcome: option(args, "outcome", outcome)?.unwrap_or_default(),
         answer: answer(args)?.unwrap_or_default(),
+        operation: option(args, "operation", label)?.unwrap_or_default(),
+        consumer: option(args, "consumer", label)?.unwrap_or_default(),
+        subject: option(args, "subject", label)?.unwrap_or_default(),
     })
 }
 

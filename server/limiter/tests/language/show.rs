@@ -68,7 +68,8 @@ fn denial(denial: &Denial) -> String {
         (DenialReason::OthersWait, _) => "others that wait".into(),
         (DenialReason::CallUnderWay, _) => "the call of another".into(),
         (DenialReason::CircuitOpen { key, circuit }, _) => of_key(key, &self::circuit(circuit)),
-        (DenialReason::Paced { key, pace }, _) => of_key(key, &self::pace(pace)),
+        (DenialReason::Paced { key, pace }, None) => of_key(key, &self::pace(pace)),
+        (DenialReason::Paced { pace, .. }, Some(limit)) => format!("{limit} {}", self::pace(pace)),
     };
     let retry = match denial.retry_after {
         Some(retry_after) => format!("retry after {retry_after}"),
@@ -239,6 +240,9 @@ fn counter(figures: &CounterFigures) -> String {
     }
     if !figures.held_for.is_zero() {
         text.push_str(&format!(", held for {}", figures.held_for));
+    }
+    if let Some(pace) = &figures.pace {
+        text.push_str(&format!(", {}", self::pace(pace)));
     }
     text
 }

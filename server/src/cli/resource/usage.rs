@@ -77,9 +77,10 @@ fn told_lines(limits: &[LimitFigures]) -> impl Iterator<Item = String> {
         };
         let held = counter.held_for.map(duration::from_wire).filter(|held_for| !held_for.is_zero());
         let held = held.map(|left| format!("{of}: held by the vendor for {}", duration::human(left)));
+        let pace = counter.pace.map(|pace| format!("{of}: {}", condition::pace_text(&pace.into())));
         let others = Some(counter.used_by_others).filter(|used| *used > 0);
         let others = others.map(|used| format!("{of}: {} used by others", thousands(used)));
-        held.into_iter().chain(others)
+        held.into_iter().chain(pace).chain(others)
     })
 }
 
@@ -139,6 +140,7 @@ fn counter_json(counter: &CounterFigures) -> Value {
         "full_in_seconds": wire_seconds(counter.full_in),
         "used_by_others": counter.used_by_others,
         "held_for_seconds": wire_seconds(counter.held_for),
+        "pace": counter.pace.map(|pace| condition::pace(&pace.into())),
     })
 }
 

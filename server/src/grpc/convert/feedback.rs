@@ -76,19 +76,23 @@ pub fn report(
     let mut fields = Fields::default();
     let resource = fields.name("resource", ResourceName::new(&request.resource));
     let key = fields.name("key", Label::new(&request.key));
+    let operation = fields.name("operation", Label::new(&request.operation));
+    let consumer = fields.name("consumer", Label::new(&request.consumer));
+    let subject = fields.name("subject", Label::new(&request.subject));
     let given = outcome(&mut fields, request.outcome);
     match &request.feedback {
         None if given.is_none() => fields.reject("feedback", "is required, unless the outcome is told"),
         None => {}
         Some(feedback) => check(&mut fields, feedback, given, receipt.presets),
     }
-    let (resource, key) = fields.finish(resource.zip(key))?;
+    let called = resource.zip(key).zip(operation).zip(consumer.zip(subject));
+    let (((resource, key), operation), (consumer, subject)) = fields.finish(called)?;
     let permit = match request.permit_id.as_str() {
         "" => None,
         id => Some(parse_id(id)?),
     };
     let Understood { outcome, answer, told } = understand(request.feedback.as_ref(), given, receipt);
-    Ok((Report { resource, key, permit, outcome, answer }, told))
+    Ok((Report { resource, key, permit, outcome, answer, operation, consumer, subject }, told))
 }
 
 /// How a call ended: whether it was sent, its client knows; what an answer means, the preset of its vendor; and of a vendor without

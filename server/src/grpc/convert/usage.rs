@@ -9,6 +9,7 @@ use tollgate_proto::v1;
 use super::{
     Fields, Invalid,
     budget::{budget_figures, consumer_figures},
+    circuit::pace,
     duration,
     permit::permit_id,
     resource::resource,
@@ -74,6 +75,7 @@ fn counter(figures: CounterFigures) -> v1::CounterFigures {
         full_in: Some(duration(figures.full_in)),
         used_by_others: figures.used_by_others,
         held_for: (!figures.held_for.is_zero()).then(|| duration(figures.held_for)),
+        pace: figures.pace.map(pace),
     }
 }
 

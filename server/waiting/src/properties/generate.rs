@@ -18,6 +18,8 @@ pub(super) enum Event {
     Report(usize, CallOutcome),
     /// The vendor of the resource refuses or fails, and may say how long it wants nothing.
     Answer(ResourceName, CallOutcome, Option<Span>),
+    /// The vendor refuses the call of the one that was granted so many grants ago, for that one of its limits and for so long.
+    Exhaust(usize, LimitName, Span),
     /// The one that entered so many entries ago gives up.
     Cancel(usize),
     Advance(Span),
@@ -48,6 +50,10 @@ pub(super) fn story(length: usize) -> impl Strategy<Value = Vec<Event>> {
         1 => (0usize..6, outcome()).prop_map(|(at, outcome)| Event::Report(at, outcome)),
         1 => (resource_name(), outcome(), option::of(select(vec![1, 4]).prop_map(Span::from_secs)))
             .prop_map(|(resource, outcome, wait)| Event::Answer(resource, outcome, wait)),
+        1 => (0usize..6, select(vec!["limit-0", "limit-1"]), select(vec![1, 4]))
+            .prop_map(|(at, limit, wait)| {
+                Event::Exhaust(at, LimitName::new(limit).unwrap(), Span::from_secs(wait))
+            }),
         3 => (0usize..8).prop_map(Event::Cancel),
         2 => advance.prop_map(Event::Advance),
         8 => Just(Event::Sleep),

@@ -91,11 +91,21 @@ impl World {
             Event::Report(at, outcome) => {
                 if let Some(&(permit, _)) = self.permits.iter().rev().nth(at) {
                     // It may be another resource's.
-                    let _ = self.report(self.resources[0].clone(), Some(permit), outcome, None);
+                    let answer = VendorAnswer::default();
+                    let _ = self.report(self.resources[0].clone(), Some(permit), outcome, answer);
                 }
             }
             Event::Answer(resource, outcome, wait) => {
-                assert!(self.report(resource, None, outcome, wait).is_ok());
+                let answer = VendorAnswer { wait, ..VendorAnswer::default() };
+                assert!(self.report(resource, None, outcome, answer).is_ok());
+            }
+            Event::Exhaust(at, limit, wait) => {
+                if let Some(&(permit, _)) = self.permits.iter().rev().nth(at) {
+                    let answer =
+                        VendorAnswer { wait: Some(wait), exhausted: vec![limit], ..VendorAnswer::default() };
+                    let resource = self.resources[0].clone();
+                    let _ = self.report(resource, Some(permit), CallOutcome::Throttled, answer);
+                }
             }
             Event::Propose(resource) => self.on_its_way = Some(resource),
             Event::Order(order) => {
@@ -293,10 +303,18 @@ impl World {
         resource: ResourceName,
         permit: Option<PermitId>,
         outcome: CallOutcome,
-        wait: Option<Span>,
+        answer: VendorAnswer,
     ) -> Answer {
-        let answer = VendorAnswer { wait, ..VendorAnswer::default() };
-        self.apply(Command::Report(Report { resource, key: Label::default(), permit, outcome, answer }))
+        self.apply(Command::Report(Report {
+            resource,
+            key: Label::default(),
+            permit,
+            outcome,
+            answer,
+            operation: Label::default(),
+            consumer: Label::default(),
+            subject: Label::default(),
+        }))
     }
 
     fn widen(&mut self, name: &ResourceName) {

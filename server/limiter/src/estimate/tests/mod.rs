@@ -305,6 +305,40 @@ fn a_pause_is_waited_out_and_one_without_an_end_is_not() {
 }
 
 #[test]
+fn what_a_vendor_holds_is_waited_out_and_comes_back_by_its_ramp() {
+    let (stamp, operation) = (Stamp::default(), Label::new("search").unwrap());
+    let search = Limit { operations: vec![operation.clone()], ..limit("search", bucket(10, 10, span(1))) };
+    let mut limiter = limiter(stamp, [resource(NAME, vec![search, limit("all", bucket(100, 100, span(1)))])]);
+    let step = WorkStep { operation: operation.clone(), ..calls(40) };
+    let exhausted = vec![LimitName::new("search").unwrap()];
+    let report = Report {
+        resource: step.resource.clone(),
+        key: Label::default(),
+        permit: None,
+        outcome: CallOutcome::Throttled,
+        answer: VendorAnswer { wait: Some(span(5)), exhausted, ..VendorAnswer::default() },
+        operation,
+        consumer: Label::default(),
+        subject: Label::default(),
+    };
+    apply(&mut limiter, stamp, Command::Report(report));
+    let estimated = estimate(&limiter, stamp, vec![step.clone(), calls(1)]).steps;
+    assert_eq!(estimated[0].first_call_after, Some(span(5)));
+    assert_eq!(estimated[1].first_call_after, Some(Span::ZERO));
+
+    let (mut now, mut gone) = (stamp, 0);
+    while gone < 40 {
+        let call = super::acquire(&step, &Label::default(), Label::default());
+        match apply(&mut limiter, now, Command::Acquire(call)) {
+            Outcome::Denied(denial) => now = now.after(denial.retry_after.unwrap()),
+            _ => gone += 1,
+        }
+    }
+    assert_eq!(estimated[0].duration, Some(now.cluster.since(stamp.cluster)));
+    assert!(now.cluster > stamp.after(span(10)).cluster, "all at once");
+}
+
+#[test]
 fn a_batch_that_needs_more_than_the_quota_is_impossible_and_says_so() {
     let stamp = Stamp::default();
     let limiter = limiter(stamp, [resource(NAME, vec![limit("daily", day(1000, "UTC"))])]);

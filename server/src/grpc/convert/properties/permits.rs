@@ -150,8 +150,11 @@ prop_compose! {
         feedback in option::weighted(0.8, vendor_feedback()),
         permit_id in prop_oneof![Just(String::new()), permit_id()],
         outcome in outcome(),
+        (operation, consumer, subject) in (text(), text(), text()),
     ) -> v1::ReportFeedbackRequest {
-        v1::ReportFeedbackRequest { resource, key, feedback, permit_id, outcome }
+        v1::ReportFeedbackRequest {
+            resource, key, feedback, permit_id, outcome, operation, consumer, subject,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What vendors answer, before the real limiter.
 
+mod callers;
 mod figures;
 mod presets;
 
@@ -326,6 +327,9 @@ async fn a_wrong_report_names_its_field() {
         (v1::ReportFeedbackRequest { resource: String::new(), ..good() }, "resource"),
         (v1::ReportFeedbackRequest { feedback: None, ..good() }, "feedback"),
         (v1::ReportFeedbackRequest { key: "blue".into(), ..good() }, "key"),
+        (v1::ReportFeedbackRequest { operation: "o".repeat(201), ..good() }, "operation"),
+        (v1::ReportFeedbackRequest { consumer: "a\nb".into(), ..good() }, "consumer"),
+        (v1::ReportFeedbackRequest { subject: "s".repeat(201), ..good() }, "subject"),
         (of(throttled("hubspt", "1")), "feedback.vendor"),
         (of(v1::VendorFeedback { status: 0, ..throttled("hubspot", "1") }), "feedback.status"),
     ] {

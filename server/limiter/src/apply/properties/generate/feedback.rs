@@ -53,9 +53,10 @@ pub(super) fn feedback_rules() -> impl Strategy<Value = FeedbackRules> + Clone {
 
 pub(super) fn report() -> impl Strategy<Value = Command> + Clone {
     let key = label(&["", "", "blue", "green"]);
-    (resource_name(), key, option::of(permit()), outcome(), answer()).prop_map(
-        |(resource, key, permit, outcome, answer)| {
-            Command::Report(Report { resource, key, permit, outcome, answer })
+    let caller = (label(&["", "search"]), label(&["", "sync"]), label(&["", "jane"]));
+    (resource_name(), key, option::of(permit()), outcome(), answer(), caller).prop_map(
+        |(resource, key, permit, outcome, answer, (operation, consumer, subject))| {
+            Command::Report(Report { resource, key, permit, outcome, answer, operation, consumer, subject })
         },
     )
 }
@@ -63,8 +64,13 @@ pub(super) fn report() -> impl Strategy<Value = Command> + Clone {
 pub(super) fn answer() -> impl Strategy<Value = VendorAnswer> + Clone {
     let wait = option::weighted(0.2, select(vec![1, 7, 900, 90_000]).prop_map(Span::from_millis));
     let name = || {
-        let names =
-            ["token_bucket-resource-cost-0", "sliding_window-key-cost-0", "fixed_window-resource-cost-1"];
+        let names = [
+            "token_bucket-resource-cost-0",
+            "sliding_window-key-cost-0",
+            "fixed_window-resource-cost-1",
+            "sliding_window-consumer-cost-0",
+            "token_bucket-subject-cost-0",
+        ];
         select(names.to_vec()).prop_map(|name| LimitName::new(name).unwrap())
     };
     let told = (name(), option::of(1u64..14), option::of(0u64..14))
