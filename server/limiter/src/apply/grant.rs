@@ -150,7 +150,9 @@ fn debit(
         let terms = terms_of(definition, &definition.limits[demand.limit]);
         let LimitState { id: limit, counters, shares, by_consumer, told } = &mut limits[demand.limit];
         let (limit, scope_value) = (*limit, demand.scope_value.clone());
-        told.granted(&scope_value, demand.amount, now.cluster);
+        if let Some(told) = told.get_mut() {
+            told.granted(&scope_value, demand.amount, now.cluster);
+        }
         match counters {
             Counters::Rate(counters) => {
                 let counter = counters.get_or_insert(&scope_value, || RateCounter::fresh(terms, now));

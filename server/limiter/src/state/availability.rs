@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 
+use super::Blank;
 use crate::model::{
     ClusterTime, DenialReason, KeyState, KeyStatus, Label, Pause, Resource, Span, StoredResource,
 };
@@ -48,6 +49,13 @@ pub(crate) enum Gate {
     Open,
     /// Not before that time, or not before somebody orders otherwise.
     Shut { reason: DenialReason, opens_in: Option<Span> },
+}
+
+impl Blank for Availability {
+    fn blank() -> &'static Availability {
+        static BLANK: Availability = Availability { pause: None, keys: BTreeMap::new(), held: None };
+        &BLANK
+    }
 }
 
 impl Availability {

@@ -1,8 +1,10 @@
 //! What budgets have of a limit, beside the limit's own counters.
 
+use std::sync::LazyLock;
+
 use minicbor::{Decode, Encode};
 
-use super::{Counters, Scoped};
+use super::{Blank, Counters, Scoped};
 use crate::{
     counter::{Covered, Debit, RateCounter, Slots, Terms},
     model::{
@@ -44,6 +46,13 @@ pub(crate) struct ShareId(#[n(0)] pub u64);
 
 /// The use of a limit by each consumer, by scope value and consumer.
 pub(crate) type ByConsumer = Scoped<RateCounter, (Label, Label)>;
+
+impl Blank for ByConsumer {
+    fn blank() -> &'static ByConsumer {
+        static BLANK: LazyLock<ByConsumer> = LazyLock::new(ByConsumer::default);
+        &BLANK
+    }
+}
 
 /// What a debit of a limit was, in the counters of budgets.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
-use super::CowMap;
+use super::{Blank, CowMap};
 use crate::model::{ClusterTime, CoalesceKey, CoalesceKeys, PermitId, ResultBytes};
 
 /// Coalesced calls of a resource that are under way at a time. The public API states it.
@@ -56,6 +56,14 @@ impl Kept {
     pub(crate) fn weight(&self, key: &CoalesceKey) -> u64 {
         const ENTRY: usize = 200;
         (self.bytes.as_slice().len() + 2 * key.as_str().len() + ENTRY) as u64
+    }
+}
+
+impl Blank for Coalesced {
+    fn blank() -> &'static Coalesced {
+        static BLANK: Coalesced =
+            Coalesced { calls: CowMap::new(), results: CowMap::new(), by_end: CowMap::new(), bytes: 0 };
+        &BLANK
     }
 }
 

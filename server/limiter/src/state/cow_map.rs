@@ -36,11 +36,15 @@ pub(crate) struct CowMap<K, V> {
 
 impl<K, V> Default for CowMap<K, V> {
     fn default() -> Self {
-        CowMap { first: None, later: BTreeMap::new(), spare: None, len: 0 }
+        CowMap::new()
     }
 }
 
 impl<K, V> CowMap<K, V> {
+    pub(crate) const fn new() -> Self {
+        CowMap { first: None, later: BTreeMap::new(), spare: None, len: 0 }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -3,8 +3,8 @@
 use minicbor::{Decode, Encode};
 
 use super::{
-    Availability, ByConsumer, Coalesced, Conditions, CowMap, Gate, Hold, Permits, Scoped, Share, ShareId,
-    Shared, Told, Whole,
+    Availability, ByConsumer, Coalesced, Conditions, CowMap, Gate, Hold, Permits, Rare, Scoped, Share,
+    ShareId, Shared, Told, Whole,
 };
 use crate::{
     counter::{RateCounter, Slots, Terms},
@@ -42,10 +42,10 @@ pub(crate) struct ResourceState {
     ids_given: u64,
     /// What operators ordered: no part of the definition, so that it survives a change of it.
     #[cbor(n(6), default)]
-    pub availability: Availability,
+    pub availability: Rare<Availability>,
     /// Calls that are made for many, and their results; they survive a change of the definition.
     #[cbor(n(10), skip_if = "Coalesced::is_empty")]
-    pub coalesced: Shared<Coalesced>,
+    pub coalesced: Rare<Coalesced>,
     /// How the vendor is doing.
     #[cbor(n(11), default)]
     pub conditions: Conditions,
@@ -76,10 +76,10 @@ pub(crate) struct LimitState {
     pub shares: Vec<Share>,
     /// Of a resource with budgets, what each consumer uses of a rate limit of the resource or of its keys.
     #[cbor(n(3), default)]
-    pub by_consumer: ByConsumer,
+    pub by_consumer: Rare<ByConsumer>,
     /// What the vendor told of it.
     #[cbor(n(4), default)]
-    pub told: Told,
+    pub told: Rare<Told>,
 }
 
 /// Of the kind that the definition says.
@@ -100,8 +100,8 @@ impl ResourceState {
             leased: CowMap::default(),
             settleable: CowMap::default(),
             ids_given: 0,
-            availability: Availability::default(),
-            coalesced: Shared::default(),
+            availability: Rare::default(),
+            coalesced: Rare::default(),
             conditions: Conditions::default(),
             as_defined: None,
             spoken_after: 0,
@@ -136,13 +136,17 @@ impl ResourceState {
         let new = Shared::new(self.defined().clone());
         for (limit, state) in new.limits.iter().zip(&mut self.limits) {
             if !old.limits.iter().any(|old| old.name == limit.name && old.kind == limit.kind) {
-                state.told.forget_amount();
+                if let Some(told) = state.told.get_mut() {
+                    told.forget_amount();
+                }
             }
         }
         self.conditions.redefine(&old, &new);
         let ResourceState { availability, leased, .. } = self;
         let live = || leased.iter().filter_map(|(id, ())| permits.live(*id, now.cluster));
-        availability.redefine(&old, &new, || live().map(|permit| permit.key.clone()).collect());
+        if let Some(availability) = availability.get_mut() {
+            availability.redefine(&old, &new, || live().map(|permit| permit.key.clone()).collect());
+        }
     }
 
     /// Grants less of a limit than is defined.
@@ -159,7 +163,7 @@ impl ResourceState {
         if let Some(defined) = self.as_defined.take() {
             self.put_in_force(Resource::clone(&defined), now);
         }
-        self.limits.iter_mut().for_each(|limit| limit.told = Told::default());
+        self.limits.iter_mut().for_each(|limit| limit.told = Rare::default());
     }
 
     /// Forgets what the vendor told of a key. `newest` is the last permit that was granted.
@@ -295,7 +299,7 @@ impl ResourceState {
         let shares = shares
             .map(|(budget, share)| Share::fresh(ShareId(self.next_id()), budget, share, &of, now))
             .collect();
-        LimitState { id, counters, shares, by_consumer: ByConsumer::default(), told: Told::default() }
+        LimitState { id, counters, shares, by_consumer: Rare::default(), told: Rare::default() }
     }
 
     /// The same use under other terms, and of budgets that keep their name.
@@ -316,10 +320,10 @@ impl ResourceState {
             });
         }
         let by_consumer = match new.0.budgets.is_empty() {
-            true => ByConsumer::default(),
+            true => Rare::default(),
             false => {
                 let before = old.1.kind.with_capacity_of(&new.1.kind);
-                from.carry(&state.by_consumer, &before, &to, &new.1.kind, now)
+                Rare::new(from.carry(&state.by_consumer, &before, &to, &new.1.kind, now))
             }
         };
         LimitState { id: state.id, counters, shares, by_consumer, told: state.told.clone() }
@@ -409,9 +413,9 @@ mod tests {
         let (id, value) = (LimitId(1), Label::default());
         let counters = Counters::Slots(Scoped::with(Some(Slots::default())));
         let limit: LimitState = minicbor::decode(&minicbor::to_vec((id, &counters)).unwrap()).unwrap();
-        let (by_consumer, told) = (ByConsumer::default(), Told::default());
+        let (by_consumer, told) = (Rare::<ByConsumer>::default(), Rare::<Told>::default());
         let before = minicbor::to_vec([BTreeMap::<Label, ()>::new()]).unwrap();
-        assert_eq!(minicbor::decode::<Told>(&before).unwrap(), told, "before amounts were remembered");
+        assert_eq!(minicbor::decode::<Rare<Told>>(&before).unwrap(), told, "before amounts were remembered");
         let expected = LimitState { id, counters, shares: vec![], by_consumer, told };
         assert_eq!(limit, expected);
 

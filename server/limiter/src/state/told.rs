@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::Pace;
+use super::{Blank, Pace};
 use crate::model::{AmountTold, ClusterTime, Label, PaceStatus, PermitId, Span};
 
 /// Scope values of which something is remembered at a time: those that are held, or whose use by others counts still.
@@ -59,6 +59,13 @@ struct ToldOf {
     /// How it comes back after it was held. `None`: at once, as what was held before ramps were kept.
     #[n(7)]
     ramp: Option<Pace>,
+}
+
+impl Blank for Told {
+    fn blank() -> &'static Told {
+        static BLANK: Told = Told { by_value: BTreeMap::new(), amount: None };
+        &BLANK
+    }
 }
 
 impl Told {
