@@ -46,8 +46,11 @@ async fn main() {
     println!("| case | measured | target | |\n|---|---|---|---|");
     let processes = Processes::start().await;
     idle_processors(&processes).await;
-    idle_connections(&processes).await;
+    idle_connections(&processes, "").await;
     drop(processes);
+    let sparing = Processes::start_with(&["--huge-pages=false"]).await;
+    idle_connections(&sparing, ", without huge pages").await;
+    drop(sparing);
     // All that was ever written is still in the log of the first, and hardly anything in that of the second.
     restarts("64 MiB", &["--snapshot-log", "64MiB"]).await;
     restarts("1 MiB", &["--snapshot-log", "1MiB"]).await;
@@ -75,7 +78,7 @@ async fn idle_processors(processes: &Processes) {
 
 /// The memory that a node takes for connections over each of which one call was made: the most, right after the calls or after
 /// all have been silent for a while.
-async fn idle_connections(processes: &Processes) {
+async fn idle_connections(processes: &Processes, how: &str) {
     let leader = processes.leader().await;
     let before = processes.resident_kib(leader);
     let open = connect(&processes.client_address(leader)).await;
@@ -84,7 +87,7 @@ async fn idle_connections(processes: &Processes) {
     let resident = processes.resident_kib(leader).max(at_first);
     let grown = resident.saturating_sub(before);
     row(
-        &format!("{} idle connections to one node, memory", open.len()),
+        &format!("{} idle connections to one node, memory{how}", open.len()),
         &format!(
             "{} MiB resident, {} MiB of it for them: {:.1} KiB each",
             resident / 1024,

@@ -82,6 +82,7 @@ pub fn check(settings: Settings) -> Result<Config, Vec<Fault>> {
         snapshot_log,
         disk_reserve,
         presets,
+        huge_pages: settings.huge_pages.unwrap_or(true),
         log,
     })
 }

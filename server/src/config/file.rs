@@ -29,6 +29,7 @@ fn read_root<'i>(reader: &mut Reader<'i>, mut root: Section<'_, 'i>) -> Settings
         settings.node_id = reader.integer(&mut node, "id");
         settings.data_dir = reader.text(&mut node, "data_dir");
         settings.join = reader.boolean(&mut node, "join");
+        settings.huge_pages = reader.boolean(&mut node, "huge_pages");
         reader.finish(node);
     }
     if let Some(mut listen) = reader.section(&mut root, "listen") {

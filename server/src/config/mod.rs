@@ -46,6 +46,8 @@ pub struct Config {
     pub disk_reserve: Size,
     /// Files of presets, and directories of such files, beside those of the program.
     pub presets: Vec<PathBuf>,
+    /// Whether memory may be in huge pages.
+    pub huge_pages: bool,
     /// What is logged, and how.
     pub log: Log,
 }

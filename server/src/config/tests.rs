@@ -48,6 +48,7 @@ fn the_example_is_valid_and_states_the_defaults() {
         log_level: None,
         log_format: None,
         join: None,
+        huge_pages: None,
         ..settings
     };
     assert_eq!(check(silent), Ok(example));

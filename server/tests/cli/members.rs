@@ -10,6 +10,16 @@ use crate::cluster::{Cluster, eventually, free_base_port, tollgate};
 /// A process that ends with this value.
 struct Running(Child);
 
+#[cfg(target_os = "linux")]
+impl Running {
+    /// What the kernel says of it.
+    fn status(&self, key: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(name, _)| *name == key).unwrap().1.trim().to_owned()
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended by itself: a removed node has nothing to do.
@@ -39,7 +49,8 @@ fn a_node_joins_catches_up_and_leaves() {
     node.args(["server", "--node-id", "4", "--cluster", "dev", "--join", "--data-dir"]);
     node.arg(cluster.directory().join("node-4"));
     node.args(["--listen-client", &client, "--listen-peer", &peer, "--listen-http", &http]);
-    let _node = Running(node.stderr(Stdio::null()).spawn().unwrap());
+    node.arg("--huge-pages=false");
+    let node = Running(node.stderr(Stdio::null()).spawn().unwrap());
 
     let add = ["cluster", "add", "4", "--peer", &peer, "--client", &client, "--http", &http];
     cluster.tollgate(&add).expect(0, "added node 4");
@@ -55,6 +66,9 @@ fn a_node_joins_catches_up_and_leaves() {
     let mut renew = tollgate();
     renew.args(["renew", permit["permit_id"].as_str().unwrap(), "--nodes", &client, "--timeout", "30s"]);
     crate::cluster::answer(renew).expect(0, "renewed");
+
+    #[cfg(target_os = "linux")]
+    assert_eq!(node.status("THP_enabled"), "0", "it was told to do without huge pages");
 
     cluster.tollgate(&["cluster", "remove", "4"]).expect(0, "removed node 4");
     assert_eq!(cluster.role(4), None);
