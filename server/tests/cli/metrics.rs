@@ -70,4 +70,8 @@ fn the_essentials_are_measured() {
         let values = values(&text, series);
         assert!(values.len() == 3 && values.iter().all(|value| *value > 0.0), "{series}: {values:?}\n{text}");
     }
+
+    cluster.tollgate(&["resource", "delete", "test/metrics"]).expect(0, "");
+    let text = scrape(&cluster);
+    assert!(!text.contains("test/metrics"), "nothing is left of a resource that is gone: {text}");
 }

@@ -465,7 +465,11 @@ impl Cluster {
                 }
             }
             Effect::Committed { commands, .. } => self.commands += commands,
-            Effect::GaveUp { .. } | Effect::CircuitTurned(_) | Effect::Members(_) => {}
+            Effect::GaveUp { .. }
+            | Effect::ResourceGone(_)
+            | Effect::StateReplaced
+            | Effect::CircuitTurned(_)
+            | Effect::Members(_) => {}
             Effect::Stopped => self.end(id, Ok(())),
         }
     }

@@ -80,6 +80,8 @@ impl World {
             Effect::GaveUp { .. } => self.coverage.hit("waiter left before its turn"),
             // Nobody plans work here, and metrics are nobody's business.
             Effect::Committed { .. }
+            | Effect::ResourceGone(_)
+            | Effect::StateReplaced
             | Effect::CircuitTurned(_)
             | Effect::Plan { .. }
             | Effect::Members(_) => {}

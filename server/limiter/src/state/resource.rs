@@ -135,10 +135,11 @@ impl ResourceState {
         self.generation = generation;
         let new = Shared::new(self.defined().clone());
         for (limit, state) in new.limits.iter().zip(&mut self.limits) {
-            if !old.limits.iter().any(|old| old.name == limit.name && old.kind == limit.kind) {
-                if let Some(told) = state.told.get_mut() {
-                    told.forget_amount();
-                }
+            let is_same = |old: &Limit| old.name == limit.name && old.kind == limit.kind;
+            if !old.limits.iter().any(is_same)
+                && let Some(told) = state.told.get_mut()
+            {
+                told.forget_amount();
             }
         }
         self.conditions.redefine(&old, &new);

@@ -1,9 +1,9 @@
 //! Does what the replica wants done, and keeps the metrics of it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc::UnboundedSender, watch};
-use tollgate_limiter::{PermitId, ResourceName};
+use tollgate_limiter::PermitId;
 
 use crate::{metrics::Metrics, storage::snapshot_file::SnapshotFiles};
 
@@ -19,7 +19,9 @@ use super::{
         replica::{Effect, Replica},
         replies::Caller,
     },
-    Batches, news,
+    Batches,
+    counts::Counts,
+    news,
     planner::Planner,
     snapshot,
 };
@@ -27,6 +29,7 @@ use super::{
 /// Everything that effects act on.
 pub(super) struct Effects {
     pub metrics: Metrics,
+    counts: Counts,
     id: NodeId,
     peers: Arc<dyn Peers>,
     batches: Batches,
@@ -35,8 +38,6 @@ pub(super) struct Effects {
     planner: Planner,
     leases_expired: u64,
     circuits_opened: u64,
-    // The resources that were said to be waited for.
-    awaited: BTreeSet<ResourceName>,
 }
 
 impl Effects {
@@ -50,6 +51,7 @@ impl Effects {
         metrics: Metrics,
     ) -> Effects {
         Effects {
+            counts: Counts::new(metrics.clone()),
             metrics,
             id,
             peers,
@@ -59,7 +61,6 @@ impl Effects {
             planner,
             leases_expired: 0,
             circuits_opened: 0,
-            awaited: BTreeSet::new(),
         }
     }
 
@@ -79,8 +80,8 @@ impl Effects {
             Effect::Plan { planning, caller } => self.planner.plan(planning, caller),
             Effect::Reply { caller, result, about } => {
                 match &result {
-                    Ok(Reply::Answer { answer, waited }) => self.metrics.count(answer, *waited, &about),
-                    Err(Refusal::QueueFull { .. }) => self.metrics.count_queue_full(&about),
+                    Ok(Reply::Answer { answer, waited }) => self.counts.count(answer, *waited, &about),
+                    Err(Refusal::QueueFull { .. }) => self.counts.count_queue_full(&about),
                     _ => {}
                 }
                 if let Some(Ok(reply)) = caller.send(result)
@@ -90,11 +91,13 @@ impl Effects {
                     undelivered.push(permit);
                 }
             }
-            Effect::GaveUp { after } => self.metrics.observe_wait("cancelled", after),
+            Effect::GaveUp { after } => self.counts.observe_wait("cancelled", after),
             Effect::Committed { commands, after } => {
                 self.metrics.commands_per_entry.observe(commands as f64);
                 self.metrics.commit_seconds.observe(after.as_nanos() as f64 / 1e9);
             }
+            Effect::ResourceGone(resource) => self.counts.forget(&resource),
+            Effect::StateReplaced => self.counts.forget_all(),
             Effect::CircuitTurned(turn) => news::tell_turn(&turn),
             Effect::Beat { index, digest, disk_is_low } => self.peers.beat(index, digest, disk_is_low),
             Effect::Members(members) => self.peers.update(self.id, members),
@@ -136,7 +139,7 @@ impl Effects {
         self.metrics.results.set(gauge(totals.results));
         self.metrics.result_bytes.set(gauge(totals.result_bytes));
         self.metrics.disk_is_low.set(i64::from(status.disk_is_low));
-        self.awaited = self.metrics.set_waiting(replica.queue_lengths(), &self.awaited);
+        self.counts.set_waiting(replica.queue_lengths());
         let expired = totals.leases_expired.saturating_sub(self.leases_expired);
         let opened = totals.circuits_opened.saturating_sub(self.circuits_opened);
         if replica.is_serving() {

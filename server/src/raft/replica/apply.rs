@@ -5,7 +5,7 @@ use raft::{
     StateRole,
     eraftpb::{ConfChangeV2, Entry as RaftEntry, EntryType},
 };
-use tollgate_limiter::{Answer, Span};
+use tollgate_limiter::{Answer, Command, Span};
 
 use crate::clock::Reading;
 
@@ -65,6 +65,7 @@ impl<C> Replica<C> {
         self.testify(position, Some(&entry), &answers);
         let (index, term) = position;
         self.tell_turns(index);
+        self.tell_removals(&entry, &answers);
         let is_of_this_term = term == self.node.raft.term;
         let was_stamped_here = is_of_this_term && self.node.raft.state == StateRole::Leader;
         if !was_stamped_here {
@@ -91,6 +92,14 @@ impl<C> Replica<C> {
         if self.leadership.is_some() && index > self.last_of_the_past {
             let turned = self.machine.limiter().turned().iter().cloned();
             self.effects.extend(turned.map(|turn| Effect::CircuitTurned(Box::new(turn))));
+        }
+    }
+
+    fn tell_removals(&mut self, entry: &Entry, answers: &[Answer]) {
+        for (command, answer) in entry.commands.iter().zip(answers) {
+            if let (Command::DeleteResource(removal), Ok(_)) = (command, answer) {
+                self.effects.push(Effect::ResourceGone(removal.name.clone()));
+            }
         }
     }
 

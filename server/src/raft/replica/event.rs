@@ -92,6 +92,10 @@ pub enum Effect<C> {
         /// Since its proposal.
         after: Span,
     },
+    /// An entry removed a resource.
+    ResourceGone(ResourceName),
+    /// A snapshot of the leader took the place of the state.
+    StateReplaced,
     /// An entry opened or closed a circuit while this node led.
     CircuitTurned(Box<CircuitTurn>),
     /// Tell the peers about this node.

@@ -213,7 +213,9 @@ impl<C> Replica<C> {
         self.drain_ready(now)?;
         self.end_handover();
         self.take_snapshot_if_due();
-        Ok(std::mem::take(&mut self.effects))
+        // As many as now may come next time.
+        let room = Vec::with_capacity(self.effects.len());
+        Ok(std::mem::replace(&mut self.effects, room))
     }
 
     /// Whether more calls can be taken in; otherwise they should wait outside.

@@ -139,6 +139,7 @@ impl<C> Replica<C> {
         self.node.mut_store().install(mark, machine.conf_state());
         self.digests.restart(index, machine.digest())?;
         self.effects.push(Effect::Members(machine.members().clone()));
+        self.effects.push(Effect::StateReplaced);
         self.clock.follow(Stamped {
             state: machine.limiter().now(),
             term: None,
