@@ -5,10 +5,12 @@
 //! limits, and shares of them, are what counts.
 
 mod crashes;
+mod long_calls;
 mod presets;
 mod queue;
 mod stage;
 mod tightening;
+mod unanswered;
 
 use std::time::Duration;
 
