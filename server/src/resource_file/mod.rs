@@ -35,7 +35,7 @@
 //!
 //! [[resource.limit]]
 //! name = "concurrent"
-//! counts_after = "20s"
+//! counts_after = "19500ms"
 //! ```
 
 mod budget;
