@@ -36,10 +36,14 @@ async fn no_call_is_refused_and_the_capacity_is_used(vendor: Vendor) {
 /// Lets a fleet work, of which no call is refused; the part of the vendor's capacity that it used.
 async fn share_used(stage: &Stage, work: Duration) -> f64 {
     let (ledger, tally, share) = work_through(stage, work).await;
-    assert_clean(stage, &ledger, &tally);
+    assert_all_served(stage, &ledger, &tally);
+    share
+}
+
+fn assert_all_served(stage: &Stage, ledger: &Ledger, tally: &Tally) {
+    assert_clean(stage, ledger, tally);
     // What was refused is tried again, unless the fleet is told to stop before.
     assert!(tally.retries <= ledger.refused().count() as u64 && tally.given_up == 0, "{tally:?}");
-    share
 }
 
 /// Lets a fleet work: what the vendor saw, what the fleet did, and the part of the capacity that it used.
