@@ -41,6 +41,7 @@
 mod budget;
 pub(crate) mod limit;
 mod read;
+mod spread;
 mod vendor;
 mod write;
 

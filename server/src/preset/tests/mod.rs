@@ -165,6 +165,22 @@ fn what_spreads_a_window_is_as_fast_as_it_and_lets_a_twentieth_through_at_once()
 }
 
 #[test]
+fn what_spreads_a_window_follows_it_unless_it_is_stated() {
+    let bucket = |lines: &str| {
+        let resource = resource(&format!("preset = \"apollo:paid\"\n{lines}")).unwrap();
+        let spread = resource.limits.into_iter().find(|limit| limit.name == "minute-spread").unwrap();
+        let Some(Kind::TokenBucket(bucket)) = spread.kind else { panic!("{spread:?}") };
+        (bucket.capacity, bucket.refill_amount, bucket.refill_period.unwrap().seconds, spread.shadow)
+    };
+    let window = "[[resource.limit]]\nname = \"minute\"\namount = 500\nperiod = \"30s\"\n";
+    let spread = "[[resource.limit]]\nname = \"minute-spread\"\n";
+    assert_eq!(bucket(""), (10, 200, 60, false));
+    assert_eq!(bucket(window), (25, 500, 30, false));
+    assert_eq!(bucket(&format!("{window}{spread}shadow = true")), (25, 500, 30, true));
+    assert_eq!(bucket(&format!("{window}{spread}capacity = 7")), (7, 200, 60, false));
+}
+
+#[test]
 fn parameters_add_to_what_a_plan_has() {
     let preset = read(MINIMAL).unwrap();
     let daily = |given: &[(&str, u64)]| {
