@@ -155,6 +155,11 @@ impl Acquire {
         Prefetch::new(self, bounds)
     }
 
+    /// Others may wait for what its call comes to.
+    pub(crate) fn is_for_many(&self) -> bool {
+        !self.request.coalesce_key.is_empty()
+    }
+
     /// One request for so many calls, under an id of its own. Only a single one waits: more would hold up others for what
     /// nobody may need.
     pub(crate) fn times(&self, count: u64) -> Acquire {

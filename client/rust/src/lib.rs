@@ -79,7 +79,7 @@ pub use batch::{BatchBounds, BatchError, BatchReply, Batcher};
 pub use call::CallRules;
 pub use call::{
     CALL_TIMEOUT_DEFAULT, CALL_WAIT_DEFAULT, CallError, IntoAcquire, Limiter, Observation, Observe,
-    PATIENCE_DEFAULT, Retries,
+    PATIENCE_DEFAULT, Retries, Unanswered,
 };
 pub use client::{Client, DEADLINE_DEFAULT, DEADLINE_MAX, NODES_DEFAULT, NODES_VARIABLE};
 pub use coalesce::{Coalesce, Coalesced, SharedResult};

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::Instant};
 use tollgate_proto::v1::{self, LimitUsage, Outcome, Slot};
 
 use crate::{
     client::Client,
     duration::from_wire,
+    error::Error,
     lease::{Lease, safe_end},
     release::Release,
 };
@@ -32,8 +34,8 @@ pub struct Permit {
     waited: Duration,
     dispatch_until: Option<Instant>,
     lease: Option<Lease>,
-    /// Not released, detached or known to have ended: dropping it has something to do.
-    open: bool,
+    /// A call that was given it may still hold a part in it when this is decided.
+    on_drop: Mutex<OnDrop>,
     /// Where a dropped permit is released, whatever thread drops it.
     runtime: Handle,
 }
@@ -52,6 +54,17 @@ pub enum Unusable {
         "the time to dispatch the call has passed: release the permit as not sent, and acquire a new one"
     )]
     TooLateToDispatch,
+}
+
+/// What dropping a permit does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    /// Frees its slots.
+    Release,
+    /// Tells that nobody knows how its call went. The vendor may still be at work on it, so its slots are left to the lease.
+    Tell,
+    /// It was released, detached, left to its lease, or is known to have ended.
+    Nothing,
 }
 
 /// How a new permit is kept.
@@ -88,7 +101,7 @@ impl Permit {
             waited: granted.waited.map(from_wire).unwrap_or_default(),
             dispatch_until,
             lease,
-            open: true,
+            on_drop: Mutex::new(OnDrop::Release),
             runtime: Handle::current(),
         }
     }
@@ -172,20 +185,51 @@ impl Permit {
 
     /// Ends the permit: its slots are free at once. Say how the call went, then await. A release that is never awaited,
     /// or fails, drops the permit, which frees its slots.
-    pub fn release(self) -> Release {
+    pub fn release(mut self) -> Release {
         self.stop_renewing();
+        // A release that fails frees the slots all the same.
+        *self.on_drop.get_mut() = OnDrop::Release;
         Release::of_permit(self.client.clone(), self)
     }
 
     /// Leaves the permit to somebody else, who renews and releases it by its id. Nothing is renewed or released here.
     pub fn detach(mut self) -> String {
-        self.open = false;
+        *self.on_drop.get_mut() = OnDrop::Nothing;
         std::mem::take(&mut self.id)
     }
 
     /// The server answered that it ended.
     pub(crate) fn ended(&mut self) {
-        self.open = false;
+        *self.on_drop.get_mut() = OnDrop::Nothing;
+    }
+
+    /// A call begins that the vendor may go on with when nobody listens any more: from now on only an explicit end frees the slots,
+    /// or that of the lease.
+    pub(crate) fn outlive_the_call(&self) {
+        if !self.slots.is_empty() {
+            *self.on_drop.lock() = OnDrop::Tell;
+        }
+    }
+
+    /// Leaves the slots to the lease if a call that was not answered is to keep them; whether it is.
+    pub(crate) fn is_left_to_its_lease(&self) -> bool {
+        let mut on_drop = self.on_drop.lock();
+        let is_left = *on_drop == OnDrop::Tell;
+        if is_left {
+            self.stop_renewing();
+            *on_drop = OnDrop::Nothing;
+        }
+        is_left
+    }
+
+    /// In the background.
+    fn tell<T>(&self, what: impl IntoFuture<Output = Result<T, Error>, IntoFuture: Send + 'static>) {
+        let told = what.into_future();
+        self.runtime.spawn(async move {
+            if let Err(error) = told.await {
+                tracing::debug!(%error, "the cluster was not told of a dropped permit; its lease ends it");
+            }
+        });
     }
 
     pub(crate) fn stop_renewing(&self) {
@@ -199,15 +243,20 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.stop_renewing();
         // A permit without a lease holds nothing that others wait for.
-        if !self.open || self.lease.is_none() {
+        if self.lease.is_none() {
             return;
         }
-        let release = self.client.release(&self.id).outcome(Outcome::Unknown).deadline(DROP_DEADLINE);
-        self.runtime.spawn(async move {
-            if let Err(error) = release.await {
-                tracing::debug!(%error, "a dropped permit was not released; its lease ends it");
+        match *self.on_drop.get_mut() {
+            OnDrop::Release => {
+                let release = self.client.release(&self.id).outcome(Outcome::Unknown).deadline(DROP_DEADLINE);
+                self.tell(release);
             }
-        });
+            OnDrop::Tell => {
+                let report = self.client.report(&self.resource).key(&self.key).permit(&self.id);
+                self.tell(report.outcome(Outcome::Unknown).deadline(DROP_DEADLINE));
+            }
+            OnDrop::Nothing => {}
+        }
     }
 }
 

@@ -29,7 +29,8 @@
 //! ```
 //!
 //! A `[[limit]]` outside of the plans is in all of them, as is a `dispatch_tolerance`, and a plan states only what differs. A limit with `scope = "key"` is
-//! one of the whole resource where a resource has no keys: it has one credential then.
+//! one of the whole resource where a resource has no keys: it has one credential then. A token bucket `minute-spread` beside a fixed window
+//! `minute` follows that window where a resource changes its amount or its period.
 //!
 //! A file also tells which operations the limits distinguish and what they cost (`[[operation]]`), where a request does not
 //! state its cost, and how the vendor speaks:

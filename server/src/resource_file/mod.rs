@@ -35,12 +35,13 @@
 //!
 //! [[resource.limit]]
 //! name = "concurrent"
-//! counts_after = "20s"
+//! counts_after = "19500ms"
 //! ```
 
 mod budget;
 pub(crate) mod limit;
 mod read;
+mod spread;
 mod vendor;
 mod write;
 

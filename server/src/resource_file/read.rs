@@ -7,7 +7,7 @@ use tollgate_proto::v1;
 use super::{
     FaultyFile, budget,
     limit::{limits, required, required_integer, span},
-    vendor,
+    spread, vendor,
 };
 use crate::{
     grpc::convert::definition::definition,
@@ -81,7 +81,7 @@ fn resource<'i>(reader: &mut Reader<'i>, mut section: Section<'_, 'i>, presets: 
         settle_within: span(reader, &mut section, "settle_within"),
         limits: {
             let sections = reader.sections(&mut section, "limit");
-            limits(reader, sections, base.limits)
+            spread::follow(limits(reader, sections, base.limits.clone()), &base.limits)
         },
         max_waiters: reader.integer(&mut section, "max_waiters").unwrap_or_default(),
         max_waiters_per_consumer: reader

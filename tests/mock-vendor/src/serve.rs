@@ -1,6 +1,6 @@
 //! The vendor's door: HTTP.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -8,18 +8,75 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, request::Parts};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, time::sleep_until};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+    time::{sleep, sleep_until},
+};
 
 use crate::{
     call::Asked,
     vendor::{Arrival, Outage, Vendor},
 };
 
-/// Serves until it is aborted.
-pub async fn serve(listener: TcpListener, vendor: Arc<Vendor>) {
-    // It ends only with the task.
-    let _ = axum::serve(listener, router(vendor)).await;
+/// Connections that are made and not yet taken.
+const BACKLOG: u32 = 1_024;
+
+/// Until a port is asked for again that was let go of just now.
+const PORT_PAUSE: Duration = Duration::from_millis(5);
+
+/// Serves until it is aborted. While the vendor refuses connections nobody listens, and those that there were are cut.
+pub async fn serve(mut listener: TcpListener, address: SocketAddr, vendor: Arc<Vendor>) {
+    loop {
+        tokio::select! {
+            () = vendor.refuses() => {}
+            () = accept(&listener, &vendor) => {}
+        }
+        drop(listener);
+        let shut = keep(address).await;
+        vendor.refuses_no_more().await;
+        listener = shut.listen(BACKLOG).expect("the port is this vendor's");
+    }
+}
+
+/// Takes connections for as long as it is polled; dropping it cuts them.
+async fn accept(listener: &TcpListener, vendor: &Arc<Vendor>) {
+    let mut connections = JoinSet::new();
+    let service = TowerToHyperService::new(router(vendor.clone()));
+    loop {
+        tokio::select! {
+            // One that cannot be taken is its caller's trouble.
+            Ok((stream, _)) = listener.accept() => {
+                let (stream, service) = (TokioIo::new(stream), service.clone());
+                connections.spawn(async move {
+                    // Callers hang up as they please.
+                    let _ = Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Holds a port on which nobody listens: the system refuses those who come, and gives the port to nobody else.
+async fn keep(address: SocketAddr) -> TcpSocket {
+    loop {
+        let socket = TcpSocket::new_v4().and_then(|socket| {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
+        });
+        match socket {
+            Ok(socket) => return socket,
+            Err(_) => sleep(PORT_PAUSE).await,
+        }
+    }
 }
 
 /// What answers, whatever the path.
@@ -50,7 +107,8 @@ async fn answer(State(vendor): State<Arc<Vendor>>, parts: Parts) -> Response {
             sleep_until(until).await;
             let status = match outage {
                 Outage::Failing => StatusCode::SERVICE_UNAVAILABLE,
-                Outage::Hanging => StatusCode::GATEWAY_TIMEOUT,
+                // Nobody who is refused reads it.
+                Outage::Hanging | Outage::Refusing => StatusCode::GATEWAY_TIMEOUT,
             };
             respond(status, &json!({ "message": "out of order" }), vec![])
         }

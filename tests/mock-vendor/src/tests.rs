@@ -1,16 +1,20 @@
 //! Each vendor as a caller sees it, by a clock that stands still unless somebody waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
 use tower::ServiceExt;
 
 use crate::{
-    Answer, Apollo, HubSpot, Outage, Profile, Salesforce, Salesloft, TAKES_HEADER, Tightening, serve::router,
-    vendor::Vendor,
+    Answer, Apollo, HubSpot, MockVendor, Outage, Profile, Salesforce, Salesloft, TAKES_HEADER, Tightening,
+    serve::router, vendor::Vendor,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -190,6 +194,39 @@ async fn an_outage_ends_by_itself_and_is_in_the_ledger() {
         let answers: Vec<_> = vendor.ledger().calls.iter().map(|call| call.answer).collect();
         assert_eq!(answers, [Answer::Down, Answer::Accepted]);
     }
+}
+
+/// The status line of an answer, if there is one.
+async fn ask(connection: &mut TcpStream) -> io::Result<String> {
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: vendor\r\n\r\n").await?;
+    let mut answer = [0; 4_096];
+    let read = connection.read(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    answer.lines().next().map(str::to_owned).ok_or(io::ErrorKind::ConnectionReset.into())
+}
+
+#[tokio::test]
+async fn a_vendor_that_refuses_connections_cuts_those_that_it_has() {
+    let vendor = MockVendor::start(HubSpot::PROFESSIONAL.into()).await.unwrap();
+    let address = vendor.url().trim_start_matches("http://").to_owned();
+    let mut connected = TcpStream::connect(&address).await.unwrap();
+    assert_eq!(ask(&mut connected).await.unwrap(), "HTTP/1.1 200 OK");
+
+    vendor.fail_for(Outage::Refusing, SECOND * 3_600);
+    ask(&mut connected).await.unwrap_err();
+    while TcpStream::connect(&address).await.is_ok() {
+        sleep(SECOND / 100).await;
+    }
+
+    // Another outage in its place, which is over.
+    vendor.fail_for(Outage::Failing, Duration::ZERO);
+    let mut connected = loop {
+        match TcpStream::connect(&address).await {
+            Ok(connected) => break connected,
+            Err(_) => sleep(SECOND / 100).await,
+        }
+    };
+    assert_eq!(ask(&mut connected).await.unwrap(), "HTTP/1.1 200 OK");
 }
 
 #[tokio::test(start_paused = true)]

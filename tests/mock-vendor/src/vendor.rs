@@ -9,7 +9,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     account::{Account, Capacity, Refusal},
@@ -34,6 +39,9 @@ pub enum Outage {
     Failing,
     /// No call is answered before the outage is over; then with 504.
     Hanging,
+    /// Nobody listens: connections are refused, and those that there were are cut, in the middle of a call as well. What runs goes
+    /// on. The ledger knows nothing of callers that are refused.
+    Refusing,
 }
 
 /// Limits that are lower than what is documented.
@@ -57,7 +65,7 @@ impl MockVendor {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let vendor = Arc::new(Vendor::new(profile));
-        let serving = tokio::spawn(serve::serve(listener, vendor.clone()));
+        let serving = tokio::spawn(serve::serve(listener, address, vendor.clone()));
         Ok(MockVendor { address, vendor, serving })
     }
 
@@ -104,6 +112,8 @@ impl Drop for MockVendor {
 pub struct Vendor {
     began: Instant,
     state: Mutex<State>,
+    /// Until when connections are refused.
+    refuses_until: watch::Sender<Instant>,
 }
 
 struct State {
@@ -136,7 +146,7 @@ impl Vendor {
             latency: profile.latency,
             random: fastrand::Rng::with_seed(profile.seed),
         };
-        Vendor { began, state: Mutex::new(state) }
+        Vendor { began, state: Mutex::new(state), refuses_until: watch::Sender::new(began) }
     }
 
     pub fn now(&self) -> Duration {
@@ -149,9 +159,30 @@ impl Vendor {
 
     pub fn fail_for(&self, outage: Outage, span: Duration) {
         let mut state = self.state.lock();
-        let now = self.now();
-        state.ledger.outages.push(now..now + span);
-        state.outage = Some((outage, Instant::now() + span));
+        let now = Instant::now();
+        let began = now - self.began;
+        state.ledger.outages.push(began..began + span);
+        state.outage = Some((outage, now + span));
+        self.refuses_until.send_replace(if outage == Outage::Refusing { now + span } else { now });
+    }
+
+    /// Waits until connections are refused.
+    pub async fn refuses(&self) {
+        let mut until = self.refuses_until.subscribe();
+        // The sender is this vendor's.
+        let _ = until.wait_for(|until| *until > Instant::now()).await;
+    }
+
+    /// Waits until connections are taken again.
+    pub async fn refuses_no_more(&self) {
+        let mut until = self.refuses_until.subscribe();
+        loop {
+            let end = *until.borrow_and_update();
+            tokio::select! {
+                () = sleep_until(end) => return,
+                _ = until.changed() => {}
+            }
+        }
     }
 
     pub fn ledger(&self) -> Ledger {
@@ -196,7 +227,7 @@ impl State {
         self.outage = self.outage.filter(|(_, until)| now < *until);
         if let Some((outage, until)) = self.outage {
             self.note(asked, at, Answer::Down);
-            let until = if outage == Outage::Hanging { until } else { now };
+            let until = if outage == Outage::Failing { now } else { until };
             return Arrival::Down { until, outage };
         }
         if let Err(refusal) = self.account.arrive(asked, &self.traffic, now) {

@@ -6,9 +6,12 @@ use tokio::{
     sync::{Mutex, MutexGuard},
     time::sleep,
 };
-use tollgate_client::v1::{GetResourceUsageRequest, GetResourceUsageResponse, HeldSlot, Resource};
+use tollgate_client::{
+    CircuitState,
+    v1::{GetResourceUsageRequest, GetResourceUsageResponse, HeldSlot, Resource},
+};
 use tollgate_demo::{Scene, Tally, Vendor};
-use tollgate_mock_vendor::{Ledger, MockVendor};
+use tollgate_mock_vendor::{Ledger, MockVendor, Profile};
 use tollgate_server::preset::Presets;
 use tollgate_tests::{
     crews::{Crews, Terms},
@@ -26,6 +29,8 @@ pub struct Size {
     /// How long the vendor is out of order, and the circuit open at first.
     pub outage: Duration,
     pub open_for: Duration,
+    /// How many calls may find nobody there while connections are refused.
+    pub refused_connections: u64,
     /// How long it enforces less than it documents, and what part of the calls may be refused after the first.
     pub tightened: Duration,
     pub refused_share: f64,
@@ -46,6 +51,7 @@ const SHORT: Size = Size {
     work: Duration::from_secs(9),
     outage: Duration::from_secs(2),
     open_for: Duration::from_millis(300),
+    refused_connections: 40,
     tightened: Duration::from_secs(20),
     refused_share: 0.2,
     kills: 3,
@@ -60,6 +66,7 @@ const LONG: Size = Size {
     work: Duration::from_secs(75),
     outage: Duration::from_secs(120),
     open_for: Duration::from_secs(5),
+    refused_connections: 60,
     tightened: Duration::from_secs(420),
     refused_share: 0.01,
     kills: 20,
@@ -110,21 +117,21 @@ impl Stage {
         if let Some(tolerance) = size().tolerance {
             resource.dispatch_tolerance = tolerance.try_into().ok();
         }
-        Stage::open(scene, change(resource)).await
+        Stage::open(scene, scene.profile(), change(resource)).await
     }
 
     /// By the vendor's own clock, with what a preset of the program says of the resource.
     pub async fn set_by_preset(vendor: Vendor, preset: &str) -> Stage {
-        let (preset, plan) = Presets::embedded().select(preset).expect("a preset of the program");
-        let resource = preset.expand(plan, &BTreeMap::new(), &[]);
-        Stage::open(Scene { vendor, faster: 1 }, Resource { name: RESOURCE.to_owned(), ..resource }).await
+        let scene = Scene { vendor, faster: 1 };
+        Stage::open(scene, scene.profile(), by_preset(preset)).await
     }
 
-    async fn open(scene: Scene, resource: Resource) -> Stage {
+    /// A vendor of its own kind.
+    pub async fn open(scene: Scene, profile: Profile, resource: Resource) -> Stage {
         let resource = Resource { max_waiters: 200_000, max_waiters_per_consumer: 200_000, ..resource };
         let processes = Processes::start().await;
         processes.client().resources().create(resource).await.expect("the resource is new");
-        let vendor = MockVendor::start(scene.profile()).await.expect("a free port");
+        let vendor = MockVendor::start(profile).await.expect("a free port");
         Stage { processes, vendor, scene }
     }
 
@@ -153,10 +160,25 @@ impl Stage {
         self.usage().await.waiting
     }
 
+    /// Whether nothing but probes is let through because the vendor fails.
+    pub async fn circuit_is_shut(&self) -> bool {
+        let conditions = self.usage().await.resource.expect("it exists").conditions;
+        conditions
+            .iter()
+            .flat_map(|of_key| &of_key.circuit)
+            .any(|circuit| circuit.state() != CircuitState::Closed)
+    }
+
     async fn usage(&self) -> GetResourceUsageResponse {
         let request = GetResourceUsageRequest { name: RESOURCE.into(), ..Default::default() };
         self.processes.client().resources().usage(request).await.expect("the cluster answers")
     }
+}
+
+/// What a preset of the program says.
+pub fn by_preset(preset: &str) -> Resource {
+    let (preset, plan) = Presets::embedded().select(preset).expect("a preset of the program");
+    Resource { name: RESOURCE.to_owned(), ..preset.expand(plan, &BTreeMap::new(), &[]) }
 }
 
 /// Judges what a machine must work for. In the long form nothing is left unjudged.

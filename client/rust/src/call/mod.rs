@@ -9,6 +9,7 @@ mod rules;
 mod settle;
 mod share;
 mod tries;
+mod unanswered;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,21 +21,24 @@ pub use self::{
     observe::{Observation, Observe},
     patience::PATIENCE_DEFAULT,
     retries::Retries,
+    unanswered::Unanswered,
 };
 use crate::{acquire::Acquire, client::Client, error::Error, permit::Permit};
 
 /// How long a request may wait for its turn if nobody says otherwise.
 pub const CALL_WAIT_DEFAULT: Duration = Duration::from_secs(60);
 
-/// How long one try at the vendor may take if nobody says otherwise. A call that hangs holds its slot for as long.
+/// How long one try at the vendor may take if nobody says otherwise. A call that hangs holds its slot for as long, and then until its
+/// lease ends ([`Unanswered`]).
 pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 
 /// Makes calls to vendors under permits. Cheap to clone.
 ///
 /// [`call`](Limiter::call) asks for a permit, runs the call, looks at what came back, tells the cluster, releases the permit, and
 /// tries again where that makes sense: see [`Retries`]. What the vendor says about its limits holds for the whole fleet, so nobody
-/// polls: after a pause the next try waits at the server with all others. The permit is released whatever happens: when the call
-/// panics, when its future is dropped, when it takes too long; and when its lease is lost, the call is stopped.
+/// polls: after a pause the next try waits at the server with all others. The permit ends whatever happens: when the call panics, when its
+/// future is dropped, when it takes too long. Then the vendor may still be at work on it, so slots that it holds are free only when its
+/// lease ends ([`Unanswered`] has the choice). When the lease is lost, the call is stopped.
 ///
 /// Whether a call may be made twice is for the caller to say: [`idempotent`](Limiter::idempotent).
 ///
@@ -60,6 +64,7 @@ pub struct Limiter {
     wait: Duration,
     timeout: Duration,
     retries: Retries,
+    unanswered: Unanswered,
     /// None: nobody said it.
     patience: Option<Duration>,
 }
@@ -75,6 +80,7 @@ impl Limiter {
             wait: CALL_WAIT_DEFAULT,
             timeout: CALL_TIMEOUT_DEFAULT,
             retries: Retries::default(),
+            unanswered: Unanswered::default(),
             patience: None,
         }
     }
@@ -109,6 +115,13 @@ impl Limiter {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Limiter {
         self.timeout = timeout;
+        self
+    }
+
+    /// Whether a call that was not answered keeps its slots until its lease ends. Default: it does.
+    #[must_use]
+    pub fn unanswered(mut self, unanswered: Unanswered) -> Limiter {
+        self.unanswered = unanswered;
         self
     }
 

@@ -1,4 +1,4 @@
-//! Giving a permit back, with what came of its call.
+//! Telling what came of a call, and giving its permit back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,8 +21,9 @@ const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long any other result is held back, so that the next call comes after the release. A cluster that answers does so long before.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Releases a permit that was asked for so, with the result that others are to have, and tells what was understood of the vendor's answer; none if nobody can
-/// read it, or the cluster did not answer in time. The release goes on if nobody waits for it any more.
+/// Releases a permit that was asked for so, with the result that others are to have, and tells what was understood of the vendor's
+/// answer; none if nobody can read it, or the cluster did not answer in time. The release goes on if nobody waits for it any more. Of
+/// a call that was not answered, and keeps its slots, the fleet hears as soon, but the permit is left to its lease.
 pub(super) async fn settle(
     limiter: &Limiter,
     (request, permit): (&Acquire, Arc<Permit>),
@@ -31,8 +32,13 @@ pub(super) async fn settle(
 ) -> Option<Understood> {
     let mut report = limiter.client.report(permit.resource()).key(permit.key()).permit(permit.id());
     report = report.asked_for_by(&request.request);
-    let mut release = release(limiter, permit).outcome(outcome).deadline(RELEASE_DEADLINE);
     report = report.outcome(outcome).deadline(RELEASE_DEADLINE);
+    if outcome == Outcome::Timeout && permit.is_left_to_its_lease() {
+        // There is no answer that could be understood.
+        let told = async move { report.await.map(|_| None).unwrap_or_else(untold) };
+        return timeout(RELEASE_PATIENCE, tokio::spawn(told)).await.ok()?.ok()?;
+    }
+    let mut release = release(limiter, permit).outcome(outcome).deadline(RELEASE_DEADLINE);
     // A status beyond any is nothing that a server would take.
     if let Observation::Answered(answer) = observation
         && (100..=599).contains(&answer.status())
@@ -76,8 +82,10 @@ async fn send(release: Release, report: Option<Report>, is_open: bool) -> Option
         (Err(Error::PermitEnded { .. }), Some(report)) => report.await.map(Some),
         (Err(error), _) => Err(error),
     };
-    told.unwrap_or_else(|error| {
-        tracing::warn!(%error, "nobody was told how a call went; a slot that its permit holds ends with the lease");
-        None
-    })
+    told.unwrap_or_else(untold)
+}
+
+fn untold(error: Error) -> Option<Understood> {
+    tracing::warn!(%error, "nobody was told how a call went; a slot that its permit holds ends with the lease");
+    None
 }

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tollgate_proto::v1::Outcome;
 
 use super::{
-    CallError, Limiter, Observation, Observe,
+    CallError, Limiter, Observation, Observe, Unanswered,
     retries::{Next, Tried},
     settle::settle,
     share::Kept,
@@ -96,6 +96,9 @@ impl Limiter {
                 Coalesced::Permit(permit) => Arc::new(permit),
                 Coalesced::Result(shared) => return Ok(End::Shared(shared)),
             };
+            if self.unanswered == Unanswered::KeepsSlot && !request.is_for_many() {
+                permit.outlive_the_call();
+            }
             let tried = self.attempt(&permit, &mut work).await;
             let kept = if let Try::Returned(Ok(value)) = &tried { kept(value) } else { None };
             let (outcome, observation) = (tried.outcome(), tried.observe());

@@ -158,7 +158,8 @@ where
     /// Drains the stream. `work` makes the call of a task, once for each try; what it gives back counts as done if the vendor
     /// answered with a status below 400, and does not mean a limit with that as Shopify does ([`CallError::Limited`](crate::CallError::Limited)).
     ///
-    /// Dropping the future stops all calls, and releases their permits.
+    /// Dropping the future stops all calls. Slots that they hold are free when their leases end, unless the limiter
+    /// [says otherwise](Limiter::unanswered).
     ///
     /// # Errors
     /// [`Error::Invalid`] for a concurrency or a look-ahead out of range. What becomes of the tasks is no error of the pipeline's.

@@ -1,21 +1,13 @@
 //! Calls under permits. Time is paused: the waits are exact, and nobody waits for them.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
-use tollgate_client::{
-    Answer, CallError, Client, Error, Limiter, Observation, Outcome, Retries, v1::RenewPermitResponse,
-};
+use tollgate_client::{Answer, CallError, Client, Error, Observation, Outcome, Retries};
 use tonic::{Code, Status};
 
 use crate::{
-    fake::{Node, denied, eventually, granted, plain, refusal, slot, wire},
+    fake::{Node, denied, granted, plain, refusal, slot, wire},
     vendor::{Vendor, call, limiter, outcomes},
 };
 
@@ -53,30 +45,6 @@ async fn what_a_call_truly_cost_is_settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_is_stopped_and_its_slot_is_free() {
-    let node = Node::in_memory().await;
-    node.on_acquire(|_, n| granted(slot(&format!("p0-{n}"), LEASE)));
-    node.on_renew(|_, _| Ok(RenewPermitResponse { lease: Some(wire(LEASE)) }));
-    let limiter = limiter(&node).timeout(90 * SECOND);
-    let hang = |limiter: Limiter| async move {
-        limiter.call("r", |_| std::future::pending::<Result<Answer, Observation>>()).await
-    };
-    let error = hang(limiter.clone()).await.unwrap_err();
-    assert!(
-        matches!(error, CallError::TimedOut { after, tries: 1, .. } if after == 90 * SECOND),
-        "{error:?}"
-    );
-    assert_eq!(node.script().releases[0].permit_id, "p0-1");
-    assert!(!node.script().renewals.is_empty(), "it was held meanwhile");
-
-    let error = hang(limiter.idempotent(true)).await.unwrap_err();
-    assert!(matches!(error, CallError::TimedOut { tries: 6, .. }), "{error:?}");
-    assert_eq!(node.script().releases.len(), 7);
-    let failed = |outcome| matches!(outcome, Outcome::Timeout | Outcome::Unknown);
-    assert!(outcomes(&node).into_iter().all(failed), "the fleet hears that the vendor does not answer");
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_hangs_for_longer_than_its_permit_is_remembered_is_told_all_the_same() {
     let node = Node::in_memory().await;
     node.on_release(|_, _| Err(refusal(Code::FailedPrecondition, "PERMIT_ENDED")));
@@ -98,37 +66,6 @@ async fn a_call_whose_slot_is_lost_is_stopped() {
     let result = limiter(&node).call("r", |_| std::future::pending::<Result<Answer, Observation>>()).await;
     assert!(matches!(result, Err(CallError::LeaseLost { tries: 1, .. })), "{result:?}");
     assert_eq!(outcomes(&node), [Outcome::Unknown], "the vendor may be as well as ever");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slot_is_free_when_the_call_is_dropped_or_panics() {
-    let node = Node::in_memory().await;
-    node.on_acquire(|_, n| granted(slot(&format!("p0-{n}"), LEASE)));
-    let limiter = limiter(&node);
-    let called = Arc::new(AtomicU32::new(0));
-    let calling = {
-        let (limiter, called) = (limiter.clone(), called.clone());
-        tokio::spawn(async move {
-            let work = |_| {
-                called.fetch_add(1, Ordering::Relaxed);
-                std::future::pending::<Result<Answer, Observation>>()
-            };
-            limiter.call("r", work).await.map(drop).unwrap();
-        })
-    };
-    eventually(|| called.load(Ordering::Relaxed) == 1).await;
-    calling.abort();
-    eventually(|| node.script().releases.len() == 1).await;
-
-    let panics = tokio::spawn(async move {
-        let work = |_| async { panic!("as a test wants") };
-        let _: Result<Answer, CallError<Observation>> = limiter.call("r", work).await;
-    });
-    assert!(panics.await.unwrap_err().is_panic());
-    eventually(|| node.script().releases.len() == 2).await;
-    let ids: Vec<_> = node.script().releases.iter().map(|release| release.permit_id.clone()).collect();
-    assert_eq!(ids, ["p0-1", "p0-2"]);
-    assert_eq!(outcomes(&node), [Outcome::Unknown; 2], "nobody knows how they went");
 }
 
 #[tokio::test(start_paused = true)]

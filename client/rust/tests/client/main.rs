@@ -15,5 +15,6 @@ mod pipeline;
 mod refusals;
 mod repeating;
 mod streaming;
+mod unanswered;
 mod vendor;
 mod waiting;

@@ -137,6 +137,50 @@ fn who_has_a_second_to_call_in_has_time_to_send_it() {
 }
 
 #[test]
+fn what_spreads_a_window_is_as_fast_as_it_and_lets_a_twentieth_through_at_once() {
+    let mut spread = Vec::new();
+    for preset in Presets::embedded().iter() {
+        for plan in &preset.plans {
+            for limit in &plan.limits {
+                let Some(name) = limit.name.strip_suffix("-spread") else { continue };
+                let place = format!("{}:{} {}", preset.vendor, plan.name, limit.name);
+                let window = plan.limits.iter().find(|window| window.name == name).expect(&place);
+                let Some(Kind::FixedWindow(window)) = window.kind.clone() else { panic!("{place}") };
+                let Some(Kind::TokenBucket(bucket)) = limit.kind.clone() else { panic!("{place}") };
+                assert_eq!(
+                    (bucket.refill_amount, bucket.refill_period),
+                    (window.amount, window.period),
+                    "{place}"
+                );
+                assert_eq!(bucket.capacity, window.amount / 20, "{place}");
+                spread.push((place, limit.shadow));
+            }
+        }
+    }
+    // Whoever waits for an hour's window decides for himself whether imports are to take so long.
+    for (place, is_in_shadow) in &spread {
+        assert_eq!(*is_in_shadow, place.ends_with("hourly-spread"), "{place}");
+    }
+    assert_eq!(spread.len(), 8, "{spread:?}");
+}
+
+#[test]
+fn what_spreads_a_window_follows_it_unless_it_is_stated() {
+    let bucket = |lines: &str| {
+        let resource = resource(&format!("preset = \"apollo:paid\"\n{lines}")).unwrap();
+        let spread = resource.limits.into_iter().find(|limit| limit.name == "minute-spread").unwrap();
+        let Some(Kind::TokenBucket(bucket)) = spread.kind else { panic!("{spread:?}") };
+        (bucket.capacity, bucket.refill_amount, bucket.refill_period.unwrap().seconds, spread.shadow)
+    };
+    let window = "[[resource.limit]]\nname = \"minute\"\namount = 500\nperiod = \"30s\"\n";
+    let spread = "[[resource.limit]]\nname = \"minute-spread\"\n";
+    assert_eq!(bucket(""), (10, 200, 60, false));
+    assert_eq!(bucket(window), (25, 500, 30, false));
+    assert_eq!(bucket(&format!("{window}{spread}shadow = true")), (25, 500, 30, true));
+    assert_eq!(bucket(&format!("{window}{spread}capacity = 7")), (7, 200, 60, false));
+}
+
+#[test]
 fn parameters_add_to_what_a_plan_has() {
     let preset = read(MINIMAL).unwrap();
     let daily = |given: &[(&str, u64)]| {

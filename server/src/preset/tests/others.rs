@@ -1,6 +1,10 @@
 //! Recorded answers of the other vendors that the same fleets call.
 
-use super::recorded::{assert_limited, assert_not_limited, exhausted, left, read, resets_in_ms};
+use super::{
+    amount,
+    recorded::{assert_limited, assert_not_limited, exhausted, left, read, resets_in_ms},
+};
+use crate::preset::Presets;
 
 const TOO_MANY: &str = "HTTP/1.1 429 Too Many Requests";
 
@@ -28,6 +32,14 @@ fn openai() {
     assert_limited(&read("openai", TOO_MANY, ""), None);
     // No money left: waiting does not help.
     assert_not_limited(&read("openai", TOO_MANY, "insufficient_quota"));
+
+    // A day's requests, where a source says them.
+    let daily = |plan: &str| {
+        let (_, plan) = Presets::embedded().select(plan).unwrap();
+        plan.limits.iter().find(|limit| limit.name == "requests-daily").map(amount)
+    };
+    assert_eq!(daily("openai:tier-1-mini"), Some(10_000));
+    assert_eq!((daily("openai:free"), daily("openai:tier-1")), (Some(200), None));
 }
 
 #[test]
@@ -68,6 +80,17 @@ fn stripe() {
     assert_limited(&limited("resource-specific"), None);
     // Without a reason it is a lock that somebody else holds.
     assert_not_limited(&read("stripe", TOO_MANY, "lock_timeout"));
+
+    // What endpoints have of their own is the same in sandboxes.
+    for (plan, global) in [("stripe:live", 100), ("stripe:sandbox", 25)] {
+        let (_, plan) = Presets::embedded().select(plan).unwrap();
+        let amounts: Vec<_> = plan.limits.iter().map(|limit| (limit.name.as_str(), amount(limit))).collect();
+        let of_endpoints =
+            [("search", 20), ("files-read", 20), ("files-write", 20), ("payment-intent-updates", 25)];
+        assert_eq!(amounts[0], ("global", global));
+        assert_eq!(amounts[1..5], of_endpoints);
+        assert_eq!(amounts[5..], [("payment-intent", 1_000)]);
+    }
 }
 
 #[test]
