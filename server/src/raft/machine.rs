@@ -207,6 +207,11 @@ impl Machine {
         pieces.bytes
     }
 
+    /// Frees a copy, and asks for a `rest` after every piece.
+    pub fn free_with_rests(self, rest: impl FnMut()) {
+        self.limiter.free_with_rests(rest);
+    }
+
     /// The state from a snapshot. The error is a reason for people.
     pub fn decode(bytes: &[u8]) -> Result<Machine, String> {
         let image: Image = minicbor::decode(bytes).map_err(|e| e.to_string())?;

@@ -213,6 +213,13 @@ impl Limiter {
         }
     }
 
+    /// Frees a copy of the state, which may be all that is left of what has changed since; asks for a `rest` after every piece.
+    pub fn free_with_rests(self, mut rest: impl FnMut()) {
+        self.resources.free_with_rests(&mut rest);
+        self.permits.free_with_rests(&mut rest);
+        self.request_ids.free_with_rests(&mut rest);
+    }
+
     /// The state from a snapshot.
     pub fn decode(bytes: &[u8]) -> Result<Limiter, Corrupt> {
         let mut decoder = minicbor::Decoder::new(bytes);

@@ -120,6 +120,13 @@ impl Permits {
         self.by_id.len()
     }
 
+    /// Frees them, and asks for a `rest` after every few.
+    pub(crate) fn free_with_rests(self, rest: &mut impl FnMut()) {
+        self.by_id.free_with_rests(rest);
+        self.leases.free_with_rests(rest);
+        self.forgets.free_with_rests(rest);
+    }
+
     /// Also of a permit that has ended, while its record lasts.
     pub(crate) fn get(&self, id: PermitId) -> Option<&Permit> {
         self.by_id.get(&id).map(|permit| &**permit)

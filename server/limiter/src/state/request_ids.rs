@@ -56,6 +56,12 @@ pub(crate) struct RequestIds {
 }
 
 impl RequestIds {
+    /// Frees them, and asks for a `rest` after every few.
+    pub(crate) fn free_with_rests(self, rest: &mut impl FnMut()) {
+        self.by_permit.free_with_rests(rest);
+        self.by_hash.free_with_rests(rest);
+    }
+
     /// What the id was granted within the retention.
     pub(crate) fn get(&self, id: &RequestId, now: ClusterTime) -> Option<&Remembered> {
         self.find(id).filter(|granted| !is_stale(granted, now))

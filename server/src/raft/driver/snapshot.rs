@@ -18,6 +18,9 @@ use crate::{
 /// How many times as long as it has worked it rests: it has a tenth of a processor at most.
 const REST_FACTOR: u64 = 9;
 
+/// A tenth of a millisecond: after less it goes on, because to fall asleep and to wake takes as long.
+const WORK_MIN: Span = Span(100_000);
+
 /// Where the machine is busy, what took long was mostly waiting.
 const REST_MAX: Span = Span::from_millis(5);
 
@@ -30,7 +33,7 @@ pub(super) fn take(
     let take = move || {
         let (index, mut breaks) = (machine.index(), Breaks::begin());
         let sealed = seal_by(|bytes| machine.encode_behind(bytes, || breaks.rest()));
-        drop(machine);
+        machine.free_with_rests(|| breaks.rest());
         let report = match files.save_with_rests(index, &sealed, || breaks.rest()) {
             Ok(()) => Stored::Snapshot { index },
             Err(fatal) => Stored::Failed(fatal),
@@ -53,6 +56,9 @@ impl Breaks {
 
     fn rest(&mut self) {
         let worked = clock::monotonic().saturating_sub(self.work_began);
+        if worked < WORK_MIN {
+            return;
+        }
         let rest = Span(worked.0.saturating_mul(REST_FACTOR)).min(REST_MAX);
         thread::sleep(Duration::from_nanos(rest.0));
         self.work_began = clock::monotonic();
