@@ -33,7 +33,7 @@ pub(super) async fn settle(
     let mut report = limiter.client.report(permit.resource()).key(permit.key()).permit(permit.id());
     report = report.asked_for_by(&request.request);
     report = report.outcome(outcome).deadline(RELEASE_DEADLINE);
-    if outcome == Outcome::Timeout && permit.is_left_to_its_lease() {
+    if matches!(observation, Observation::Unanswered) && permit.is_left_to_its_lease() {
         // There is no answer that could be understood.
         let told = async move { report.await.map(|_| None).unwrap_or_else(untold) };
         return timeout(RELEASE_PATIENCE, tokio::spawn(told)).await.ok()?.ok()?;

@@ -13,6 +13,9 @@ pub enum Unanswered {
     /// long again as a vendor may go on with a call that nobody waits for. The price: after an outage in which calls hang, the slots
     /// come back with their leases only.
     ///
+    /// The next try of an idempotent call waits for a slot beside them: where all slots are taken by calls that hang, until the first lease
+    /// ends, or until its wait is over ([`Limiter::wait_up_to`](super::Limiter::wait_up_to)); then the call ends as one without a permit.
+    ///
     /// Where others wait for what a call comes to ([`Limiter::share`](super::Limiter::share)), its slots are free at once all the same:
     /// its lease would keep the next one from making it.
     #[default]

@@ -85,8 +85,8 @@ pub(super) fn until_there_is_room(
             continue;
         };
         let until = now.cluster + room_in.min(state.definition.feedback.longest_wait);
-        hold(state, &limit, until, PaceCause::Refusals, now);
-        held.is_narrow &= limit.is_narrow;
+        // Where as many are held as may be, what cannot be held lowers the pace.
+        held.is_narrow &= hold(state, &limit, until, PaceCause::Refusals, now) && limit.is_narrow;
         if limit.shuts(state) {
             held.shut.push((limit.value, until));
         }

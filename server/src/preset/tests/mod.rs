@@ -152,7 +152,7 @@ fn what_spreads_a_window_is_as_fast_as_it_and_lets_a_twentieth_through_at_once()
                     (window.amount, window.period),
                     "{place}"
                 );
-                assert_eq!(bucket.capacity, window.amount / 20, "{place}");
+                assert_eq!(bucket.capacity, (window.amount / 20).max(10), "{place}");
                 spread.push((place, limit.shadow));
             }
         }
@@ -178,6 +178,12 @@ fn what_spreads_a_window_follows_it_unless_it_is_stated() {
     assert_eq!(bucket(window), (25, 500, 30, false));
     assert_eq!(bucket(&format!("{window}{spread}shadow = true")), (25, 500, 30, true));
     assert_eq!(bucket(&format!("{window}{spread}capacity = 7")), (7, 200, 60, false));
+    let small = window.replace("500", "50");
+    assert_eq!(bucket(&small), (10, 50, 30, false), "a call that costs 10 fits, as it fits the window");
+    // What is not in force is not spread, and neither is what comes back call by call.
+    assert_eq!(bucket(&format!("{window}shadow = true")), (25, 500, 30, true));
+    let sliding = format!("{window}kind = \"sliding_window\"\n");
+    assert_eq!(bucket(&sliding), (10, 200, 60, true));
 }
 
 #[test]

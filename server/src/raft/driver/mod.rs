@@ -92,7 +92,8 @@ struct Driver {
     disk: Disk,
     effects: Effects,
     log_writer: std::thread::JoinHandle<()>,
-    // Its lock lasts as long as anything here may write.
+    // Its lock lasts as long as anything here may write, but for the thread of a snapshot: what that has not finished when the process
+    // ends is deleted at the next start.
     data_dir: DataDir,
 }
 
@@ -224,7 +225,7 @@ impl Driver {
         Ok(is_stopped)
     }
 
-    /// Everything that was written is on the disk when this returns, and the directory is free.
+    /// Everything that was written to the log is on the disk when this returns, and the directory is free.
     fn end(self) -> Result<(), Fatal> {
         drop(self.effects);
         self.log_writer.join().map_err(|_| Fatal::LogWriterGone)

@@ -1,11 +1,13 @@
 //! Committed entries into the machine, its answers to those who wait.
 
+use std::collections::BTreeSet;
+
 use protobuf::Message as _;
 use raft::{
     StateRole,
     eraftpb::{ConfChangeV2, Entry as RaftEntry, EntryType},
 };
-use tollgate_limiter::{Answer, Command, Span};
+use tollgate_limiter::{Answer, Command, ResourceName, Span};
 
 use crate::clock::Reading;
 
@@ -65,7 +67,7 @@ impl<C> Replica<C> {
         self.testify(position, Some(&entry), &answers);
         let (index, term) = position;
         self.tell_turns(index);
-        self.tell_removals(&entry, &answers);
+        let removed = removed(&entry, &answers);
         let is_of_this_term = term == self.node.raft.term;
         let was_stamped_here = is_of_this_term && self.node.raft.state == StateRole::Leader;
         if !was_stamped_here {
@@ -81,6 +83,8 @@ impl<C> Replica<C> {
         }
         answers.clear();
         self.answers = answers;
+        // After the answers, which may be about them, too.
+        self.effects.extend(removed.into_iter().map(Effect::ResourceGone));
         if *self.machine.members() != members {
             self.effects.push(Effect::Members(self.machine.members().clone()));
         }
@@ -92,14 +96,6 @@ impl<C> Replica<C> {
         if self.leadership.is_some() && index > self.last_of_the_past {
             let turned = self.machine.limiter().turned().iter().cloned();
             self.effects.extend(turned.map(|turn| Effect::CircuitTurned(Box::new(turn))));
-        }
-    }
-
-    fn tell_removals(&mut self, entry: &Entry, answers: &[Answer]) {
-        for (command, answer) in entry.commands.iter().zip(answers) {
-            if let (Command::DeleteResource(removal), Ok(_)) = (command, answer) {
-                self.effects.push(Effect::ResourceGone(removal.name.clone()));
-            }
         }
     }
 
@@ -153,6 +149,19 @@ impl<C> Replica<C> {
         self.effects.push(Effect::Members(self.machine.members().clone()));
         Ok(())
     }
+}
+
+/// The resources that an entry removed, and did not make again.
+fn removed(entry: &Entry, answers: &[Answer]) -> BTreeSet<ResourceName> {
+    let mut removed = BTreeSet::new();
+    for (command, _) in entry.commands.iter().zip(answers).filter(|(_, answer)| answer.is_ok()) {
+        match command {
+            Command::DeleteResource(removal) => _ = removed.insert(removal.name.clone()),
+            Command::CreateResource(resource) => _ = removed.remove(&resource.name),
+            _ => {}
+        }
+    }
+    removed
 }
 
 fn registration_result(registered: Registered) -> Result<MemberChange, MemberRefusal> {
