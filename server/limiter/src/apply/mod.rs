@@ -33,6 +33,8 @@ mod resources;
 mod usage;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod properties;
 
 use std::convert::Infallible;
@@ -102,6 +104,8 @@ pub struct Totals {
     pub resources: u64,
     /// Permits that hold slots or can still be settled.
     pub permits_live: u64,
+    /// Those of them that have a lease, or had one and keep their slots for a while.
+    pub permits_leased: u64,
     /// Leases that ran out since the beginning.
     pub leases_expired: u64,
     /// Results kept for requests with a coalesce key.
@@ -187,6 +191,7 @@ impl Limiter {
         Totals {
             resources: self.resources.len() as u64,
             permits_live: self.permits.len() as u64,
+            permits_leased: self.permits.leased() as u64,
             leases_expired: self.leases_expired,
             results: self.result_ends.len() as u64,
             result_bytes: self.result_ends.bytes(),
@@ -231,6 +236,7 @@ impl Limiter {
             return Err(Corrupt(format!("the counters of {name} are not those of its limits")));
         }
         limiter.result_ends = limiter.collect_result_ends();
+        limiter.permits.sort_out();
         Ok(limiter)
     }
 

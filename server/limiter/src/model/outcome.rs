@@ -333,4 +333,12 @@ pub enum Rejection {
         #[n(0)]
         max: u64,
     },
+    /// As many permits have a lease as may, over all resources.
+    #[error("{max} permits have a lease, over all resources, which is the most; release what is done")]
+    #[n(15)]
+    TooManyLeases {
+        /// The bound.
+        #[n(0)]
+        max: u64,
+    },
 }

@@ -31,7 +31,7 @@ pub(crate) use condition::ramp_of;
 pub(crate) use conditions::Conditions;
 pub(crate) use cow_map::CowMap;
 pub(crate) use pace::Pace;
-pub(crate) use permits::{Debited, Debits, Hold, Holds, Permit, Permits};
+pub(crate) use permits::{Debited, Debits, Hold, Holds, MAX_LEASED_IN_ALL, Permit, Permits};
 pub(crate) use rare::{Blank, Rare};
 pub(crate) use request_ids::{Fingerprint, Remembered, RequestIds};
 pub(crate) use resource::{Counters, LimitId, LimitState, MAX_SETTLEABLE, ResourceState, terms_of};
