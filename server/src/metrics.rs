@@ -130,6 +130,8 @@ pub struct Metrics {
     pub results: Gauge,
     /// What they take of memory, roughly.
     pub result_bytes: Gauge,
+    /// What counters take of memory at most, when each is as large as it can become.
+    pub counter_bytes: Gauge,
     /// 1 while the disk has less room than its reserve.
     pub disk_is_low: Gauge,
     /// 1 while this node should be sent calls.
@@ -173,6 +175,7 @@ impl Metrics {
             permits_leased: Gauge::default(),
             results: Gauge::default(),
             result_bytes: Gauge::default(),
+            counter_bytes: Gauge::default(),
             disk_is_low: Gauge::default(),
             ready: Gauge::default(),
         };
@@ -248,6 +251,12 @@ impl Metrics {
         registry.register("permits_leased", "Those of them that have a lease", m.permits_leased);
         registry.register("results", "Results kept for requests with a coalesce key", m.results);
         registry.register_with_unit("result", "Memory of those results", Unit::Bytes, m.result_bytes);
+        registry.register_with_unit(
+            "counter",
+            "Memory of the counters, each as large as it can become",
+            Unit::Bytes,
+            m.counter_bytes,
+        );
         registry.register("disk_is_low", "1 while the disk has less room than its reserve", m.disk_is_low);
         registry.register("ready", "1 while this node should be sent calls, as /readyz says", m.ready);
         metrics

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Limiter, properties::applied};
-use crate::model::*;
+use crate::{model::*, state::MAX_COUNTER_BYTES};
 
 const SECOND: Span = Span::from_secs(1);
 
@@ -129,9 +129,9 @@ fn leases_are_refused_while_all_resources_have_as_many_as_they_may() {
     let mut fleet = Fleet::with(&[("a", whole, slots()), ("b", whole, slots()), ("c", whole, bucket())]);
     assert!(all_granted(&fleet.acquire("a", 500)));
     assert!(all_granted(&fleet.acquire("b", 500)));
-    let full = Err(Rejection::TooManyLeases { max: 1_000 });
+    let full = [Err(Rejection::TooManyLeases { max: 1_000 })];
     let before = fleet.limiter.clone();
-    assert_eq!(fleet.acquire("b", 1), [full.clone()]);
+    assert_eq!(fleet.acquire("b", 1), full);
     assert_eq!(fleet.limiter.resources, before.resources);
     // What needs no lease goes on.
     assert!(all_granted(&fleet.acquire("c", 1)));
@@ -150,7 +150,67 @@ fn leases_are_refused_while_all_resources_have_as_many_as_they_may() {
     assert!(all_granted(&fleet.acquire("b", 1)));
     // Leases that ran out count while their slots are kept.
     fleet.stamp = fleet.stamp.after(SECOND);
-    assert_eq!(fleet.acquire("a", 1), [full]);
+    assert_eq!(fleet.acquire("a", 1), full);
     fleet.stamp = fleet.stamp.after(SECOND);
     assert!(all_granted(&fleet.acquire("a", 1)));
+}
+
+/// With as many sub-buckets as there can be: 33,280 bytes a counter, of which 504 and a little are as many as there may be.
+fn fine_window() -> LimitKind {
+    LimitKind::SlidingWindow(SlidingWindow { amount: 10, period: SECOND, resolution: 1_000 })
+}
+
+#[test]
+fn counters_of_all_resources_are_bounded_and_idle_ones_make_room_wherever_they_are() {
+    let each = Scope::Consumer;
+    let mut fleet = Fleet::with(&[("a", each, fine_window()), ("b", each, fine_window())]);
+    assert!(all_granted(&fleet.acquire("a", 305)));
+    assert!(all_granted(&fleet.acquire("b", 200)));
+    let full = MAX_COUNTER_BYTES..MAX_COUNTER_BYTES + 33_280;
+    assert!(full.contains(&fleet.limiter.totals().counter_bytes));
+    let Command::Acquire(another) = acquire("b", "another") else { unreachable!() };
+    let refused = fleet.apply(&[Command::Acquire(another.clone())]);
+    assert_eq!(refused, [Err(Rejection::TooManyCounters { max_bytes: MAX_COUNTER_BYTES })]);
+    // Whoever is counted already goes on.
+    assert!(all_granted(&fleet.acquire("b", 200)));
+
+    // Those of the first resource have become idle, and nobody asks for it any more.
+    fleet.stamp = fleet.stamp.after(SECOND + SECOND);
+    let mut others = Vec::new();
+    for number in 0..200 {
+        fleet.stamp = fleet.stamp.after(Span::from_millis(1));
+        others.push(acquire("b", &format!("other{number}")));
+    }
+    assert!(all_granted(&fleet.apply(&others)));
+    assert!(fleet.limiter.totals().counter_bytes < MAX_COUNTER_BYTES);
+}
+
+#[test]
+fn definitions_that_would_take_too_many_counters_are_refused() {
+    let coarse = SlidingWindow { amount: 10, period: SECOND, resolution: 10 };
+    let each = Scope::Consumer;
+    let mut fleet = Fleet::with(&[("a", each, LimitKind::SlidingWindow(coarse))]);
+    assert!(all_granted(&fleet.acquire("a", 1_000)));
+    let stored = fleet.limiter.resource(fleet.stamp, &ResourceName::new("a").unwrap()).unwrap();
+    let mut finer = stored.resource.clone();
+    finer.limits[0].kind = fine_window();
+    let update = UpdateResource { resource: finer, generation: stored.generation };
+    let before = fleet.limiter.clone();
+    let refused = fleet.apply(&[Command::UpdateResource(update)]);
+    let full = [Err(Rejection::TooManyCounters { max_bytes: MAX_COUNTER_BYTES })];
+    assert_eq!(refused, full);
+    assert_eq!(fleet.limiter.resources, before.resources);
+
+    // A counter of the whole resource is there from the beginning.
+    let create = |number| {
+        let mut resource = stored.resource.clone();
+        resource.name = ResourceName::new(&format!("b{number}")).unwrap();
+        resource.limits[0].scope = Scope::Resource;
+        resource.limits[0].kind = fine_window();
+        Command::CreateResource(resource)
+    };
+    let answers = fleet.apply(&(0..504).map(create).collect::<Vec<_>>());
+    assert_eq!(answers.last(), full.first());
+    let delete = DeleteResource { name: ResourceName::new("b0").unwrap(), generation: 0 };
+    assert_eq!(fleet.apply(&[Command::DeleteResource(delete), create(504)])[1].as_ref().err(), None);
 }

@@ -99,5 +99,6 @@ fn kind(rejection: &Rejection) -> u64 {
         Rejection::AlternativeNotFound { .. } => 11,
         Rejection::TooManyCoalescedCalls { .. } => 14,
         Rejection::TooManyLeases { .. } => 15,
+        Rejection::TooManyCounters { .. } => 16,
     }
 }

@@ -16,6 +16,7 @@ mod budget_claim;
 mod budget_debit;
 mod budget_usage;
 mod coalesce;
+mod counters;
 mod digest;
 mod evaluate;
 mod expire;
@@ -41,6 +42,7 @@ use std::convert::Infallible;
 
 use minicbor::{Decode, Encode, encode::Write};
 
+use self::counters::CounterBytes;
 pub use self::outlook::{Freed, Line, Obstacle, Passage, Signature};
 use crate::{
     model::{
@@ -77,6 +79,11 @@ pub struct Limiter {
     #[cbor(n(8), default)]
     circuits_opened: u64,
     #[cbor(skip)]
+    counter_bytes: CounterBytes,
+    /// The resource up to which idle counters were looked for.
+    #[n(9)]
+    swept: Option<ResourceName>,
+    #[cbor(skip)]
     turns: Turns,
 }
 
@@ -112,6 +119,8 @@ pub struct Totals {
     pub results: u64,
     /// What they take of memory, roughly.
     pub result_bytes: u64,
+    /// What counters take of memory at most, when each is as large as it can become.
+    pub counter_bytes: u64,
     /// Circuits that opened since the beginning, each time that a probe failed too.
     pub circuits_opened: u64,
 }
@@ -195,6 +204,7 @@ impl Limiter {
             leases_expired: self.leases_expired,
             results: self.result_ends.len() as u64,
             result_bytes: self.result_ends.bytes(),
+            counter_bytes: self.counter_bytes.get(),
             circuits_opened: self.circuits_opened,
         }
     }
@@ -236,6 +246,7 @@ impl Limiter {
             return Err(Corrupt(format!("the counters of {name} are not those of its limits")));
         }
         limiter.result_ends = limiter.collect_result_ends();
+        limiter.counter_bytes = limiter.count_counter_bytes();
         limiter.permits.sort_out();
         Ok(limiter)
     }

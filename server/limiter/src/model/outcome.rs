@@ -341,4 +341,15 @@ pub enum Rejection {
         #[n(0)]
         max: u64,
     },
+    /// As much memory is taken by counters as may be, over all resources, and no idle ones were found.
+    #[error(
+        "the counters of all resources take {max_bytes} bytes already, and no idle ones were found; count fewer scope values, or \
+         give sliding windows a lower resolution"
+    )]
+    #[n(16)]
+    TooManyCounters {
+        /// The bound.
+        #[n(0)]
+        max_bytes: u64,
+    },
 }

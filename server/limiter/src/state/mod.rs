@@ -21,6 +21,7 @@ mod shared;
 mod spare;
 mod tally;
 mod told;
+mod weight;
 
 pub(crate) use availability::{Availability, Gate};
 pub(crate) use budget::{
@@ -40,5 +41,6 @@ pub(crate) use scoped::Scoped;
 pub(crate) use shared::Shared;
 pub(crate) use spare::Spare;
 pub(crate) use told::Told;
+pub(crate) use weight::MAX_COUNTER_BYTES;
 
 pub use resource::MAX_RESOURCES;
