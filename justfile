@@ -75,6 +75,10 @@ bench-parked:
 bench-limiter *ARGS:
     cargo bench --package tollgate-limiter --bench acquire -- {{ ARGS }}
 
+# What one of each thing in the limiter's state takes of memory
+bench-memory:
+    cargo bench --profile dev --package tollgate-limiter --bench memory
+
 # What a durable write costs in the log, beside the least that any log could do
 bench-log:
     cargo bench --profile simulation --package tollgate-server --bench log

@@ -124,10 +124,14 @@ pub struct Metrics {
     pub resources: Gauge,
     /// Permits that hold slots or can still be settled.
     pub permits_live: Gauge,
+    /// Those of them that have a lease.
+    pub permits_leased: Gauge,
     /// Results kept for requests with a coalesce key.
     pub results: Gauge,
     /// What they take of memory, roughly.
     pub result_bytes: Gauge,
+    /// What counters take of memory at most, when each is as large as it can become.
+    pub counter_bytes: Gauge,
     /// 1 while the disk has less room than its reserve.
     pub disk_is_low: Gauge,
     /// 1 while this node should be sent calls.
@@ -168,8 +172,10 @@ impl Metrics {
             snapshot_index: Gauge::default(),
             resources: Gauge::default(),
             permits_live: Gauge::default(),
+            permits_leased: Gauge::default(),
             results: Gauge::default(),
             result_bytes: Gauge::default(),
+            counter_bytes: Gauge::default(),
             disk_is_low: Gauge::default(),
             ready: Gauge::default(),
         };
@@ -242,8 +248,15 @@ impl Metrics {
         registry.register("snapshot_index", "Entry up to which the last snapshot reaches", m.snapshot_index);
         registry.register("resources", "Resources defined", m.resources);
         registry.register("permits_live", "Permits that hold slots or can still be settled", m.permits_live);
+        registry.register("permits_leased", "Those of them that have a lease", m.permits_leased);
         registry.register("results", "Results kept for requests with a coalesce key", m.results);
         registry.register_with_unit("result", "Memory of those results", Unit::Bytes, m.result_bytes);
+        registry.register_with_unit(
+            "counter",
+            "Memory of the counters, each as large as it can become",
+            Unit::Bytes,
+            m.counter_bytes,
+        );
         registry.register("disk_is_low", "1 while the disk has less room than its reserve", m.disk_is_low);
         registry.register("ready", "1 while this node should be sent calls, as /readyz says", m.ready);
         metrics

@@ -193,6 +193,11 @@ impl From<Rejection> for Failure {
                 failure(Code::ResourceExhausted, "TOO_MANY_COALESCED_CALLS")
                     .with(Detail::Quota("coalesced_calls".to_owned()))
             }
+            Rejection::TooManyLeases { .. } => {
+                failure(Code::ResourceExhausted, "TOO_MANY_LEASES").with(Detail::Quota("leases".to_owned()))
+            }
+            Rejection::TooManyCounters { .. } => failure(Code::ResourceExhausted, "TOO_MANY_COUNTERS")
+                .with(Detail::Quota("counters".to_owned())),
             Rejection::Invalid(violation) => Invalid(vec![violation.clone()]).into(),
             Rejection::RequestIdReused => failure(Code::AlreadyExists, "REQUEST_ID_REUSED"),
             Rejection::PermitNotFound => failure(Code::NotFound, "PERMIT_NOT_FOUND"),

@@ -53,7 +53,8 @@ impl Limiter {
             Decision::Grant(plan) => {
                 let after = plan.alternative + 1..=*among.end();
                 match self.grant(acquire, plan) {
-                    // Found out only here: that resource counts as many values as it may. Another may have room.
+                    // Found out only here: that resource counts as many values as it may, or no more leases can be had. Another
+                    // may have room.
                     Err(full) if !after.is_empty() => match self.acquire(acquire, after) {
                         granted @ Ok(Outcome::Granted(_)) => granted,
                         _ => Err(full),
@@ -66,8 +67,8 @@ impl Limiter {
 
     /// See [`Limiter::refuse`]. A replay debits nothing either, but goes through the log: only there is it certain that
     /// this node still leads, and that what it says of the lease is still true; and the permit must not be given back any
-    /// more. Nor is a result told that may have been invalidated through another leader. That a scoped limit is full is found out at the grant, because idle counters go then; so that rejection
-    /// comes from the log too.
+    /// more. Nor is a result told that may have been invalidated through another leader. That a scoped limit is full is found out at the grant,
+    /// because idle counters go then, and so is that no more leases can be had; those rejections come from the log too.
     pub(super) fn refuse_acquire(
         &self,
         acquire: &Acquire,

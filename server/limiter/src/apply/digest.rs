@@ -98,5 +98,7 @@ fn kind(rejection: &Rejection) -> u64 {
         Rejection::KeyDisabled => 10,
         Rejection::AlternativeNotFound { .. } => 11,
         Rejection::TooManyCoalescedCalls { .. } => 14,
+        Rejection::TooManyLeases { .. } => 15,
+        Rejection::TooManyCounters { .. } => 16,
     }
 }

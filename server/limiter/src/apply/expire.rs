@@ -4,6 +4,10 @@
 //! count until they are reclaimed and results until they end, whether or not they have been cleared away. What is bounded here may therefore lag.
 
 use super::Limiter;
+use crate::{
+    model::PermitId,
+    state::{Permit, Shared},
+};
 
 /// Leases ended at most for each entry. [`Limiter::next_due`] stays in the past while there are more.
 const ENDED_PER_ENTRY: usize = 4096;
@@ -23,13 +27,24 @@ impl Limiter {
         }
         for _ in 0..FORGOTTEN_PER_ENTRY {
             let Some((id, permit)) = self.permits.forget_next(now) else { break };
-            if let Some(state) = self.resources.get_mut(&permit.resource) {
-                state.leased.remove(&id);
-                state.settleable.remove(&id);
-            }
-            self.end_call(id, &permit, None);
-            self.permits.reuse(permit);
+            self.forget(id, permit);
         }
         self.clear_results();
+    }
+
+    /// Sees to it that not more permits are remembered for settlement than may be: a grant adds one at most.
+    pub(super) fn forget_surplus(&mut self) {
+        while let Some((id, permit)) = self.permits.forget_surplus() {
+            self.forget(id, permit);
+        }
+    }
+
+    fn forget(&mut self, id: PermitId, permit: Shared<Permit>) {
+        if let Some(state) = self.resources.get_mut(&permit.resource) {
+            state.leased.remove(&id);
+            state.settleable.remove(&id);
+        }
+        self.end_call(id, &permit, None);
+        self.permits.reuse(permit);
     }
 }

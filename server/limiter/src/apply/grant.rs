@@ -12,8 +12,8 @@ use crate::{
         Rejection, Resource, Scope, Slot, Span, Stamp,
     },
     state::{
-        Counters, Debited, Debits, Fingerprint, Hold, Holds, LimitState, MAX_SETTLEABLE, Permit, Permits,
-        Remembered, ResourceState, terms_of,
+        Counters, Debited, Debits, Fingerprint, Hold, Holds, LimitState, MAX_LEASED_IN_ALL, MAX_SETTLEABLE,
+        Permit, Permits, Remembered, ResourceState, terms_of,
     },
 };
 
@@ -22,19 +22,29 @@ impl Limiter {
         let now = self.now;
         let acquire = whole.choice(plan.alternative).ok_or(Rejection::ResourceNotFound)?;
         // Looked through once: each look makes sure anew that no snapshot shares it.
+        let mut demands = plan.demands;
+        self.admit_counters(&acquire, &mut demands)?;
         let state: &mut ResourceState =
             self.resources.get_mut(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
-        let mut demands = plan.demands;
-        make_room(state, &mut demands, now)?;
+        let is_coalesced = acquire.coalesce_key.is_some();
+        let leased = is_coalesced || demands.iter().any(|demand| is_slot(&state.definition, demand));
+        if leased && self.permits.leased() >= MAX_LEASED_IN_ALL {
+            return Err(Rejection::TooManyLeases { max: MAX_LEASED_IN_ALL as u64 });
+        }
+        let counted = state.counter_bytes();
+        let has_room = make_room(state, &mut demands, now);
+        if has_room.is_err() {
+            self.counter_bytes.change(counted, state.counter_bytes());
+        }
+        has_room?;
 
         self.permits_granted += 1;
         let id = PermitId(self.permits_granted);
-        let is_coalesced = acquire.coalesce_key.is_some();
-        let leased = is_coalesced || demands.iter().any(|demand| is_slot(&state.definition, demand));
         let lease = lease(&state.definition, &demands, acquire.lease)
             .or_else(|| is_coalesced.then(|| acquire.lease.unwrap_or(COALESCED_LEASE_DEFAULT)));
         let lease_end = now.cluster + lease.unwrap_or_default();
         let (debits, holds) = debit(state, &acquire.consumer, &demands, (id, lease_end), now);
+        self.counter_bytes.change(counted, state.counter_bytes());
         let ResourceState { definition, conditions, .. } = state;
         let probe = (id, leased.then_some(lease_end));
         let cost = operations::cost(definition, &acquire);
@@ -74,6 +84,7 @@ impl Limiter {
                 state.coalesced.begin(key.clone(), id, permit.reclaimed_at());
             }
             remember(state, &mut self.permits, id, permit);
+            self.forget_surplus();
         }
         self.note_turns(turn);
         self.remember_request(whole, &grant);

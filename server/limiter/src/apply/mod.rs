@@ -16,6 +16,7 @@ mod budget_claim;
 mod budget_debit;
 mod budget_usage;
 mod coalesce;
+mod counters;
 mod digest;
 mod evaluate;
 mod expire;
@@ -33,12 +34,15 @@ mod resources;
 mod usage;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod properties;
 
 use std::convert::Infallible;
 
 use minicbor::{Decode, Encode, encode::Write};
 
+use self::counters::CounterBytes;
 pub use self::outlook::{Freed, Line, Obstacle, Passage, Signature};
 use crate::{
     model::{
@@ -75,6 +79,11 @@ pub struct Limiter {
     #[cbor(n(8), default)]
     circuits_opened: u64,
     #[cbor(skip)]
+    counter_bytes: CounterBytes,
+    /// The resource up to which idle counters were looked for.
+    #[n(9)]
+    swept: Option<ResourceName>,
+    #[cbor(skip)]
     turns: Turns,
 }
 
@@ -102,12 +111,16 @@ pub struct Totals {
     pub resources: u64,
     /// Permits that hold slots or can still be settled.
     pub permits_live: u64,
+    /// Those of them that have a lease, or had one and keep their slots for a while.
+    pub permits_leased: u64,
     /// Leases that ran out since the beginning.
     pub leases_expired: u64,
     /// Results kept for requests with a coalesce key.
     pub results: u64,
     /// What they take of memory, roughly.
     pub result_bytes: u64,
+    /// What counters take of memory at most, when each is as large as it can become.
+    pub counter_bytes: u64,
     /// Circuits that opened since the beginning, each time that a probe failed too.
     pub circuits_opened: u64,
 }
@@ -187,9 +200,11 @@ impl Limiter {
         Totals {
             resources: self.resources.len() as u64,
             permits_live: self.permits.len() as u64,
+            permits_leased: self.permits.leased() as u64,
             leases_expired: self.leases_expired,
             results: self.result_ends.len() as u64,
             result_bytes: self.result_ends.bytes(),
+            counter_bytes: self.counter_bytes.get(),
             circuits_opened: self.circuits_opened,
         }
     }
@@ -231,6 +246,8 @@ impl Limiter {
             return Err(Corrupt(format!("the counters of {name} are not those of its limits")));
         }
         limiter.result_ends = limiter.collect_result_ends();
+        limiter.counter_bytes = limiter.count_counter_bytes();
+        limiter.permits.sort_out();
         Ok(limiter)
     }
 

@@ -220,7 +220,8 @@ impl Limiter {
         let alone = Shared::new(state.without_permits());
         let resources: CowMap<_, _> = std::iter::once((name.clone(), alone)).collect();
         let (now, permits_granted) = (self.now, self.permits_granted);
-        Some(Limiter { now, permits_granted, resources, ..Limiter::default() })
+        let counter_bytes = self.counter_bytes;
+        Some(Limiter { now, permits_granted, resources, counter_bytes, ..Limiter::default() })
     }
 
     /// Decides a request on a rehearsal, as [`apply`](Self::apply) would at `stamp`.

@@ -55,7 +55,9 @@ impl Limiter {
                 slots.free(index, release.permit);
             });
         }
+        let counted = state.counter_bytes();
         settle(state, &mut permit, release, now);
+        self.counter_bytes.change(counted, state.counter_bytes());
         let Release { outcome, answer, .. } = release;
         let call = Call {
             key: &permit.key,

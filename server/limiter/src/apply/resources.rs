@@ -1,6 +1,6 @@
 //! Creating, changing and deleting resources.
 
-use super::{Limiter, coalesce::forget_results};
+use super::{Limiter, coalesce::forget_results, counters::TOO_MANY};
 use crate::{
     model::{Answer, DeleteResource, Outcome, Rejection, Resource, UpdateResource, Violation},
     state::{MAX_RESOURCES, ResourceState, Shared},
@@ -15,8 +15,12 @@ impl Limiter {
             return Err(Rejection::TooManyResources { max: MAX_RESOURCES as u64 });
         }
         check(resource.validate())?;
+        let mut state = ResourceState::new(resource.clone(), self.definitions_stored + 1, self.now);
+        if self.counter_bytes.refuses(0, state.counter_bytes()) {
+            return Err(TOO_MANY);
+        }
         self.definitions_stored += 1;
-        let mut state = ResourceState::new(resource.clone(), self.definitions_stored, self.now);
+        self.counter_bytes.change(0, state.counter_bytes());
         state.spoken_after = self.permits_granted;
         let stored = state.stored(self.now.cluster);
         self.resources.insert(resource.name.clone(), Shared::new(state));
@@ -33,8 +37,16 @@ impl Limiter {
         }
         check(update.resource.validate())?;
         check(state.defined().check_change(&update.resource))?;
+        let before = state.counter_bytes();
+        let mut changed = ResourceState::clone(state);
+        changed.redefine(update.resource.clone(), self.definitions_stored + 1, &self.permits, self.now);
+        let after = changed.counter_bytes();
+        if self.counter_bytes.refuses(before, after) {
+            return Err(TOO_MANY);
+        }
         self.definitions_stored += 1;
-        state.redefine(update.resource.clone(), self.definitions_stored, &self.permits, self.now);
+        self.counter_bytes.change(before, after);
+        **state = changed;
         state.spoken_after = self.permits_granted;
         Ok(Outcome::Stored(state.stored(self.now.cluster)))
     }
@@ -48,6 +60,7 @@ impl Limiter {
         let Some(state) = self.resources.remove(&delete.name) else {
             return Err(Rejection::ResourceNotFound);
         };
+        self.counter_bytes.change(state.counter_bytes(), 0);
         forget_results(&mut self.result_ends, &delete.name, &state);
         let leased = state.leased.iter().map(|(id, ())| *id);
         for id in leased.chain(state.settleable.iter().map(|(id, _)| *id)) {

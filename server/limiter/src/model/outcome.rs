@@ -333,4 +333,23 @@ pub enum Rejection {
         #[n(0)]
         max: u64,
     },
+    /// As many permits have a lease as may, over all resources.
+    #[error("{max} permits have a lease, over all resources, which is the most; release what is done")]
+    #[n(15)]
+    TooManyLeases {
+        /// The bound.
+        #[n(0)]
+        max: u64,
+    },
+    /// As much memory is taken by counters as may be, over all resources, and no idle ones were found.
+    #[error(
+        "the counters of all resources take {max_bytes} bytes already, and no idle ones were found; count fewer scope values, or \
+         give sliding windows a lower resolution"
+    )]
+    #[n(16)]
+    TooManyCounters {
+        /// The bound.
+        #[n(0)]
+        max_bytes: u64,
+    },
 }

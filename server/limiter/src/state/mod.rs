@@ -21,6 +21,7 @@ mod shared;
 mod spare;
 mod tally;
 mod told;
+mod weight;
 
 pub(crate) use availability::{Availability, Gate};
 pub(crate) use budget::{
@@ -31,7 +32,7 @@ pub(crate) use condition::ramp_of;
 pub(crate) use conditions::Conditions;
 pub(crate) use cow_map::CowMap;
 pub(crate) use pace::Pace;
-pub(crate) use permits::{Debited, Debits, Hold, Holds, Permit, Permits};
+pub(crate) use permits::{Debited, Debits, Hold, Holds, MAX_LEASED_IN_ALL, Permit, Permits};
 pub(crate) use rare::{Blank, Rare};
 pub(crate) use request_ids::{Fingerprint, Remembered, RequestIds};
 pub(crate) use resource::{Counters, LimitId, LimitState, MAX_SETTLEABLE, ResourceState, terms_of};
@@ -40,5 +41,6 @@ pub(crate) use scoped::Scoped;
 pub(crate) use shared::Shared;
 pub(crate) use spare::Spare;
 pub(crate) use told::Told;
+pub(crate) use weight::MAX_COUNTER_BYTES;
 
 pub use resource::MAX_RESOURCES;

@@ -96,6 +96,14 @@ impl Permit {
     }
 }
 
+/// Permits without slots that are remembered for settlement at most, over all resources; the oldest is forgotten first. The
+/// public API states it.
+pub(crate) const MAX_SETTLEABLE_IN_ALL: usize = if cfg!(test) { 1_000 } else { 1_000_000 };
+
+/// Permits with a lease at a time, over all resources, those included whose slots are kept in grace or quarantine. The
+/// public API states it.
+pub(crate) const MAX_LEASED_IN_ALL: usize = if cfg!(test) { 1_000 } else { 1_000_000 };
+
 /// All permits, and when they end.
 ///
 /// A lease that runs out ends its permit at once, but the record stays while its slots are kept in grace or quarantine,
@@ -104,7 +112,10 @@ impl Permit {
 pub(crate) struct Permits {
     /// Records are large and go in the order in which they came: behind a pointer, moving up what follows is cheap.
     #[n(0)]
-    by_id: CowMap<PermitId, Shared<Permit>>,
+    leased: CowMap<PermitId, Shared<Permit>>,
+    /// Those without a lease, apart: the oldest must be known.
+    #[cbor(n(3), default)]
+    settleable: CowMap<PermitId, Shared<Permit>>,
     /// Leases by their end.
     #[n(1)]
     leases: CowMap<(ClusterTime, PermitId), ()>,
@@ -117,19 +128,24 @@ pub(crate) struct Permits {
 
 impl Permits {
     pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+        self.leased.len() + self.settleable.len()
+    }
+
+    pub(crate) fn leased(&self) -> usize {
+        self.leased.len()
     }
 
     /// Frees them, and asks for a `rest` after every few.
     pub(crate) fn free_with_rests(self, rest: &mut impl FnMut()) {
-        self.by_id.free_with_rests(rest);
+        self.leased.free_with_rests(rest);
+        self.settleable.free_with_rests(rest);
         self.leases.free_with_rests(rest);
         self.forgets.free_with_rests(rest);
     }
 
     /// Also of a permit that has ended, while its record lasts.
     pub(crate) fn get(&self, id: PermitId) -> Option<&Permit> {
-        self.by_id.get(&id).map(|permit| &**permit)
+        self.settleable.get(&id).or_else(|| self.leased.get(&id)).map(|permit| &**permit)
     }
 
     /// The permit, unless it has ended. Does not depend on how far the clearing of ended ones has come.
@@ -138,15 +154,17 @@ impl Permits {
     }
 
     pub(crate) fn insert(&mut self, id: PermitId, permit: Permit) {
-        match permit.leased {
-            true => self.leases.insert((permit.ends_at, id), ()),
-            false => self.forgets.insert((permit.reclaimed_at(), id), ()),
-        };
-        self.by_id.insert(id, self.spare.fill(permit));
+        if permit.leased {
+            self.leases.insert((permit.ends_at, id), ());
+            self.leased.insert(id, self.spare.fill(permit));
+        } else {
+            self.forgets.insert((permit.reclaimed_at(), id), ());
+            self.settleable.insert(id, self.spare.fill(permit));
+        }
     }
 
     pub(crate) fn remove(&mut self, id: PermitId) -> Option<Shared<Permit>> {
-        let permit = self.by_id.remove(&id)?;
+        let permit = self.settleable.remove(&id).or_else(|| self.leased.remove(&id))?;
         let has_lease = permit.leased && self.leases.remove(&(permit.ends_at, id)).is_some();
         if !has_lease {
             self.forgets.remove(&(permit.reclaimed_at(), id));
@@ -169,7 +187,8 @@ impl Permits {
     /// How a permit's call ended is told: whether with trouble. Returns whether trouble was told before; of a permit that is not
     /// remembered, nothing is.
     pub(crate) fn note_report(&mut self, id: PermitId, is_trouble: bool) -> bool {
-        let Some(permit) = self.by_id.get_mut(&id) else { return false };
+        let permit = self.settleable.get_mut(&id).or_else(|| self.leased.get_mut(&id));
+        let Some(permit) = permit else { return false };
         let was_told = permit.reported;
         permit.reported |= is_trouble;
         was_told
@@ -177,7 +196,7 @@ impl Permits {
 
     /// Moves the end of a lease.
     pub(crate) fn extend(&mut self, id: PermitId, ends_at: ClusterTime) {
-        if let Some(permit) = self.by_id.get_mut(&id) {
+        if let Some(permit) = self.leased.get_mut(&id) {
             self.leases.remove(&(permit.ends_at, id));
             permit.ends_at = ends_at;
             self.leases.insert((ends_at, id), ());
@@ -196,7 +215,7 @@ impl Permits {
             return None;
         }
         self.leases.remove(&(due, id));
-        let permit = self.by_id.get(&id)?;
+        let permit = self.leased.get(&id)?;
         self.forgets.insert((permit.reclaimed_at(), id), ());
         Some((id, permit))
     }
@@ -207,7 +226,63 @@ impl Permits {
         if due > now {
             return None;
         }
-        self.forgets.remove(&(due, id));
-        Some((id, self.by_id.remove(&id)?))
+        Some((id, self.remove(id)?))
+    }
+
+    /// While more can be settled than may be, removes the oldest.
+    pub(crate) fn forget_surplus(&mut self) -> Option<(PermitId, Shared<Permit>)> {
+        let is_over = self.settleable.len() > MAX_SETTLEABLE_IN_ALL;
+        let (&oldest, _) = self.settleable.first().filter(|_| is_over)?;
+        Some((oldest, self.remove(oldest)?))
+    }
+
+    /// Takes those without a lease from among those with one, where they were once.
+    pub(crate) fn sort_out(&mut self) {
+        let settleable = self.leased.iter().filter(|(_, permit)| !permit.leased);
+        for id in settleable.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(permit) = self.leased.remove(&id) {
+                self.settleable.insert(id, permit);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Label;
+
+    fn permit(leased: bool) -> Permit {
+        Permit {
+            resource: ResourceName::new("acme").unwrap(),
+            granted_at: ClusterTime(1),
+            ends_at: ClusterTime(9),
+            leased,
+            operation: Label::default(),
+            key: Label::default(),
+            consumer: Label::default(),
+            subject: Label::default(),
+            amounts: BTreeMap::new(),
+            debits: Debits::new(),
+            holds: Holds::new(),
+            request_id: None,
+            coalesce_key: None,
+            reported: false,
+        }
+    }
+
+    #[test]
+    fn permits_from_before_those_without_a_lease_lay_apart_are_read() {
+        let mut permits = Permits::default();
+        let by_id: BTreeMap<_, _> = (1..=6).map(|id| (PermitId(id), permit(id % 2 == 0))).collect();
+        for (id, permit) in &by_id {
+            permits.insert(*id, permit.clone());
+        }
+        let before = minicbor::to_vec((by_id, &permits.leases, &permits.forgets)).unwrap();
+        let mut read: Permits = minicbor::decode(&before).unwrap();
+        read.sort_out();
+        assert_eq!(read, permits);
+        assert_eq!((read.leased.len(), read.settleable.len()), (3, 3));
+        assert_eq!(minicbor::decode::<Permits>(&minicbor::to_vec(&permits).unwrap()).unwrap(), permits);
     }
 }

@@ -85,8 +85,8 @@ impl<C: Clone, K: Ord + Clone + Default> Scoped<C, K> {
         self.counters.len() < max
     }
 
-    /// Looks at the next counters, round and round, and drops those that are idle.
-    fn sweep(&mut self, looks: usize, idle: impl Fn(&C) -> bool) {
+    /// Looks at the next counters, round and round, and drops those that are idle. Returns how many it looked at.
+    pub(crate) fn sweep(&mut self, looks: usize, idle: impl Fn(&C) -> bool) -> usize {
         let next: Vec<_> = self
             .counters
             .iter_after(Some(&self.swept))
@@ -94,11 +94,13 @@ impl<C: Clone, K: Ord + Clone + Default> Scoped<C, K> {
             .take(looks)
             .map(|(value, counter)| (value.clone(), idle(counter)))
             .collect();
+        let looked = next.len();
         for (value, idle) in next {
             if idle {
                 self.counters.remove(&value);
             }
             self.swept = value;
         }
+        looked
     }
 }

@@ -162,6 +162,8 @@ fn each_fault_has_its_code_and_reason() {
             Code::ResourceExhausted,
             "TOO_MANY_SCOPE_VALUES",
         ),
+        (Rejection::TooManyLeases { max: 1 }.into(), Code::ResourceExhausted, "TOO_MANY_LEASES"),
+        (Rejection::TooManyCounters { max_bytes: 1 }.into(), Code::ResourceExhausted, "TOO_MANY_COUNTERS"),
         (Rejection::Invalid(violation).into(), Code::InvalidArgument, "INVALID_FIELD"),
         (Rejection::RequestIdReused.into(), Code::AlreadyExists, "REQUEST_ID_REUSED"),
         (Rejection::PermitNotFound.into(), Code::NotFound, "PERMIT_NOT_FOUND"),

@@ -136,8 +136,10 @@ impl Effects {
         self.metrics.snapshot_index.set(gauge(replica.snapshot_index()));
         self.metrics.resources.set(gauge(totals.resources));
         self.metrics.permits_live.set(gauge(totals.permits_live));
+        self.metrics.permits_leased.set(gauge(totals.permits_leased));
         self.metrics.results.set(gauge(totals.results));
         self.metrics.result_bytes.set(gauge(totals.result_bytes));
+        self.metrics.counter_bytes.set(gauge(totals.counter_bytes));
         self.metrics.disk_is_low.set(i64::from(status.disk_is_low));
         self.counts.set_waiting(replica.queue_lengths());
         let expired = totals.leases_expired.saturating_sub(self.leases_expired);

@@ -28,7 +28,7 @@ const BIRTH: Stamp = Stamp { cluster: ClusterTime(0), wall: WallTime(1_772_900_0
 const YEARS: Span = Span::from_secs(10 * 365 * 86_400);
 
 /// The limiter after an entry, and what it answered.
-fn applied(limiter: &Limiter, stamp: Stamp, commands: &[Command]) -> (Limiter, Vec<Answer>) {
+pub(super) fn applied(limiter: &Limiter, stamp: Stamp, commands: &[Command]) -> (Limiter, Vec<Answer>) {
     let (mut limiter, mut answers) = (limiter.clone(), Vec::new());
     limiter.apply(stamp, commands, &mut answers);
     (limiter, answers)
