@@ -103,7 +103,9 @@ impl<C> WaitingQueue<C> {
         let Some(parked) = self.waiters.get(&id) else { return };
         let Some(alternative) = parked.alternative(candidate.flow) else { return };
         let acquire = &parked.waiter.acquire;
-        let limiter = rehearsal.as_ref().unwrap_or(round.limiter);
+        // Another may have used its id since it came to wait.
+        let is_repeated = round.limiter.is_repeated(round.now.stamp, acquire);
+        let limiter = rehearsal.as_ref().filter(|_| !is_repeated).unwrap_or(round.limiter);
         match limiter.prospect(round.now.stamp, acquire, alternative) {
             Err(rejection) => self.end(id, Err(rejection), round),
             // It would keep those behind it waiting for an operator.
@@ -120,6 +122,7 @@ impl<C> WaitingQueue<C> {
                     round.looks_left -= 1;
                     front.give_way(candidate, line, &passages);
                 }
+                None if is_repeated => self.go(resource, candidate, &passages, alternative, round),
                 None => {
                     if rehearsal.is_none() {
                         *rehearsal = round.limiter.rehearse(resource);

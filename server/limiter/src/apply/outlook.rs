@@ -224,6 +224,13 @@ impl Limiter {
         Some(Limiter { now, permits_granted, resources, counter_bytes, ..Limiter::default() })
     }
 
+    /// Whether a permit was granted under the request's id: the request is answered by that, and takes nothing. A rehearsal does not
+    /// know.
+    pub fn is_repeated(&self, stamp: Stamp, acquire: &Acquire) -> bool {
+        let now = self.now.max(stamp).cluster;
+        acquire.request_id.as_ref().is_some_and(|id| self.request_ids.get(id, now).is_some())
+    }
+
     /// Decides a request on a rehearsal, as [`apply`](Self::apply) would at `stamp`.
     pub fn rehearse_acquire(&mut self, stamp: Stamp, acquire: &Acquire, alternative: u32) -> Answer {
         self.now = self.now.max(stamp);
