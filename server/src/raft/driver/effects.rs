@@ -1,6 +1,9 @@
 //! Does what the replica wants done, and keeps the metrics of it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use tollgate_limiter::PermitId;
@@ -36,6 +39,7 @@ pub(super) struct Effects {
     snapshots: SnapshotFiles,
     reports: UnboundedSender<Stored>,
     planner: Planner,
+    snapshot_is_late: Arc<AtomicBool>,
     leases_expired: u64,
     circuits_opened: u64,
 }
@@ -59,6 +63,7 @@ impl Effects {
             snapshots,
             reports,
             planner,
+            snapshot_is_late: Arc::default(),
             leases_expired: 0,
             circuits_opened: 0,
         }
@@ -142,6 +147,7 @@ impl Effects {
         self.metrics.counter_bytes.set(gauge(totals.counter_bytes));
         self.metrics.disk_is_low.set(i64::from(status.disk_is_low));
         self.counts.set_waiting(replica.queue_lengths());
+        self.snapshot_is_late.store(replica.snapshot_is_late(), Ordering::Relaxed);
         let expired = totals.leases_expired.saturating_sub(self.leases_expired);
         let opened = totals.circuits_opened.saturating_sub(self.circuits_opened);
         if replica.is_serving() {
@@ -159,7 +165,8 @@ impl Effects {
 
     /// Encodes and writes in a thread of its own, while grants go on.
     fn take_snapshot(&self, machine: Machine) -> Result<(), Fatal> {
-        let thread = snapshot::take(machine, self.snapshots.clone(), self.reports.clone());
+        let is_late = self.snapshot_is_late.clone();
+        let thread = snapshot::take(machine, self.snapshots.clone(), self.reports.clone(), is_late);
         thread.map_err(|source| Fatal::SnapshotWrite { path: "(its thread)".into(), source })
     }
 }

@@ -21,6 +21,9 @@ use super::{
 /// Of the entries that a snapshot contains, this part of the log's bound is kept, for followers that are a little behind.
 const TAIL_DIVISOR: u64 = 4;
 
+/// So many times as long as it was to become, the log waits for its snapshot.
+const LATE_FACTOR: u64 = 4;
+
 /// Ticks after which a snapshot counts as lost on its way.
 const SENDING_TICKS_MAX: u64 = 600;
 
@@ -71,6 +74,11 @@ impl<C> Replica<C> {
             }
             !is_lost
         });
+    }
+
+    /// Whether the log grows faster than a snapshot is written.
+    pub fn snapshot_is_late(&self) -> bool {
+        self.node.store().bytes_since_snapshot() >= LATE_FACTOR * self.config.snapshot_log_bytes
     }
 
     pub(super) fn take_snapshot_if_due(&mut self) {
