@@ -129,8 +129,8 @@ fn request(number: u64) -> Acquire {
 }
 
 fn entry() -> Entry {
-    let mut commands = vec![Command::CreateResource(resource())];
-    commands.extend((0..5).map(|number| Command::Acquire(request(number))));
+    let mut commands = vec![Command::from(resource())];
+    commands.extend((0..5).map(|number| Command::from(request(number))));
     commands.push(Command::Renew(Renew { permit: PermitId(1), lease: None }));
     let stamp = Stamp { cluster: ClusterTime(7), wall: WallTime(9) };
     Entry {
@@ -187,7 +187,7 @@ proptest! {
 
     #[test]
     fn a_damaged_call_between_nodes_is_refused(
-        call in damaged(encode(&Call::Command { command: Command::Acquire(request(1)), attempt: 1, wait: None })),
+        call in damaged(encode(&Call::Command { command: Command::from(request(1)), attempt: 1, wait: None })),
         refusal in damaged(encode(&Refusal::NotLeader { leader: Some(2) })),
     ) {
         let _ = minicbor::decode::<Call>(&call);

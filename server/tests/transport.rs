@@ -200,7 +200,7 @@ async fn calls_are_answered_by_the_other_node() {
         while let Some(ticket) = two.inside.calls.recv().await {
             let view = ClusterView { term: 9, ..ClusterView::default() };
             let answer = match ticket.call {
-                Call::Query(Query::Cluster) => Ok(Reply::Cluster(view)),
+                Call::Query(Query::Cluster) => Ok(Reply::Cluster(Box::new(view))),
                 _ => Err(Refusal::StorageFull),
             };
             // Those of `connected` do not wait any more.

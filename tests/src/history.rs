@@ -132,7 +132,7 @@ impl Reply {
     pub fn of(result: &Result<call::Reply, call::Refusal>) -> Option<Reply> {
         use call::Refusal;
         match result {
-            Ok(call::Reply::Answer { answer, .. }) => Some(Reply::Answer(answer.clone())),
+            Ok(call::Reply::Answer { answer, .. }) => Some(Reply::Answer((**answer).clone())),
             Ok(_) => None,
             Err(Refusal::OutcomeUnknown | Refusal::DeadlineExceeded) => Some(Reply::Unknown),
             Err(_) => Some(Reply::NotDone),

@@ -320,7 +320,7 @@ async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
 async fn view(cluster: &Cluster, node: NodeId) -> ClusterView {
     let call = Call::Query(Query::ClusterHere);
     match cluster.node(node).router.call_here(call, PATIENCE).await {
-        Ok(Reply::Cluster(view)) => view,
+        Ok(Reply::Cluster(view)) => *view,
         other => panic!("no view of the cluster: {other:?}"),
     }
 }

@@ -112,14 +112,14 @@ impl Notes {
     /// The resource is there, and stays as it is.
     fn defined(&self, wire: Resource) {
         let resource = definition(wire).expect("a test is well-defined");
-        let invoked = self.0.invoke(0, Way::default(), Call::new(Command::CreateResource(resource.clone())));
+        let invoked = self.0.invoke(0, Way::default(), Call::new(Command::from(resource.clone())));
         let stored = Outcome::Stored(StoredResource::new(resource, 1));
         self.0.reply(invoked, Reply::Answer(Ok(stored)));
     }
 
     /// Takes one, and tells when its call was made, if it was not too late for that.
     async fn call(&self, caller: ClientId, permits: &Prefetch) -> Result<Option<Instant>, Error> {
-        let invoked = self.0.invoke(caller, Way::default(), Call::new(Command::Acquire(unit())));
+        let invoked = self.0.invoke(caller, Way::default(), Call::new(Command::from(unit())));
         let taken = permits.take().await;
         let dispatched = Instant::now();
         let reply = match &taken {

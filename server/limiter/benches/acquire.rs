@@ -103,7 +103,7 @@ fn acquire_and_release_a_slot(bencher: Bencher) {
 fn deny(bencher: Bencher) {
     let mut requests = Requests::of(1);
     let mut account = Account::new(1, &account::exhausted(), REMEMBERED);
-    account.apply(&[requests.request()]);
+    account.apply(&[requests.request().into()]);
     bencher.counter(ItemsCount::new(COMMANDS)).with_inputs(|| requests.entry()).bench_local_refs(|entry| {
         account.apply(entry);
     });
@@ -113,7 +113,7 @@ fn deny(bencher: Bencher) {
 #[divan::bench]
 fn refuse(bencher: Bencher) {
     let mut account = Account::new(1, &account::exhausted(), REMEMBERED);
-    let request = Requests::of(1).request();
+    let request = Command::from(Requests::of(1).request());
     account.apply(std::slice::from_ref(&request));
     let now = account.limiter.now();
     bencher.counter(ItemsCount::new(1usize)).bench_local(|| account.limiter.refuse(now, &request));

@@ -35,10 +35,10 @@ fn main() {
     report("permit that can be settled, 32 limits, names of 200 bytes", PERMITS, || {
         let mut requests = Requests::of(1);
         for _ in 0..PERMITS {
-            let Command::Acquire(mut acquire) = requests.request() else { unreachable!() };
+            let mut acquire = requests.request();
             let long = || Label::new(&"x".repeat(200)).expect("a valid label");
             (acquire.operation, acquire.consumer, acquire.subject) = (long(), long(), long());
-            account.apply(&[Command::Acquire(acquire)]);
+            account.apply(&[Command::from(acquire)]);
         }
     });
     let mut account = Account::new(1, &account::one_limit(), Span::ZERO);
@@ -55,10 +55,10 @@ fn main() {
     report("permit with a lease, a slot and a coalesce key of 36 bytes", PERMITS, || {
         let mut requests = Requests::of(PERMITS / 1_000);
         for number in 0..PERMITS {
-            let Command::Acquire(mut acquire) = requests.request() else { unreachable!() };
+            let mut acquire = requests.request();
             let key = CoalesceKey::new(&format!("{number:036}")).expect("a valid key");
             acquire.coalesce_key = Some(key);
-            account.apply(&[Command::Acquire(acquire)]);
+            account.apply(&[Command::from(acquire)]);
         }
     });
     let slow = TokenBucket { capacity: 1_000, refill_amount: 1, refill_period: MINUTE };
@@ -92,9 +92,9 @@ fn counters(name: &str, kind: LimitKind, length: usize, times: usize) {
         for _ in 0..times {
             // In no order: 7,919 is a prime.
             for number in (0..VALUES).map(|number| number * 7_919 % VALUES) {
-                let Command::Acquire(mut acquire) = requests.request() else { unreachable!() };
+                let mut acquire = requests.request();
                 acquire.consumer = Label::new(&format!("{number:0length$}")).expect("a valid label");
-                account.apply(&[Command::Acquire(acquire)]);
+                account.apply(&[Command::from(acquire)]);
             }
         }
     });

@@ -44,7 +44,7 @@
 //!     feedback: Box::default(),
 //!     operation_costs: vec![],
 //! };
-//! let acquire = Command::Acquire(Acquire {
+//! let acquire = Command::from(Acquire {
 //!     resource: name,
 //!     operation: Label::default(),
 //!     cost: 3,
@@ -60,7 +60,7 @@
 //! });
 //!
 //! let (mut limiter, mut answers) = (Limiter::default(), vec![]);
-//! let entry = [Command::CreateResource(resource), acquire.clone(), acquire];
+//! let entry = [Command::from(resource), acquire.clone(), acquire];
 //! limiter.apply(Stamp::default(), &entry, &mut answers);
 //! assert!(matches!(&answers[1], Ok(Outcome::Granted(grant)) if grant.usage[0].available == 2));
 //! assert!(matches!(&answers[2], Ok(Outcome::Denied(denial)) if denial.retry_after == Some(Span::from_secs(1))));

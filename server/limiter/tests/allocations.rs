@@ -36,7 +36,7 @@ fn a_permit_that_is_not_remembered_allocates_nothing() {
 #[test]
 fn a_denial_tells_of_the_limit_and_allocates_nothing_else() {
     let (mut account, mut requests) = (Account::new(1, &account::exhausted(), Span::ZERO), Requests::of(1));
-    account.apply(&[requests.request()]);
+    account.apply(&[requests.request().into()]);
     // The list of the limits that are exhausted.
     let denials = (ENTRIES * COMMANDS) as u64;
     assert_eq!(allocations(&mut account, &entries(&mut requests)), denials);

@@ -38,7 +38,7 @@ impl Account {
             operation_costs: Vec::new(),
         };
         let mut account = Account { limiter: Limiter::default(), stamp: Stamp::default() };
-        assert!(account.apply(&[Command::CreateResource(resource)])[0].is_ok());
+        assert!(account.apply(&[Command::from(resource)])[0].is_ok());
         account
     }
 
@@ -66,7 +66,7 @@ fn name() -> ResourceName {
 }
 
 fn acquire() -> Command {
-    Command::Acquire(Acquire {
+    Command::from(Acquire {
         resource: name(),
         operation: Label::default(),
         cost: 1,

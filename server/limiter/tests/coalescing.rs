@@ -18,7 +18,7 @@ impl Fleet {
     fn with(resources: &[&str]) -> Fleet {
         let mut fleet = Fleet::default();
         for name in resources {
-            assert!(fleet.apply(Command::CreateResource(resource(name))).is_ok());
+            assert!(fleet.apply(Command::from(resource(name))).is_ok());
         }
         fleet
     }
@@ -30,7 +30,7 @@ impl Fleet {
     }
 
     fn acquire(&mut self, resource: &str, key: usize) -> Answer {
-        self.apply(Command::Acquire(acquire(resource, key)))
+        self.apply(Command::from(acquire(resource, key)))
     }
 
     /// Makes the call, and leaves its result.
@@ -141,7 +141,7 @@ fn more_than_10_000_calls_at_a_time_are_refused() {
     }
     let full = Err(Rejection::TooManyCoalescedCalls { max: 10_000 });
     assert_eq!(fleet.acquire("acme", 10_000), full);
-    let command = Command::Acquire(acquire("acme", 10_000));
+    let command = Command::from(acquire("acme", 10_000));
     assert_eq!(fleet.limiter.refuse(fleet.stamp, &command), Some(full));
     // Who wants one of those that are under way still waits for it.
     assert!(matches!(fleet.acquire("acme", 7), Ok(Outcome::Denied(_))));

@@ -69,8 +69,7 @@ impl Read {
 
     /// Reads a request for a permit.
     pub fn acquire(request: v1::AcquirePermitRequest, timeout: Duration) -> Result<Read, Failure> {
-        let asked = Asked::of(&request);
-        let call = acquire::call(request, patience(timeout))?;
+        let (asked, call) = acquire::call(request, patience(timeout))?;
         let may_wait = call.wait().is_some();
         Ok(Read { question: Question::Acquire { asked, may_wait }, call, timeout })
     }

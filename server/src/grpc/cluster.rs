@@ -74,7 +74,7 @@ impl Cluster {
             reply => reply,
         };
         match reply? {
-            Reply::Cluster(view) => Ok(cluster::cluster(&self.node.cluster, view, &self.node.versions)),
+            Reply::Cluster(view) => Ok(cluster::cluster(&self.node.cluster, *view, &self.node.versions)),
             other => Err(Failure::mismatch(&other)),
         }
     }

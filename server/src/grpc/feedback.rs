@@ -33,7 +33,7 @@ pub(super) async fn report(
     if let Some(feedback) = &request.feedback {
         count(node, feedback.status);
     }
-    let answer = decision::outcome(node.router.call(Command::Report(report).into(), timeout).await);
+    let answer = decision::outcome(node.router.call(Command::from(report).into(), timeout).await);
     match answer.map_err(|failure| failure.naming(&request.resource))? {
         Outcome::Reported(_) => {}
         other => return Err(Failure::mismatch(&other)),
@@ -67,7 +67,7 @@ pub(super) async fn receipt<'n>(
 
 async fn rules(node: &Node, called: Called, timeout: Duration) -> FeedbackRules {
     match node.router.call_here(Call::Query(Query::FeedbackRulesHere(called)), timeout).await {
-        Ok(Reply::FeedbackRules(rules)) => rules,
+        Ok(Reply::FeedbackRules(rules)) => *rules,
         _ => FeedbackRules::default(),
     }
 }

@@ -139,8 +139,7 @@ async fn acquire(
     timeout: Duration,
 ) -> Result<v1::AcquirePermitResponse, Failure> {
     let arrived = clock::monotonic();
-    let asked = Asked::of(&request);
-    let call = acquire::call(request, patience(timeout))?;
+    let (asked, call) = acquire::call(request, patience(timeout))?;
     let may_wait = call.wait().is_some();
     let decision = node.router.call(call, timeout);
     let reply = match may_wait {

@@ -46,12 +46,14 @@ impl Plans {
         let resources: Vec<String> = request.steps.iter().map(|step| step.resource.clone()).collect();
         let query = Query::Estimate(plan::work(request)?);
         match self.node.router.call(Call::Query(query), timeout).await? {
-            Reply::Estimate(Ok(estimate)) => Ok(plan::estimate(estimate)),
-            Reply::Estimate(Err(rejected)) => {
-                let (rejection, step) = plan::rejection(rejected);
-                let resource = resources.get(step).map_or("", String::as_str);
-                Err(Failure::from(rejection).naming(resource))
-            }
+            Reply::Estimate(estimated) => match *estimated {
+                Ok(estimate) => Ok(plan::estimate(estimate)),
+                Err(rejected) => {
+                    let (rejection, step) = plan::rejection(rejected);
+                    let resource = resources.get(step).map_or("", String::as_str);
+                    Err(Failure::from(rejection).naming(resource))
+                }
+            },
             other => Err(Failure::mismatch(&other)),
         }
     }

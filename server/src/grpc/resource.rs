@@ -126,7 +126,7 @@ impl Resources {
             return Err(Invalid::field("generation", "must be 0: the server sets it").into());
         }
         let resource = self.definition(wire)?;
-        let stored = self.store(Command::CreateResource(resource), timeout).await?;
+        let stored = self.store(Command::from(resource), timeout).await?;
         info!(resource = stored.name, generation = stored.generation, "resource created");
         Ok(stored)
     }
@@ -152,7 +152,7 @@ impl Resources {
         let query = Query::Resource(resource::name(&request.name)?);
         match self.node.router.call(Call::Query(query), timeout).await? {
             Reply::Resource(stored) => {
-                Ok(resource::resource(stored.ok_or_else(|| not_found(&request.name))?))
+                Ok(resource::resource(*stored.ok_or_else(|| not_found(&request.name))?))
             }
             other => Err(Failure::mismatch(&other)),
         }
@@ -185,7 +185,7 @@ impl Resources {
         }
         let name = wire.name.clone();
         let resource = self.definition(wire)?;
-        let command = Command::UpdateResource(UpdateResource { resource, generation });
+        let command = Command::from(UpdateResource { resource, generation });
         let stored = self.store(command, timeout).await.map_err(|failure| failure.naming(&name))?;
         info!(resource = stored.name, generation = stored.generation, "resource updated");
         Ok(stored)
@@ -243,7 +243,7 @@ impl Resources {
     ) -> Result<v1::GetResourceUsageResponse, Failure> {
         let query = usage::query(&request)?;
         match self.node.router.call(Call::Query(query), timeout).await? {
-            Reply::Usage(figures) => Ok(usage::figures(figures.ok_or_else(|| not_found(&request.name))?)),
+            Reply::Usage(figures) => Ok(usage::figures(*figures.ok_or_else(|| not_found(&request.name))?)),
             other => Err(Failure::mismatch(&other)),
         }
     }

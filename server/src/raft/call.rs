@@ -1,6 +1,8 @@
 //! What can be asked of a replica, and what it answers: the words of the door, and of the stream on which a follower
 //! hands calls to the leader. Encoded by `minicbor` with numbered fields, as the log is.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 use tollgate_limiter::{
     Answer, Called, ClusterTime, Command, FeedbackRules, Label, Outcome, PermitId, RequestId, ResourceName,
@@ -125,8 +127,10 @@ impl Call {
     /// Gives a request that may wait an id, unless it has one: a call that is open for long is likely to meet a leader that
     /// goes away, and can be asked again safely then.
     pub fn name_if_waiting(&mut self, id: impl FnOnce() -> RequestId) {
-        if let Call::Command { command: Command::Acquire(acquire), wait: Some(_), .. } = self {
-            acquire.request_id.get_or_insert_with(id);
+        if let Call::Command { command: Command::Acquire(acquire), wait: Some(_), .. } = self
+            && acquire.request_id.is_none()
+        {
+            Arc::make_mut(acquire).request_id = Some(id());
         }
     }
 }
@@ -177,7 +181,7 @@ pub enum Query {
     FeedbackRulesHere(#[n(0)] Called),
 }
 
-/// The answer to a call.
+/// The answer to a call. It goes from hand to hand: what is large is behind a box.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Reply {
     /// To a command: what the limiter said when it was applied (or, for a denial, before).
@@ -185,14 +189,14 @@ pub enum Reply {
     Answer {
         /// What it said.
         #[n(0)]
-        answer: Answer,
+        answer: Box<Answer>,
         /// How long the request waited for its turn, and for a leader before that, at earlier tries too; zero if it was decided at once.
         #[cbor(n(1), default)]
         waited: Span,
     },
     /// To [`Query::Resource`].
     #[n(1)]
-    Resource(#[n(0)] Option<StoredResource>),
+    Resource(#[n(0)] Option<Box<StoredResource>>),
     /// To [`Query::Resources`]; `more` when the page was full and others follow.
     #[n(2)]
     Resources {
@@ -205,25 +209,25 @@ pub enum Reply {
     },
     /// To [`Query::Usage`]; none when there is no such resource.
     #[n(3)]
-    Usage(#[n(0)] Option<ResourceUsage>),
+    Usage(#[n(0)] Option<Box<ResourceUsage>>),
     /// To [`Query::Cluster`] and [`Query::ClusterHere`].
     #[n(4)]
-    Cluster(#[n(0)] ClusterView),
+    Cluster(#[n(0)] Box<ClusterView>),
     /// To a change of members, or of the leader.
     #[n(5)]
     Changed(#[n(0)] Result<MemberChange, MemberRefusal>),
     /// To [`Query::Estimate`].
     #[n(6)]
-    Estimate(#[n(0)] Result<WorkEstimate, WorkRejection>),
+    Estimate(#[n(0)] Box<Result<WorkEstimate, WorkRejection>>),
     /// To [`Query::FeedbackRulesHere`]; the defaults if it is not known.
     #[n(7)]
-    FeedbackRules(#[n(0)] FeedbackRules),
+    FeedbackRules(#[n(0)] Box<FeedbackRules>),
 }
 
 /// The answer to what was decided at once.
 impl From<Answer> for Reply {
     fn from(answer: Answer) -> Reply {
-        Reply::Answer { answer, waited: Span::ZERO }
+        Reply::Answer { answer: Box::new(answer), waited: Span::ZERO }
     }
 }
 
@@ -231,10 +235,16 @@ impl Reply {
     /// The permit that must be given back if this reply reaches nobody. Not that of a replay: another try of the same
     /// request may have delivered it.
     pub fn permit_to_give_back(&self) -> Option<PermitId> {
+        match self.answer()? {
+            Ok(Outcome::Granted(grant)) if !grant.replayed => Some(grant.permit),
+            _ => None,
+        }
+    }
+
+    /// What the limiter said, if a command was asked.
+    pub fn answer(&self) -> Option<&Answer> {
         match self {
-            Reply::Answer { answer: Ok(Outcome::Granted(grant)), .. } if !grant.replayed => {
-                Some(grant.permit)
-            }
+            Reply::Answer { answer, .. } => Some(answer),
             _ => None,
         }
     }

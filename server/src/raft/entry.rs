@@ -69,45 +69,44 @@ impl Entry {
 /// An entry in the making: each command is encoded as it comes, so that the size is known.
 #[derive(Debug, Default)]
 pub struct EntryBuilder {
-    commands: Vec<u8>,
-    count: u64,
+    commands: Vec<Command>,
+    encoded: Vec<u8>,
 }
 
 impl EntryBuilder {
     /// Adds a command.
-    pub fn push(&mut self, command: &Command) {
-        minicbor::encode(command, &mut self.commands).expect(INTO_MEMORY);
-        self.count += 1;
-    }
-
-    /// How many commands there are.
-    pub fn count(&self) -> u64 {
-        self.count
+    pub fn push(&mut self, command: Command) {
+        minicbor::encode(&command, &mut self.encoded).expect(INTO_MEMORY);
+        self.commands.push(command);
     }
 
     /// Whether no more should be added.
     pub fn is_full(&self) -> bool {
-        self.count >= COMMANDS_MAX || self.commands.len() >= BYTES_FULL
+        self.commands.len() as u64 >= COMMANDS_MAX || self.encoded.len() >= BYTES_FULL
     }
 
-    /// The encoded [`Entry`].
-    pub fn finish(self, stamp: Stamp, registrations: &[Registration], wall_at_most: WallTime) -> Vec<u8> {
-        self.write(stamp, registrations, wall_at_most).expect(INTO_MEMORY)
-    }
-
-    // As the derived encoding of `Entry` does; a test holds them together.
-    fn write(
+    /// The entry, and how the log has it: whoever proposes it need not read it again to apply it.
+    pub fn finish(
         self,
         stamp: Stamp,
-        registrations: &[Registration],
+        registrations: Vec<Registration>,
         wall_at_most: WallTime,
-    ) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
-        let mut e = Encoder::new(Vec::with_capacity(self.commands.len() + 64));
-        e.array(6)?.u32(VERSION)?.u64(GROUP)?.encode(stamp)?.array(self.count)?;
-        e.writer_mut().extend_from_slice(&self.commands);
-        e.encode(registrations)?.encode(wall_at_most)?;
-        Ok(e.into_writer())
+    ) -> (Entry, Vec<u8>) {
+        let EntryBuilder { commands, encoded } = self;
+        let entry = Entry { version: VERSION, group_id: GROUP, stamp, commands, registrations, wall_at_most };
+        let bytes = write(&entry, &encoded).expect(INTO_MEMORY);
+        (entry, bytes)
     }
+}
+
+/// As the derived encoding of [`Entry`] does; a test holds them together.
+fn write(entry: &Entry, commands: &[u8]) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
+    let mut e = Encoder::new(Vec::with_capacity(commands.len() + 64));
+    e.array(6)?.u32(entry.version)?.u64(entry.group_id)?.encode(entry.stamp)?;
+    e.array(entry.commands.len() as u64)?;
+    e.writer_mut().extend_from_slice(commands);
+    e.encode(&entry.registrations)?.encode(entry.wall_at_most)?;
+    Ok(e.into_writer())
 }
 
 pub(super) const INTO_MEMORY: &str = "a vector takes everything, and no type of ours refuses to be encoded";
@@ -154,10 +153,11 @@ mod tests {
         let registrations = vec![Registration { id: 3, incarnation: u64::MAX }];
         let stamp = Stamp { cluster: ClusterTime(7), wall: WallTime(-9) };
         let mut builder = EntryBuilder::default();
-        commands.iter().for_each(|command| builder.push(command));
+        commands.iter().cloned().for_each(|command| builder.push(command));
         let wall_at_most = WallTime(5);
-        let bytes = builder.finish(stamp, &registrations, wall_at_most);
+        let (finished, bytes) = builder.finish(stamp, registrations.clone(), wall_at_most);
         let entry = Entry { version: VERSION, group_id: GROUP, stamp, commands, registrations, wall_at_most };
+        assert_eq!(finished, entry);
         assert_eq!(bytes, minicbor::to_vec(&entry).unwrap());
         assert_eq!(Entry::decode(&bytes), Ok(entry));
     }

@@ -408,7 +408,11 @@ impl Cluster {
     fn flush(&mut self, id: NodeId) {
         let now = self.reading(id);
         let Some(replica) = self.node_mut(id).replica.as_mut() else { return };
-        match replica.flush(now) {
+        let flushed = replica.flush(now).and_then(|mut effects| {
+            effects.append(&mut replica.settle(now)?);
+            Ok(effects)
+        });
+        match flushed {
             Ok(effects) => {
                 effects.into_iter().for_each(|effect| self.perform(id, effect));
                 // Once all is done that came before, as the driver does: what the replica wants then is to be done after it.

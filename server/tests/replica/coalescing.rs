@@ -46,17 +46,14 @@ fn invalidate() -> Call {
 }
 
 fn has_result(reply: &Reply) -> bool {
-    match reply {
-        Reply::Answer { answer: Ok(Outcome::Shared(shared)), .. } => shared.bytes.as_slice() == FOUND,
-        _ => false,
-    }
+    matches!(reply.answer(), Some(Ok(Outcome::Shared(shared))) if shared.bytes.as_slice() == FOUND)
 }
 
 /// A leader of a cluster whose resource has plenty.
 fn plenty(cluster: &mut Cluster) -> NodeId {
     let bucket = TokenBucket { capacity: 1_000, refill_amount: 1, refill_period: Span::from_secs(3_600) };
     let resource = with_limit("tokens", LimitKind::TokenBucket(bucket));
-    cluster.ask(command(Command::CreateResource(resource)));
+    cluster.ask(command(Command::from(resource)));
     cluster.elect()
 }
 
@@ -78,8 +75,8 @@ fn all_who_wait_have_the_result_at_once_and_spend_nothing() {
         let [reply] = &answers(&cluster, &calls)[..] else { panic!("seed {seed}: one is answered") };
         let permit = granted(reply).permit;
         assert!(matches!(
-            cluster.reply(hurried),
-            Some(Ok(Reply::Answer { answer: Ok(Outcome::Denied(denial)), .. }))
+            cluster.reply(hurried).unwrap().as_ref().unwrap().answer(),
+            Some(Ok(Outcome::Denied(denial)))
                 if denial.reason == DenialReason::CallUnderWay
         ));
         cluster.call(leader, found(permit));
@@ -172,8 +169,8 @@ fn nobody_has_a_result_that_was_invalidated_through_another_leader() {
         // It believes to lead until it has heard from nobody for long enough.
         let asked = cluster.call(old, coalesced(acquire("")));
         cluster.run_until("another leader", |cluster| cluster.leader().is_some_and(|leader| leader != old));
-        let Reply::Answer { answer, .. } = cluster.ask(invalidate()) else { panic!("no answer") };
-        assert_eq!(answer, Ok(Outcome::Invalidated(1)), "seed {seed}");
+        let reply = cluster.ask(invalidate());
+        assert_eq!(reply.answer(), Some(&Ok(Outcome::Invalidated(1))), "seed {seed}");
         granted(&cluster.ask(coalesced(acquire(""))));
         cluster.run(2_000);
         assert_eq!(cluster.reply(asked), Some(&Err(Refusal::OutcomeUnknown)), "seed {seed}");

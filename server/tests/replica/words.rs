@@ -1,6 +1,6 @@
 //! What the tests say to a cluster, and what they hope to hear.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tollgate_limiter::*;
 use tollgate_server::raft::call::{Call, Query, Reply, Wait};
@@ -9,7 +9,7 @@ pub const LEASE: Span = Span::from_secs(60);
 
 /// A resource with so many slots, and nothing else.
 pub fn create(slots: u32) -> Call {
-    command(Command::CreateResource(with_slots(slots)))
+    command(Command::from(with_slots(slots)))
 }
 
 pub fn with_slots(slots: u32) -> Resource {
@@ -58,7 +58,7 @@ pub fn acquire(request_id: &str) -> Call {
 }
 
 pub fn acquire_attempt(request_id: &str, attempt: u32) -> Call {
-    Call::Command { command: Command::Acquire(request(request_id)), attempt, wait: None }
+    Call::Command { command: Command::from(request(request_id)), attempt, wait: None }
 }
 
 /// A request that may wait for so long.
@@ -69,7 +69,7 @@ pub fn waiting(request_id: &str, max_wait_ms: u64) -> Call {
 /// A later try of a request that has waited.
 pub fn waiting_again(request_id: &str, attempt: u32, max_wait_ms: u64, waited_for_ms: u64) -> Call {
     let (max_wait, waited_for) = (Span::from_millis(max_wait_ms), Span::from_millis(waited_for_ms));
-    let command = Command::Acquire(request(request_id));
+    let command = Command::from(request(request_id));
     Call::Command { command, attempt, wait: Some(Wait { max_wait, waited_for }) }
 }
 
@@ -93,7 +93,7 @@ fn request(request_id: &str) -> Acquire {
 /// The same call for another priority, consumer or cost.
 pub fn with(mut call: Call, change: impl FnOnce(&mut Acquire)) -> Call {
     if let Call::Command { command: Command::Acquire(acquire), .. } = &mut call {
-        change(acquire);
+        change(Arc::make_mut(acquire));
     }
     call
 }
@@ -122,14 +122,14 @@ pub fn usage() -> Call {
 }
 
 pub fn granted(reply: &Reply) -> &Grant {
-    match reply {
-        Reply::Answer { answer: Ok(Outcome::Granted(grant)), .. } => grant,
+    match reply.answer() {
+        Some(Ok(Outcome::Granted(grant))) => grant,
         other => panic!("not granted: {other:?}"),
     }
 }
 
 pub fn is_denied(reply: &Reply) -> bool {
-    matches!(reply, Reply::Answer { answer: Ok(Outcome::Denied(_)), .. })
+    matches!(reply.answer(), Some(Ok(Outcome::Denied(_))))
 }
 
 /// The permits that hold slots.

@@ -2,6 +2,8 @@
 //!
 //! `just bench-queue` runs it; docs/PERFORMANCE.md has figures.
 
+use std::sync::Arc;
+
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use tollgate_limiter::{
     Acquire, CallOutcome, Command, Concurrency, Description, Label, Limit, LimitKind, LimitName, Limiter,
@@ -73,9 +75,9 @@ impl Leader {
             asked: 0,
             held: None,
         };
-        leader.apply(Command::CreateResource(resource()));
+        leader.apply(Command::from(resource()));
         let first = leader.request();
-        leader.held = leader.apply(Command::Acquire(*first));
+        leader.held = leader.apply(Command::Acquire(first));
         for _ in 0..waiters {
             leader.ask();
         }
@@ -103,7 +105,7 @@ impl Leader {
         assert_eq!(turns.len(), 1, "one slot, one turn");
         for turn in turns {
             let Turn::Go { waiter, alternative, .. } = turn else { panic!("nobody's patience is over") };
-            self.held = self.apply(Command::AcquireFrom { acquire: *waiter.acquire, alternative });
+            self.held = self.apply(Command::AcquireFrom { acquire: waiter.acquire, alternative });
         }
         self.ask();
     }
@@ -132,10 +134,10 @@ impl Leader {
     }
 
     /// As decoded from the wire: no text is shared.
-    fn request(&mut self) -> Box<Acquire> {
+    fn request(&mut self) -> Arc<Acquire> {
         self.asked += 1;
         let label = |text: &str| Label::new(text).expect("a valid label");
-        Box::new(Acquire {
+        Arc::new(Acquire {
             resource: name(),
             operation: label("contacts/read"),
             cost: 1,

@@ -55,8 +55,10 @@ impl Texts {
         Texts { resource: acquire.resource.clone(), labels }
     }
 
-    /// Lets the request use these texts where it says the same.
-    pub fn lend(&self, acquire: &mut Acquire) {
+    /// Lets the request use these texts where it says the same. One that somebody else holds, too, keeps its own: they would
+    /// stay in any case.
+    pub fn lend(&self, acquire: &mut Arc<Acquire>) {
+        let Some(acquire) = Arc::get_mut(acquire) else { return };
         if acquire.resource == self.resource {
             acquire.resource = self.resource.clone();
         }

@@ -111,7 +111,13 @@ impl Front {
     }
 
     /// A request joins the flow of that key; a new one, named `fresh`, if there is none. Says which.
-    pub fn join(&mut self, key: FlowKey, arrival: Arrival, acquire: &mut Acquire, fresh: FlowId) -> FlowId {
+    pub fn join(
+        &mut self,
+        key: FlowKey,
+        arrival: Arrival,
+        acquire: &mut Arc<Acquire>,
+        fresh: FlowId,
+    ) -> FlowId {
         if let Some(&id) = self.by_key.get(&key)
             && let Some(flow) = self.flows.get_mut(&id)
         {

@@ -1,5 +1,7 @@
 //! The words of the queue: who waits, what becomes of it, and when.
 
+use std::sync::Arc;
+
 use tollgate_limiter::{Acquire, Answer, Label, ResourceName, Span, Stamp};
 
 /// The same moment on two scales. Patience and arrival are told by the leader's own clock, which runs on when cluster time
@@ -20,7 +22,7 @@ pub struct WaiterId(pub(crate) u64);
 #[derive(Clone, Debug)]
 pub struct Waiter<C> {
     /// What it asks for.
-    pub acquire: Box<Acquire>,
+    pub acquire: Arc<Acquire>,
     /// How long it had waited before it entered: its place is that of one who has stood here for so long.
     pub waited_for: Span,
     /// How long it waits from its entry on, at most. Zero: it takes part in the next turn of its resource, and is answered

@@ -184,7 +184,7 @@ mod tests {
     fn renewal_and_orders() -> [(Command, Answer); 7] {
         [
             (renew(1), renewed()),
-            (Command::CreateResource(slots(3)), stored(2)),
+            (Command::from(slots(3)), stored(2)),
             (update(slots(3), 1), stored(2)),
             (delete(), Ok(Outcome::Deleted)),
             (pause(5_000), stored(1)),

@@ -59,12 +59,12 @@ pub fn check(history: &History, verdict: &mut Verdict) {
 
 /// The definitions of resources that were created once and never changed nor deleted, as far as clients asked.
 pub(super) fn sole_definitions<'a>(operations: &[Operation<'a>]) -> Definitions<'a> {
-    let mut sole = BTreeMap::new();
+    let mut sole = Definitions::new();
     let mut changed = BTreeSet::new();
     for operation in operations {
         match &operation.call.command {
             Command::CreateResource(resource) => match sole.get(&resource.name) {
-                Some(known) if *known != resource => drop(changed.insert(&resource.name)),
+                Some(known) if **known != **resource => drop(changed.insert(&resource.name)),
                 _ => drop(sole.insert(&resource.name, resource)),
             },
             Command::UpdateResource(update) => drop(changed.insert(&update.resource.name)),

@@ -18,7 +18,7 @@ impl Story {
     /// A cluster that has just this resource.
     pub fn of(resource: Resource) -> Story {
         let mut story = Story { history: History::new(100), index: 1 };
-        let create = Command::CreateResource(resource.clone());
+        let create = Command::from(resource.clone());
         let stored = Ok(Outcome::Stored(StoredResource::new(resource, 1)));
         story.done(0, 1, create, stored);
         story
@@ -148,7 +148,7 @@ pub fn acquire(id: &str) -> Command {
 
 /// A request that costs so much.
 pub fn acquire_cost(id: &str, cost: u64) -> Command {
-    Command::Acquire(Acquire {
+    Command::from(Acquire {
         resource: ResourceName::new(NAME).unwrap(),
         operation: Label::default(),
         cost,
@@ -233,7 +233,7 @@ pub fn delete() -> Command {
 
 /// Another definition in the place of the one that has this generation.
 pub fn update(resource: Resource, generation: u64) -> Command {
-    Command::UpdateResource(UpdateResource { resource, generation })
+    Command::from(UpdateResource { resource, generation })
 }
 
 /// Grant nothing for so long.

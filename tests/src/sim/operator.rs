@@ -57,12 +57,10 @@ impl Operator {
         self.tries += 1;
         Some(match order {
             Order::Define(resource) => match self.generations.get(&resource.name) {
-                None => Command::CreateResource(Resource::clone(resource)).into(),
-                Some(&generation) => Command::UpdateResource(UpdateResource {
-                    resource: Resource::clone(resource),
-                    generation,
-                })
-                .into(),
+                None => Command::from(Resource::clone(resource)).into(),
+                Some(&generation) => {
+                    Command::from(UpdateResource { resource: Resource::clone(resource), generation }).into()
+                }
             },
             Order::Delete(name) => {
                 Command::DeleteResource(DeleteResource { name: name.clone(), generation: 0 }).into()

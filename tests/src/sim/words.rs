@@ -74,8 +74,7 @@ mod tests {
 
     #[test]
     fn answers_are_told_in_seconds() {
-        let lease =
-            Reply::Answer { answer: Ok(Outcome::Renewed(Span::from_millis(1_500))), waited: Span::ZERO };
+        let lease = Reply::from(Ok(Outcome::Renewed(Span::from_millis(1_500))));
         assert_eq!(brief_result(&Ok(lease)), "renewed for 1.5000 s");
         let denial = Denial {
             limit: None,
@@ -84,7 +83,8 @@ mod tests {
             reason: DenialReason::LimitExhausted,
             alternative: 0,
         };
-        let denied = Reply::Answer { answer: Ok(Outcome::Denied(denial)), waited: Span::from_millis(20) };
+        let denied =
+            Reply::Answer { answer: Box::new(Ok(Outcome::Denied(denial))), waited: Span::from_millis(20) };
         let told = "denied: LimitExhausted, again after an order, after it had waited 0.0200 s";
         assert_eq!(brief_result(&Ok(denied)), told);
     }

@@ -10,8 +10,9 @@ use tollgate_limiter::Span;
 use tollgate_server::raft::{
     call::{CallNumber, Refusal, Reply},
     door::PeerEvent,
+    fatal::Fatal,
     members::{Members, NodeId},
-    replica::{Event, TICK, founding},
+    replica::{Effect, Event, TICK, founding},
 };
 
 use crate::history::History;
@@ -312,15 +313,19 @@ impl World {
         running.will_act = false;
         let flushed = running.replica.flush(now);
         self.look_at(id);
-        match flushed {
-            Ok(effects) => {
-                for effect in effects {
-                    self.perform(id, effect);
-                }
-            }
+        self.perform_all(id, flushed);
+        let Some(running) = self.nodes.get_mut(&id).and_then(|node| node.running.as_mut()) else { return };
+        let settled = running.replica.settle(now);
+        self.look_at(id);
+        self.perform_all(id, settled);
+        self.plan_wake(id);
+    }
+
+    fn perform_all(&mut self, id: NodeId, effects: Result<Vec<Effect<CallNumber>>, Fatal>) {
+        match effects {
+            Ok(effects) => effects.into_iter().for_each(|effect| self.perform(id, effect)),
             Err(fatal) => self.end(id, Err(fatal)),
         }
-        self.plan_wake(id);
     }
 
     /// Who serves as the leader in the highest term.

@@ -116,6 +116,8 @@ pub fn wire(span: Span) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tollgate_limiter::{Command, Resource};
     use tollgate_server::grpc::convert::definition::definition;
 
@@ -144,7 +146,7 @@ mod tests {
             } else if tokens >= 1.0 {
                 tokens -= 1.0;
                 let Command::Acquire(mut asked) = acquire(&at.to_string()) else { panic!("it acquires") };
-                asked.resource = name.clone();
+                Arc::make_mut(&mut asked).resource = name.clone();
                 story.seen(at, at + 3, Command::Acquire(asked), granted(at));
             }
         }

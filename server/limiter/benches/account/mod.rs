@@ -27,7 +27,7 @@ impl Account {
         let limiter = Limiter::default();
         let mut account = Account { limiter, stamp: Stamp::default(), answers: Vec::with_capacity(COMMANDS) };
         for number in 0..resources {
-            let create = Command::CreateResource(resource(number, limits, settle_within));
+            let create = Command::from(resource(number, limits, settle_within));
             assert!(account.apply(&[create])[0].is_ok(), "a valid resource");
         }
         account
@@ -69,18 +69,18 @@ impl Requests {
 
     /// As many as an entry takes.
     pub fn entry(&mut self) -> Vec<Command> {
-        (0..COMMANDS).map(|_| self.request()).collect()
+        (0..COMMANDS).map(|_| self.request().into()).collect()
     }
 
     /// As decoded from the log: no text is shared.
-    pub fn request(&mut self) -> Command {
+    pub fn request(&mut self) -> Acquire {
         self.made += 1;
         let label = |text: &str| Label::new(text).expect("a valid label");
         // Resources and ids come in no order that a processor could foresee: to multiply by an odd number is a permutation
         // of the 64-bit numbers, and 7,919 is a prime that divides no number of resources measured.
         let id = (self.made as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let id = || RequestId::new(&format!("{id:016x}-0000-0000-000000000000")).expect("a valid id");
-        Command::Acquire(Acquire {
+        Acquire {
             resource: name(self.made * 7_919 % self.resources),
             operation: label("contacts/read"),
             cost: 1,
@@ -93,7 +93,7 @@ impl Requests {
             request_id: self.with_ids.then(id),
             alternatives: Vec::new(),
             coalesce_key: None,
-        })
+        }
     }
 }
 

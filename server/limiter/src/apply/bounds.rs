@@ -1,6 +1,6 @@
 //! What happens where all resources together hold as much as they may.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Limiter, properties::applied};
 use crate::{model::*, state::MAX_COUNTER_BYTES};
@@ -41,7 +41,7 @@ impl Fleet {
                 feedback: Box::default(),
                 operation_costs: Vec::new(),
             };
-            assert!(fleet.apply(&[Command::CreateResource(resource)])[0].is_ok());
+            assert!(fleet.apply(&[Command::from(resource)])[0].is_ok());
         }
         fleet
     }
@@ -67,7 +67,7 @@ impl Fleet {
 }
 
 fn acquire(resource: &str, consumer: &str) -> Command {
-    Command::Acquire(Acquire {
+    Command::from(Acquire {
         resource: ResourceName::new(resource).unwrap(),
         operation: Label::default(),
         cost: 1,
@@ -143,7 +143,7 @@ fn leases_are_refused_while_all_resources_have_as_many_as_they_may() {
         amounts: BTreeMap::new(),
         key: Label::default(),
     };
-    either.alternatives.push(alternative);
+    Arc::make_mut(&mut either).alternatives.push(alternative);
     let answers = fleet.apply(&[Command::Acquire(either)]);
     assert!(matches!(&answers[0], Ok(Outcome::Granted(grant)) if grant.alternative == 1), "{answers:?}");
     assert_eq!(fleet.release(1), Ok(Outcome::Released(Span::ZERO)));
@@ -196,7 +196,7 @@ fn definitions_that_would_take_too_many_counters_are_refused() {
     finer.limits[0].kind = fine_window();
     let update = UpdateResource { resource: finer, generation: stored.generation };
     let before = fleet.limiter.clone();
-    let refused = fleet.apply(&[Command::UpdateResource(update)]);
+    let refused = fleet.apply(&[Command::from(update)]);
     let full = [Err(Rejection::TooManyCounters { max_bytes: MAX_COUNTER_BYTES })];
     assert_eq!(refused, full);
     assert_eq!(fleet.limiter.resources, before.resources);
@@ -207,7 +207,7 @@ fn definitions_that_would_take_too_many_counters_are_refused() {
         resource.name = ResourceName::new(&format!("b{number}")).unwrap();
         resource.limits[0].scope = Scope::Resource;
         resource.limits[0].kind = fine_window();
-        Command::CreateResource(resource)
+        Command::from(resource)
     };
     let answers = fleet.apply(&(0..504).map(create).collect::<Vec<_>>());
     assert_eq!(answers.last(), full.first());

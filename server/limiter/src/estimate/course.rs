@@ -90,7 +90,7 @@ impl<'a> Course<'a> {
             lane.in_a_row = slots.map_or(1, |slots| (lane.chunk / slots.max(1)).max(1));
             lane.chunk = slots.map_or(lane.chunk, |slots| lane.chunk.min(slots * lane.in_a_row).max(1));
             let invalid = |chunk| {
-                let refused = self.copy.refuse(now, &Command::Acquire(lane.together(chunk)));
+                let refused = self.copy.refuse(now, &Command::from(lane.together(chunk)));
                 matches!(refused, Some(Err(Rejection::Invalid(_))))
             };
             // What a budget has of a limit may be less than a chunk.
@@ -155,7 +155,7 @@ impl<'a> Course<'a> {
 
     fn carry_out(&mut self, lane: &mut Lane, calls: u64) {
         let mut answers = Vec::new();
-        self.copy.apply(self.now, &[Command::Acquire(lane.together(calls))], &mut answers);
+        self.copy.apply(self.now, &[Command::from(lane.together(calls))], &mut answers);
         if let Some(Err(rejection)) = answers.pop() {
             // A scoped limit that counts as many values as it may.
             lane.impossible = Some(Impossible { limit: None, problem: rejection.to_string() });

@@ -115,7 +115,7 @@ impl Limiter {
         let call = acquire(step, &work.consumer, subject());
         let amounts = call.amounts.iter().map(|(dimension, amount)| (dimension.clone(), (*amount).min(1)));
         let least = Acquire { cost: 1, amounts: amounts.collect(), ..call.clone() };
-        let rejected = |call: Acquire| self.refuse(now, &Command::Acquire(call)).and_then(Result::err);
+        let rejected = |call: Acquire| self.refuse(now, &Command::from(call)).and_then(Result::err);
         match (rejected(least), rejected(call)) {
             (_, None) => Ok(None),
             (Some(Rejection::Invalid(violation)), _) if !is_about_budgets(&violation, work) => {

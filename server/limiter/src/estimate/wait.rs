@@ -19,7 +19,7 @@ pub(super) struct Wait {
 impl Course<'_> {
     /// What holds a single call up in the middle of a wait: a bucket may have begun it, and a closed budget gone on with it.
     pub fn holder_at(&self, middle: Stamp, lane: &Lane) -> Option<Holder> {
-        let one = Command::Acquire(lane.together(1));
+        let one = Command::from(lane.together(1));
         self.wait_for_limits(&one, middle).ok().and_then(|wait| wait.holder)
     }
 
@@ -51,7 +51,7 @@ impl Course<'_> {
 
     /// How long until so many calls can go together.
     pub fn wait(&self, lane: &Lane, calls: u64) -> Result<Wait, Impossible> {
-        let acquire = Command::Acquire(lane.together(calls));
+        let acquire = Command::from(lane.together(calls));
         let slots = self.slots_for(lane, calls);
         let mut after = Span::ZERO;
         let mut longest = Wait { span: Span::ZERO, holder: None };
@@ -80,7 +80,7 @@ impl Course<'_> {
         let (slots, now) = (self.slots_for(lane, calls), self.now.cluster);
         let free = |pool: &usize| self.pools[*pool].earliest(slots, lane.call_duration, now) == Some(now);
         lane.pools.iter().all(free)
-            && self.copy.refuse(self.now, &Command::Acquire(lane.together(calls))).is_none()
+            && self.copy.refuse(self.now, &Command::from(lane.together(calls))).is_none()
     }
 
     /// How many slots so many calls take.

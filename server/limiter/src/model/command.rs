@@ -1,6 +1,6 @@
 //! What can be asked of the limiter.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use minicbor::{Decode, Encode};
 
@@ -12,9 +12,9 @@ use super::{
 /// A change, as the log carries it. Everything in it was checked as far as it can be without the state.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Command {
-    /// Ask for a permit.
+    /// Ask for a permit. Many hold a request while it is open: who tries it again, who counts it, the queue, its entry.
     #[n(0)]
-    Acquire(#[n(0)] Acquire),
+    Acquire(#[cbor(n(0), with = "super::shared")] Arc<Acquire>),
     /// Extend a lease.
     #[n(1)]
     Renew(#[n(0)] Renew),
@@ -23,10 +23,10 @@ pub enum Command {
     Release(#[n(0)] Release),
     /// Add a resource.
     #[n(3)]
-    CreateResource(#[n(0)] Resource),
+    CreateResource(#[n(0)] Box<Resource>),
     /// Replace a resource's definition.
     #[n(4)]
-    UpdateResource(#[n(0)] UpdateResource),
+    UpdateResource(#[n(0)] Box<UpdateResource>),
     /// Remove a resource.
     #[n(5)]
     DeleteResource(#[n(0)] DeleteResource),
@@ -50,18 +50,42 @@ pub enum Command {
     InvalidateResults(#[n(0)] InvalidateResults),
     /// Heed how a call ended and what the vendor said.
     #[n(12)]
-    Report(#[n(0)] Report),
+    Report(#[n(0)] Box<Report>),
     /// Ask for a permit of one of the request's resources alone. Only the leader says it, which knows whose turn it is
     /// where. A retry is known by the whole request, whichever of its resources it is put to.
     #[n(10)]
     AcquireFrom {
         /// The whole request.
-        #[n(0)]
-        acquire: Acquire,
+        #[cbor(n(0), with = "super::shared")]
+        acquire: Arc<Acquire>,
         /// Which of its resources: 0 is its own, then its alternatives.
         #[n(1)]
         alternative: u32,
     },
+}
+
+impl From<Acquire> for Command {
+    fn from(acquire: Acquire) -> Command {
+        Command::Acquire(Arc::new(acquire))
+    }
+}
+
+impl From<Resource> for Command {
+    fn from(resource: Resource) -> Command {
+        Command::CreateResource(Box::new(resource))
+    }
+}
+
+impl From<UpdateResource> for Command {
+    fn from(update: UpdateResource) -> Command {
+        Command::UpdateResource(Box::new(update))
+    }
+}
+
+impl From<Report> for Command {
+    fn from(report: Report) -> Command {
+        Command::Report(Box::new(report))
+    }
 }
 
 /// Ask for a permit: all limits that apply are debited, or none.

@@ -20,6 +20,7 @@ mod outcome;
 mod plan;
 mod resource;
 mod schedule;
+pub(crate) mod shared;
 mod time;
 mod usage;
 mod validate;

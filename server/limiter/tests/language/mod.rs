@@ -54,7 +54,7 @@ impl Runner for Script {
         let output = match command.name.as_str() {
             "create" => {
                 let resource = parse::resource(&mut args)?;
-                self.apply(Change::CreateResource(resource))
+                self.apply(Change::from(resource))
             }
             "update" => self.update(&mut args),
             "delete" => {
@@ -64,21 +64,21 @@ impl Runner for Script {
             }
             "acquire" => {
                 let acquire = parse::acquire(&mut args)?;
-                self.apply(Change::Acquire(acquire))
+                self.apply(Change::from(acquire))
             }
             "acquire_from" => {
                 let alternative = required(args.next_pos(), "which of the resources")?.parse()?;
                 let acquire = parse::acquire(&mut args)?;
-                self.apply(Change::AcquireFrom { acquire, alternative })
+                self.apply(Change::AcquireFrom { acquire: acquire.into(), alternative })
             }
             "refuse" => {
-                let change = Change::Acquire(parse::acquire(&mut args)?);
+                let change = Change::from(parse::acquire(&mut args)?);
                 let refused = self.limiter.refuse(self.stamp, &change);
                 Ok(refused.map_or("not refused: propose it".into(), |answer| show::answer(&answer)))
             }
             "report" => {
                 let report = parse::feedback::report(&mut args)?;
-                self.apply(Change::Report(report))
+                self.apply(Change::from(report))
             }
             "renew" => {
                 let renew = Renew { permit: permit(&mut args)?, lease: option(&mut args, "lease", span)? };
@@ -150,7 +150,7 @@ impl Script {
         let resource = parse::resource(args)?;
         let read = self.limiter.resource(self.stamp, &resource.name).map_or(0, |stored| stored.generation);
         let generation = take(args, "generation")?.unwrap_or(read);
-        self.apply(Change::UpdateResource(UpdateResource { resource, generation }))
+        self.apply(Change::from(UpdateResource { resource, generation }))
     }
 
     fn release(&mut self, args: &mut ArgumentConsumer) -> Output {

@@ -1,13 +1,14 @@
 //! A request for a permit, from the wire.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tollgate_limiter::{
-    Acquire, Dimension, LEASE_MAX, LEASE_MIN, Label, MAX_AMOUNT, Priority, RequestId, ResourceName, Span,
+    Acquire, Command, Dimension, LEASE_MAX, LEASE_MIN, Label, MAX_AMOUNT, Priority, RequestId, ResourceName,
+    Span,
 };
 use tollgate_proto::v1;
 
-use super::{Fields, Invalid, alternatives::alternatives, coalesce::coalesce_key};
+use super::{Fields, Invalid, alternatives::alternatives, coalesce::coalesce_key, decision::Asked};
 use crate::raft::call::{Call, Wait};
 
 /// Entries of `amounts`.
@@ -17,14 +18,15 @@ const MAX_WAIT: Span = Span::from_secs(3600);
 
 pub(super) const PRIORITIES: &str = "PRIORITY_HIGH, PRIORITY_MEDIUM or PRIORITY_LOW";
 
-/// Reads and checks a request, as the call that decides it. It waits for `patience` at most, whatever it asks for.
-pub fn call(request: v1::AcquirePermitRequest, patience: Duration) -> Result<Call, Invalid> {
+/// Reads and checks a request, as the call that decides it, and keeps what its answer needs. It waits for `patience` at most, whatever it asks for.
+pub fn call(request: v1::AcquirePermitRequest, patience: Duration) -> Result<(Asked, Call), Invalid> {
     let mut fields = Fields::default();
     let attempt = request.attempt;
     let wait = wait(&mut fields, &request, patience);
     let acquire = read(&mut fields, request);
-    let command = tollgate_limiter::Command::Acquire(fields.finish(acquire)?);
-    Ok(Call::Command { command, attempt, wait })
+    let acquire = Arc::new(fields.finish(acquire)?);
+    let asked = Asked::of(&acquire);
+    Ok((asked, Call::Command { command: Command::Acquire(acquire), attempt, wait }))
 }
 
 /// How long a request asks to wait, before it is checked; zero where that cannot be told.

@@ -1,9 +1,10 @@
 //! What the limiter decided on permits, for the wire.
 
-use std::iter;
+use std::sync::Arc;
 
 use tollgate_limiter::{
-    BudgetCause, Denial, DenialReason, ExhaustedLimit, Grant, LimitUsage, Outcome, Slot, Span,
+    Acquire, BudgetCause, Denial, DenialReason, ExhaustedLimit, Grant, LimitUsage, Outcome, ResourceName,
+    Slot, Span,
 };
 use tollgate_proto::v1;
 
@@ -21,23 +22,24 @@ use crate::{
 
 /// What of a request its answer repeats.
 pub struct Asked {
-    // Its own, then its alternatives.
-    resources: Vec<String>,
-    has_id: bool,
+    acquire: Arc<Acquire>,
 }
 
 impl Asked {
     /// What is to be remembered of a request while it is decided.
-    pub fn of(request: &v1::AcquirePermitRequest) -> Asked {
-        let others = request.alternatives.iter().map(|other| &other.resource);
-        let resources = iter::once(&request.resource).chain(others).cloned().collect();
-        Asked { resources, has_id: !request.request_id.is_empty() }
+    pub fn of(acquire: &Arc<Acquire>) -> Asked {
+        Asked { acquire: acquire.clone() }
+    }
+
+    /// Whether its client named it. A node that names it does so later, on a copy.
+    fn has_id(&self) -> bool {
+        self.acquire.request_id.is_some()
     }
 
     /// What is said of a request that its node gives up. What it is granted goes back; but a client that asks again under the
     /// same id may still be told of that grant.
     pub fn given_up(&self) -> Refusal {
-        if self.has_id { Refusal::OutcomeUnknown } else { Refusal::ShuttingDown }
+        if self.has_id() { Refusal::OutcomeUnknown } else { Refusal::ShuttingDown }
     }
 
     /// The resource that the request names.
@@ -47,7 +49,11 @@ impl Asked {
 
     /// The resource that a decision is about.
     fn named(&self, alternative: u32) -> &str {
-        self.resources.get(alternative as usize).map_or("", String::as_str)
+        let Acquire { resource, alternatives, .. } = &*self.acquire;
+        let other = (alternative as usize).checked_sub(1);
+        other
+            .map_or(Some(resource), |other| Some(&alternatives.get(other)?.resource))
+            .map_or("", ResourceName::as_str)
     }
 }
 
@@ -59,7 +65,7 @@ pub fn acquired(asked: &Asked, reply: Result<Reply, Refusal>) -> Result<v1::Acqu
     let decision = match outcome {
         Outcome::Granted(grant) => {
             // Without an id the client retried nothing: the node did, under an id of its own.
-            let replayed = grant.replayed && asked.has_id;
+            let replayed = grant.replayed && asked.has_id();
             let resource = asked.named(grant.alternative).to_owned();
             Decision::Granted(v1::GrantedPermit { resource, waited: told, replayed, ..granted(grant) })
         }
@@ -98,7 +104,7 @@ pub fn outcome(reply: Result<Reply, Refusal>) -> Result<Outcome, Failure> {
 
 fn outcome_and_wait(reply: Result<Reply, Refusal>) -> Result<(Outcome, Span), Failure> {
     match reply? {
-        Reply::Answer { answer, waited } => Ok((answer?, waited)),
+        Reply::Answer { answer, waited } => Ok(((*answer)?, waited)),
         other => Err(Failure::mismatch(&other)),
     }
 }

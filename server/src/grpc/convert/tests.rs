@@ -46,13 +46,13 @@ fn an_acquire_is_filled_with_its_defaults() {
     let request =
         v1::AcquirePermitRequest { resource: "vendor/account".into(), attempt: 3, ..Default::default() };
     let Ok(Call::Command { command: Command::Acquire(acquire), attempt, wait: None }) =
-        acquire::call(request, PATIENCE)
+        acquire::call(request, PATIENCE).map(|(_, call)| call)
     else {
         panic!("an acquire of just a resource is complete")
     };
     // Of no cost: what its resource says.
     assert_eq!((acquire.cost, acquire.priority, attempt), (0, Priority::Medium, 3));
-    assert_eq!((acquire.lease, acquire.request_id), (None, None));
+    assert_eq!((acquire.lease, &acquire.request_id), (None, &None));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn released(result: &[u8]) -> v1::ReleasePermitRequest {
 /// Another has made every call.
 fn shared(_: &Call) -> Played {
     let bytes = ResultBytes::new(&[7; LARGEST]).unwrap();
-    let answer = Ok(Outcome::Shared(SharedResult { bytes, age: Span::from_secs(3) }));
+    let answer = Box::new(Ok(Outcome::Shared(SharedResult { bytes, age: Span::from_secs(3) })));
     Some(Ok(Reply::Answer { answer, waited: Span::from_secs(2) }))
 }
 

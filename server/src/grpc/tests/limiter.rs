@@ -43,21 +43,26 @@ pub(super) fn limiter() -> impl FnMut(&Call) -> Played + Send + 'static {
                 limiter.apply(stamp, std::slice::from_ref(command), &mut answers);
                 answers.remove(0).into()
             }
-            Call::Query(Query::Resource(name)) => Reply::Resource(limiter.resource(stamp, name)),
+            Call::Query(Query::Resource(name)) => {
+                Reply::Resource(limiter.resource(stamp, name).map(Box::new))
+            }
             Call::Query(Query::Resources { after, prefix, max }) => {
                 let (page, more) = limiter.resources(stamp, after.as_ref(), prefix, *max as usize);
                 Reply::Resources { page, more }
             }
             Call::Query(Query::Usage { name, scope_value, max_scope_values }) => {
                 let counters = *max_scope_values as usize;
-                Reply::Usage(limiter.usage(stamp, name, scope_value.as_ref(), counters, 100))
+                let usage = limiter.usage(stamp, name, scope_value.as_ref(), counters, 100);
+                Reply::Usage(usage.map(Box::new))
             }
             Call::Query(Query::FeedbackRulesHere(called)) => {
-                Reply::FeedbackRules(limiter.feedback_rules(called).cloned().unwrap_or_default())
+                Reply::FeedbackRules(Box::new(limiter.feedback_rules(called).cloned().unwrap_or_default()))
             }
-            Call::Query(Query::Estimate(work)) => Reply::Estimate(limiter.estimate(stamp, work, &[])),
+            Call::Query(Query::Estimate(work)) => {
+                Reply::Estimate(Box::new(limiter.estimate(stamp, work, &[])))
+            }
             Call::Query(Query::ClusterHere) => {
-                Reply::Cluster(ClusterView { answered_by: THIS, ..Default::default() })
+                Reply::Cluster(Box::new(ClusterView { answered_by: THIS, ..Default::default() }))
             }
             other => panic!("{other:?} is not for the limiter"),
         }))

@@ -118,7 +118,7 @@ impl Driver {
                 Woken::TurnsDue => {}
             }
             self.drain()?;
-            if self.flush()? {
+            if self.flush().await? {
                 return self.end();
             }
         }
@@ -206,12 +206,19 @@ impl Driver {
     }
 
     /// Lets the replica act, and does what it wants done. Returns whether it has ended.
-    fn flush(&mut self) -> Result<bool, Fatal> {
+    async fn flush(&mut self) -> Result<bool, Fatal> {
         let mut is_stopped = false;
         // A grant that reaches nobody makes the replica act again.
         loop {
             let mut undelivered = Vec::new();
             for effect in self.replica.flush(clock::read())? {
+                is_stopped |= self.effects.perform(effect, &mut undelivered)?;
+            }
+            if self.replica.has_committed() {
+                // What is sent leaves now: nothing else runs on this thread while entries are applied.
+                tokio::task::yield_now().await;
+            }
+            for effect in self.replica.settle(clock::read())? {
                 is_stopped |= self.effects.perform(effect, &mut undelivered)?;
             }
             if undelivered.is_empty() {

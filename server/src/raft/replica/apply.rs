@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use protobuf::Message as _;
 use raft::{
     StateRole,
-    eraftpb::{ConfChangeV2, Entry as RaftEntry, EntryType},
+    eraftpb::{ConfChangeV2, EntryType},
 };
 use tollgate_limiter::{Answer, Command, ResourceName, Span};
 
@@ -24,10 +24,10 @@ use super::{
 };
 
 impl<C> Replica<C> {
-    /// Applies committed entries, in order.
-    pub(super) fn apply(&mut self, entries: Vec<RaftEntry>, now: Reading) -> Result<(), Fatal> {
-        let Some(last) = entries.last().map(|entry| entry.index) else { return Ok(()) };
-        for entry in entries {
+    /// Applies committed entries, in order. Returns whether there were any.
+    pub(super) fn apply_committed(&mut self, now: Reading) -> Result<bool, Fatal> {
+        let Some(last) = self.committed.last().map(|entry| entry.index) else { return Ok(false) };
+        for entry in std::mem::take(&mut self.committed) {
             let position = (entry.index, entry.term);
             let came_at = self.arrivals.take(entry.index).unwrap_or(now.monotonic);
             match entry.get_entry_type() {
@@ -40,7 +40,8 @@ impl<C> Replica<C> {
             self.finish_change(entry.index);
         }
         self.node.advance_apply_to(last);
-        Ok(())
+        self.follow_leadership(now);
+        Ok(true)
     }
 
     /// A new leader's first entry, or a change of the configuration that Raft made void.
@@ -57,17 +58,28 @@ impl<C> Replica<C> {
         came_at: Span,
         now: Reading,
     ) -> Result<(), Fatal> {
-        let entry = Entry::decode(data).map_err(|reason| unknown(position.0, reason))?;
+        let (index, term) = position;
+        let proposal = self.leadership.as_mut().and_then(|leadership| leadership.take_proposal(index));
+        let decoded;
+        let entry = match &proposal {
+            Some(proposal) => {
+                debug_assert_eq!(Entry::decode(data).as_ref(), Ok(&proposal.entry), "of this very term");
+                &proposal.entry
+            }
+            None => {
+                decoded = Entry::decode(data).map_err(|reason| unknown(index, reason))?;
+                &decoded
+            }
+        };
         let members = self.machine.members().clone();
         let mut answers = std::mem::take(&mut self.answers);
         let mut registered = Vec::new();
-        let freed = self.freed_by(&entry);
-        self.machine.apply(position, &entry, &mut answers, &mut registered);
-        self.wake(&entry, &freed);
-        self.testify(position, Some(&entry), &answers);
-        let (index, term) = position;
+        let freed = self.freed_by(entry);
+        self.machine.apply(position, entry, &mut answers, &mut registered);
+        self.wake(entry, &freed);
+        self.testify(position, Some(entry), &answers);
         self.tell_turns(index);
-        let removed = removed(&entry, &answers);
+        let removed = removed(entry, &answers);
         let is_of_this_term = term == self.node.raft.term;
         let was_stamped_here = is_of_this_term && self.node.raft.state == StateRole::Leader;
         if !was_stamped_here {
@@ -78,7 +90,7 @@ impl<C> Replica<C> {
                 is_present: is_of_this_term && index > self.last_of_the_past,
             });
         }
-        if let Some(proposal) = self.leadership.as_mut().and_then(|l| l.take_proposal(index)) {
+        if let Some(proposal) = proposal {
             self.answer(proposal, &mut answers, registered, now);
         }
         answers.clear();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use raft::eraftpb::Message;
-use tollgate_limiter::{CallOutcome, CircuitTurn, Command, PermitId, ResourceName, Span};
+use tollgate_limiter::{Acquire, CallOutcome, CircuitTurn, Command, PermitId, ResourceName, Span};
 
 use crate::storage::WriteBatch;
 
@@ -13,7 +13,7 @@ use super::super::{
     machine::Machine,
     members::Members,
 };
-use super::Planning;
+use super::{Planning, packing::named};
 
 /// Everything that can happen to a replica. `C` is who waits for a reply.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ pub enum Effect<C> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
     /// A permit of this resource, or of one of these instead.
-    Acquire(ResourceName, Vec<ResourceName>),
+    Acquire(Arc<Acquire>),
     /// The end of a permit.
     Release(CallOutcome),
     /// Anything else.
@@ -127,16 +127,15 @@ pub enum About {
 impl About {
     /// The resource that an answer is about: 0 is the request's own, then its alternatives.
     pub fn resource(&self, alternative: u32) -> Option<&ResourceName> {
-        let About::Acquire(resource, others) = self else { return None };
-        std::iter::once(resource).chain(others).nth(usize::try_from(alternative).ok()?)
+        let About::Acquire(acquire) = self else { return None };
+        named(acquire).nth(usize::try_from(alternative).ok()?)
     }
 
     /// What this command is about.
     pub(super) fn of(command: &Command) -> About {
         match command {
             Command::Acquire(acquire) | Command::AcquireFrom { acquire, .. } => {
-                let others = acquire.alternatives.iter().map(|other| other.resource.clone());
-                About::Acquire(acquire.resource.clone(), others.collect())
+                About::Acquire(acquire.clone())
             }
             Command::Release(release) => About::Release(release.outcome),
             _ => About::Other,

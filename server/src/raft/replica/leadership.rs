@@ -15,10 +15,10 @@ use super::{
     super::{
         call::{Call, CallNumber, MemberChange, MemberRefusal, Query, Refusal, Reply},
         door::OVERLOADED_RETRY_AFTER,
-        entry::Registration,
+        entry::{Entry, Registration},
         members::{Incarnation, NodeId},
     },
-    Replica,
+    About, Replica,
     membership::PendingChange,
     packing::{Draft, Queued, Waiting},
     reads::Reads,
@@ -49,6 +49,8 @@ pub(super) struct Leadership<C> {
 /// An entry on its way.
 pub(super) struct Proposal<C> {
     pub index: u64,
+    /// What the log has there: it is applied without being read from its bytes.
+    pub entry: Entry,
     pub proposed_at: Span,
     /// One for each command.
     pub waiting: Vec<Option<Waiting<C>>>,
@@ -100,10 +102,12 @@ impl<C> Replica<C> {
     /// A call has arrived. It is queued or refused; nothing is proposed yet.
     pub(super) fn ask(&mut self, number: CallNumber, call: Call, caller: C, now: Reading) {
         match &call {
-            Call::Query(Query::ClusterHere) => return self.reply(caller, Ok(Reply::Cluster(self.view()))),
+            Call::Query(Query::ClusterHere) => {
+                return self.reply(caller, Ok(Reply::Cluster(Box::new(self.view()))));
+            }
             Call::Query(Query::FeedbackRulesHere(called)) => {
                 let rules = self.machine.limiter().feedback_rules(called).cloned().unwrap_or_default();
-                return self.reply(caller, Ok(Reply::FeedbackRules(rules)));
+                return self.reply(caller, Ok(Reply::FeedbackRules(Box::new(rules))));
             }
             _ => {}
         }
@@ -173,9 +177,11 @@ impl<C> Replica<C> {
         }
         leadership.is_due = false;
         let (registrations, registering): (Vec<_>, Vec<_>) = leadership.registrations.drain(..).unzip();
-        match self.node.propose(Vec::new(), entry.finish(stamp, &registrations, wall_at_most)) {
+        let (entry, bytes) = entry.finish(stamp, registrations, wall_at_most);
+        match self.node.propose(Vec::new(), bytes) {
             Ok(()) => leadership.proposals.push_back(Proposal {
                 index: self.node.raft.raft_log.last_index(),
+                entry,
                 proposed_at: now.monotonic,
                 waiting,
                 debited,
@@ -201,9 +207,9 @@ impl<C> Replica<C> {
             debited.iter().for_each(|resource| leadership.waiters.queue.touched(resource));
         }
         let mut refused: Vec<C> = registering.into_iter().flatten().collect();
-        for Waiting { standing, request, .. } in waiting.into_iter().flatten() {
-            match request {
-                Some(acquire) if standing.is_patient(now.monotonic) => {
+        for Waiting { standing, about, .. } in waiting.into_iter().flatten() {
+            match about {
+                About::Acquire(acquire) if standing.is_patient(now.monotonic) => {
                     self.enter_again(acquire, standing, now);
                 }
                 _ => {

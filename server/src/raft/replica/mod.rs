@@ -2,7 +2,7 @@
 //!
 //! The replica is synchronous and reads no clock: the driver calls it on a real node, the simulator on a seeded one. An
 //! event is handled at once; [`Replica::flush`] then packs what was asked into one log entry, and returns what is to be
-//! done. One file a concern:
+//! done; [`Replica::settle`] applies what was committed, and returns what comes of it. One file a concern:
 //!
 //! * [`leadership`]: what only the leader has, and how it proposes.
 //! * [`packing`]: what goes into the next entry.
@@ -41,7 +41,10 @@ mod witness;
 
 use std::collections::BTreeMap;
 
-use raft::{RawNode, SnapshotStatus, StateRole, eraftpb::Message};
+use raft::{
+    RawNode, SnapshotStatus, StateRole,
+    eraftpb::{Entry as RaftEntry, Message},
+};
 use tollgate_limiter::{Answer, Span, Stamp};
 
 use crate::{
@@ -127,6 +130,8 @@ pub struct Replica<C> {
     leadership: Option<Leadership<C>>,
     handover: Option<Handover<C>>,
     writes: Writes,
+    // To be applied.
+    committed: Vec<RaftEntry>,
     snapshots: Snapshots,
     ticks: u64,
     heard: BTreeMap<NodeId, Heard>,
@@ -172,6 +177,7 @@ impl<C> Replica<C> {
             leadership: None,
             handover: None,
             writes: Writes::default(),
+            committed: Vec::new(),
             snapshots: Snapshots::default(),
             ticks: 0,
             heard: BTreeMap::new(),
@@ -205,17 +211,37 @@ impl<C> Replica<C> {
         Ok(())
     }
 
-    /// Proposes what was asked, and returns everything that is to be done now.
+    /// Proposes what was asked, and returns what is to be done first: what is sent and written. The others and the disk work on it
+    /// while this node applies what was committed: [`Replica::settle`] is to be called next.
     pub fn flush(&mut self, now: Reading) -> Result<Vec<Effect<C>>, Fatal> {
         self.propose(now);
         self.read();
         self.advance_handover();
         self.drain_ready(now)?;
+        Ok(self.take_effects())
+    }
+
+    /// The second half of [`Replica::flush`]: applies what was committed, and returns what comes of it, replies above all.
+    pub fn settle(&mut self, now: Reading) -> Result<Vec<Effect<C>>, Fatal> {
+        while self.apply_committed(now)? {
+            // What was applied may have changed the configuration.
+            self.drain_ready(now)?;
+        }
+        self.answer_reads(now);
         self.end_handover();
         self.take_snapshot_if_due();
+        Ok(self.take_effects())
+    }
+
+    fn take_effects(&mut self) -> Vec<Effect<C>> {
         // As many as now may come next time.
         let room = Vec::with_capacity(self.effects.len());
-        Ok(std::mem::replace(&mut self.effects, room))
+        std::mem::replace(&mut self.effects, room)
+    }
+
+    /// Whether [`Replica::settle`] has entries to apply.
+    pub fn has_committed(&self) -> bool {
+        !self.committed.is_empty()
     }
 
     /// Whether more calls can be taken in; otherwise they should wait outside.
@@ -360,6 +386,9 @@ fn raft_config(id: NodeId, applied: u64) -> raft::Config {
         check_quorum: true,
         pre_vote: true,
         batch_append: true,
+        // Followers hear what is committed with the next entry, or with a heartbeat: a message of its own for each entry, and its
+        // answer, cost more than the entry.
+        skip_bcast_commit: true,
         ..raft::Config::default()
     }
 }

@@ -3,7 +3,7 @@
 //! For a resource that nobody waits for, a request is refused by the applied state, or proposed. Where somebody waits, a
 //! newcomer takes its place in the queue, even without patience: then it is answered at the next turn.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tollgate_limiter::{Acquire, Answer, Command, Outcome, ResourceName, Span, Stamp};
 use tollgate_waiting::Moment;
@@ -39,7 +39,7 @@ impl<C> Queued<C> {
 
 /// A request for a permit that is to be decided.
 pub(super) struct Request<C> {
-    pub acquire: Acquire,
+    pub acquire: Arc<Acquire>,
     pub attempt: u32,
     pub standing: Standing<C>,
 }
@@ -50,8 +50,6 @@ pub(super) struct Waiting<C> {
     /// How long it had waited for its turn when it was proposed.
     pub waited: Span,
     pub standing: Standing<C>,
-    /// A request that may wait: should nothing come of this, it takes its place in the queue again.
-    pub request: Option<Acquire>,
 }
 
 /// An entry in the making.
@@ -69,17 +67,16 @@ impl<C> Draft<C> {
     }
 
     /// Adds anything but an acquire.
-    fn push(&mut self, command: &Command, standing: Option<Standing<C>>) {
+    fn push(&mut self, command: Command, standing: Option<Standing<C>>) {
+        let about = About::of(&command);
+        self.waiting.push(standing.map(|standing| Waiting { about, waited: Span::ZERO, standing }));
         self.entry.push(command);
-        let about = About::of(command);
-        let waiting = standing.map(|standing| Waiting { about, waited: Span::ZERO, standing, request: None });
-        self.waiting.push(waiting);
     }
 
     /// Adds a request, for all of its resources or for one of them.
     pub fn push_acquire(
         &mut self,
-        acquire: Acquire,
+        acquire: Arc<Acquire>,
         alternative: Option<u32>,
         waited: Span,
         standing: Standing<C>,
@@ -89,21 +86,12 @@ impl<C> Draft<C> {
                 self.debited.insert(resource.clone());
             }
         }
-        let command = match alternative {
+        let about = About::Acquire(acquire.clone());
+        self.waiting.push(Some(Waiting { about, waited, standing }));
+        self.entry.push(match alternative {
             None => Command::Acquire(acquire),
             Some(alternative) => Command::AcquireFrom { acquire, alternative },
-        };
-        self.entry.push(&command);
-        let about = About::of(&command);
-        let request = match command {
-            Command::Acquire(acquire) | Command::AcquireFrom { acquire, .. }
-                if standing.patience.is_some() =>
-            {
-                Some(acquire)
-            }
-            _ => None,
-        };
-        self.waiting.push(Some(Waiting { about, waited, standing, request }));
+        });
     }
 }
 
@@ -129,11 +117,11 @@ impl<C> Replica<C> {
 
     fn place(&mut self, queued: Queued<C>, moment: Moment, draft: &mut Draft<C>) {
         let Queued { command, attempt, number, patience, caller } = queued;
-        let Some(caller) = caller else { return draft.push(&command, None) };
+        let Some(caller) = caller else { return draft.push(command, None) };
         let standing = Standing { caller, number, patience };
         match command {
             Command::Acquire(acquire) => self.decide(Request { acquire, attempt, standing }, moment, draft),
-            command => draft.push(&command, Some(standing)),
+            command => draft.push(command, Some(standing)),
         }
     }
 
@@ -197,7 +185,7 @@ impl<C> Replica<C> {
             }
             Some(answer) => {
                 let waited = request.standing.waited_before();
-                let about = About::of(&Command::Acquire(request.acquire));
+                let about = About::Acquire(request.acquire);
                 self.tell(request.standing, answer, waited, about);
             }
             None if others_wait => self.enter(request, moment),
@@ -210,7 +198,7 @@ impl<C> Replica<C> {
         if let Some(leadership) = &mut self.leadership {
             leadership.waiters.forget(&standing);
         }
-        let result = Ok(Reply::Answer { answer, waited });
+        let result = Ok(Reply::Answer { answer: Box::new(answer), waited });
         self.effects.push(Effect::Reply { caller: standing.caller, result, about });
     }
 }

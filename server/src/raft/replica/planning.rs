@@ -19,7 +19,7 @@ pub struct Planning {
 impl Planning {
     /// Makes the plan. Takes up to some tens of milliseconds.
     pub fn carry_out(&self) -> Reply {
-        Reply::Estimate(self.limiter.estimate(self.stamp, &self.work, &self.ahead))
+        Reply::Estimate(Box::new(self.limiter.estimate(self.stamp, &self.work, &self.ahead)))
     }
 }
 

@@ -110,7 +110,7 @@ impl<C> Replica<C> {
         let limiter = self.machine.limiter();
         let stamp = moment.stamp;
         let reply = match query {
-            Query::Resource(name) => Reply::Resource(limiter.resource(stamp, &name)),
+            Query::Resource(name) => Reply::Resource(limiter.resource(stamp, &name).map(Box::new)),
             Query::Resources { after, prefix, max } => {
                 let (page, more) = limiter.resources(stamp, after.as_ref(), &prefix, max as usize);
                 Reply::Resources { page, more }
@@ -122,11 +122,12 @@ impl<C> Replica<C> {
                 if let Some(usage) = &mut usage {
                     self.add_waiting(usage, moment);
                 }
-                Reply::Usage(usage)
+                Reply::Usage(usage.map(Box::new))
             }
-            Query::Cluster | Query::ClusterHere => Reply::Cluster(self.view()),
+            Query::Cluster | Query::ClusterHere => Reply::Cluster(Box::new(self.view())),
             Query::FeedbackRulesHere(called) => {
-                Reply::FeedbackRules(limiter.feedback_rules(&called).cloned().unwrap_or_default())
+                let rules = limiter.feedback_rules(&called).cloned();
+                Reply::FeedbackRules(Box::new(rules.unwrap_or_default()))
             }
             Query::Estimate(work) => return self.plan(work, moment, caller),
         };

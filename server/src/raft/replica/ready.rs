@@ -48,7 +48,7 @@ impl Writes {
 }
 
 impl<C> Replica<C> {
-    /// Takes everything that Raft has ready.
+    /// Takes everything that Raft has ready. What was committed is put aside: it is applied when all else is on its way.
     pub(super) fn drain_ready(&mut self, now: Reading) -> Result<(), Fatal> {
         while self.node.has_ready() {
             let ready = self.node.ready();
@@ -56,7 +56,6 @@ impl<C> Replica<C> {
             self.process(ready, now)?;
             self.follow_leadership(now);
         }
-        self.answer_reads(now);
         self.write_compaction();
         Ok(())
     }
@@ -64,12 +63,15 @@ impl<C> Replica<C> {
     fn process(&mut self, mut ready: Ready, now: Reading) -> Result<(), Fatal> {
         self.send(ready.take_messages());
         let read_states = ready.take_read_states();
-        let committed = ready.take_committed_entries();
+        let mut committed = ready.take_committed_entries();
+        match self.committed.is_empty() {
+            true => self.committed = committed,
+            false => self.committed.append(&mut committed),
+        }
         let messages = ready.take_persisted_messages();
         let batch = self.write_batch(&mut ready, now)?;
         // From here on Raft reads the entries from the log: they are there, if not yet on the disk.
         self.node.advance_append_async(ready);
-        self.apply(committed, now)?;
         self.confirm_reads(read_states);
         self.await_write(batch, messages);
         Ok(())
@@ -79,6 +81,8 @@ impl<C> Replica<C> {
     fn write_batch(&mut self, ready: &mut Ready, now: Reading) -> Result<WriteBatch, Fatal> {
         let mut batch = WriteBatch { number: ready.number(), ..WriteBatch::default() };
         if !ready.snapshot().is_empty() {
+            // It takes the place of a state in which these are.
+            self.apply_committed(now)?;
             batch.install = Some(self.install_snapshot(ready.number(), now)?);
         }
         batch.entries = ready.take_entries();

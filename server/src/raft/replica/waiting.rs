@@ -12,7 +12,7 @@
 //! * A request that waits is open in one of three places: the queue of commands, the waiting queue, or a proposal. Whoever
 //!   gives up is forgotten in all of them at once.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tollgate_limiter::{Acquire, Answer, Called, Command, Freed, HoldBack, Outcome, ResourceName, Span};
 use tollgate_waiting::{Bound, Full, MAX_WAITERS, Moment, Turn, Waiter};
@@ -71,7 +71,7 @@ impl<C> Replica<C> {
         }
         let number = standing.patience.map(|_| standing.number);
         let patience = standing.patience_left(moment.monotonic);
-        let waiter = Waiter { acquire: Box::new(acquire), waited_for, patience, caller: standing };
+        let waiter = Waiter { acquire, waited_for, patience, caller: standing };
         match waiters.queue.enter(waiter, self.machine.limiter(), moment) {
             Ok(place) => {
                 if let Some(number) = number {
@@ -81,7 +81,7 @@ impl<C> Replica<C> {
             Err(Full { waiter, bound }) => {
                 let Waiter { acquire, caller: standing, .. } = waiter;
                 waiters.forget(&standing);
-                let about = About::of(&Command::Acquire(*acquire));
+                let about = About::Acquire(acquire);
                 let result = Err(queue_full(bound));
                 self.effects.push(Effect::Reply { caller: standing.caller, result, about });
             }
@@ -131,29 +131,29 @@ impl<C> Replica<C> {
         }
         let waited = standing.waited(moment.monotonic);
         let alternative = Some(alternative).filter(|_| !acquire.alternatives.is_empty());
-        draft.push_acquire(*acquire, alternative, waited, standing);
+        draft.push_acquire(acquire, alternative, waited, standing);
     }
 
     fn end_wait(&mut self, waiter: Waiter<Standing<C>>, answer: Answer, moment: Moment) {
         let Waiter { acquire, caller: standing, .. } = waiter;
         let waited = standing.waited(moment.monotonic);
-        self.tell(standing, answer, waited, About::of(&Command::Acquire(*acquire)));
+        self.tell(standing, answer, waited, About::Acquire(acquire));
     }
 
     /// Tells what was decided on a command of this leader. Something else in the log may have come before a request that the
     /// state had room for: if it may wait, it stands in the queue again, at its place.
     pub(super) fn decided(&mut self, answer: Answer, waiting: Waiting<C>, now: Reading) {
-        let Waiting { about, waited, standing, request } = waiting;
-        match (answer, request) {
-            (Ok(Outcome::Denied(_)), Some(acquire)) if standing.is_patient(now.monotonic) => {
+        let Waiting { about, waited, standing } = waiting;
+        match (answer, about) {
+            (Ok(Outcome::Denied(_)), About::Acquire(acquire)) if standing.is_patient(now.monotonic) => {
                 self.enter_again(acquire, standing, now);
             }
-            (answer, _) => self.tell(standing, answer, waited, about),
+            (answer, about) => self.tell(standing, answer, waited, about),
         }
     }
 
     /// Nothing came of proposing a request.
-    pub(super) fn enter_again(&mut self, acquire: Acquire, standing: Standing<C>, now: Reading) {
+    pub(super) fn enter_again(&mut self, acquire: Arc<Acquire>, standing: Standing<C>, now: Reading) {
         if self.leadership.as_ref().is_some_and(|leadership| leadership.waiters.is_expected(&standing)) {
             let moment = Moment { monotonic: now.monotonic, stamp: self.stamp(now) };
             self.enter(Request { acquire, attempt: 0, standing }, moment);

@@ -73,7 +73,7 @@ fn query() -> Call {
 
 fn acquire(request_id: Option<&str>) -> Call {
     let none = || Label::new("").unwrap();
-    let command = Command::Acquire(Acquire {
+    let command = Command::from(Acquire {
         resource: ResourceName::new("r").unwrap(),
         operation: none(),
         cost: 1,

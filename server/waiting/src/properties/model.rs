@@ -78,7 +78,7 @@ impl Model {
                 (None, None) => return gone,
             };
             let mut answers = Vec::new();
-            limiter.apply(now.stamp, &[Command::Acquire(looked_at.acquire.clone())], &mut answers);
+            limiter.apply(now.stamp, &[Command::from(looked_at.acquire.clone())], &mut answers);
             match answers[0] {
                 Ok(Outcome::Granted(_)) => {
                     self.pass(&looked_at, now);

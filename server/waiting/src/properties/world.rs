@@ -1,6 +1,9 @@
 //! A leader's limiter and its queue, and what must hold of them after everything that happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tollgate_limiter::*;
 
@@ -40,7 +43,7 @@ impl World {
             resources: resources.iter().map(|resource| resource.name.clone()).collect(),
         };
         for resource in resources {
-            assert!(world.apply(Command::CreateResource(resource)).is_ok());
+            assert!(world.apply(Command::from(resource)).is_ok());
         }
         world
     }
@@ -211,10 +214,10 @@ impl World {
         });
         if !others_wait && self.limiter.refusal(self.now.stamp, &acquire).is_none() {
             let is_coalesced = acquire.coalesce_key.is_some();
-            let answer = self.apply(Command::Acquire(acquire));
+            let answer = self.apply(Command::from(acquire));
             return self.note(&answer, is_coalesced);
         }
-        let waiter = Waiter { acquire: Box::new(acquire.clone()), waited_for, patience, caller };
+        let waiter = Waiter { acquire: Arc::new(acquire.clone()), waited_for, patience, caller };
         match self.queue.enter(waiter, &self.limiter, self.now) {
             Ok(id) => {
                 self.waiting.insert(caller, (id, self.now.monotonic + patience));
@@ -273,7 +276,7 @@ impl World {
                     gone.push(waiter.caller);
                     let has_id = waiter.acquire.request_id.is_some();
                     let is_coalesced = waiter.acquire.coalesce_key.is_some();
-                    let answer = self.apply(Command::AcquireFrom { acquire: *waiter.acquire, alternative });
+                    let answer = self.apply(Command::AcquireFrom { acquire: waiter.acquire, alternative });
                     let is_granted = matches!(answer, Ok(Outcome::Granted(_)));
                     let is_shared = is_coalesced && matches!(answer, Ok(Outcome::Shared(_)));
                     assert!(is_granted || is_shared || has_id, "went and was not granted: {answer:?}");
@@ -305,7 +308,7 @@ impl World {
         outcome: CallOutcome,
         answer: VendorAnswer,
     ) -> Answer {
-        self.apply(Command::Report(Report {
+        self.apply(Command::from(Report {
             resource,
             key: Label::default(),
             permit,
@@ -329,7 +332,7 @@ impl World {
                 LimitKind::SlidingWindow(window) => window.amount += 1,
             }
         }
-        assert!(self.apply(Command::UpdateResource(UpdateResource { resource, generation })).is_ok());
+        assert!(self.apply(Command::from(UpdateResource { resource, generation })).is_ok());
         self.queue.touched(name);
     }
 

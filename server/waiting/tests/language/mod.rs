@@ -23,6 +23,7 @@ mod show;
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
+    sync::Arc,
 };
 
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
@@ -59,18 +60,14 @@ impl Runner for Script {
         match command.name.as_str() {
             "create" => {
                 let resource = resource(&mut args)?;
-                self.change(Change::CreateResource(resource.clone()), &resource.name, &mut lines)?;
+                self.change(Change::from(resource.clone()), &resource.name, &mut lines)?;
             }
             "update" => {
                 let resource = resource(&mut args)?;
                 let read = self.limiter.resource(self.now.stamp, &resource.name);
                 let generation = read.map_or(0, |stored| stored.generation);
                 let name = resource.name.clone();
-                self.change(
-                    Change::UpdateResource(UpdateResource { resource, generation }),
-                    &name,
-                    &mut lines,
-                )?;
+                self.change(Change::from(UpdateResource { resource, generation }), &name, &mut lines)?;
             }
             "delete" => {
                 let name = resource_name(&mut args)?;
@@ -111,7 +108,7 @@ impl Runner for Script {
             }
             "report" => {
                 let report = parse::feedback::report(&mut args)?;
-                self.apply(Change::Report(report))?.map_err(|rejection| rejection.to_string())?;
+                self.apply(Change::from(report))?.map_err(|rejection| rejection.to_string())?;
             }
             "ask" => self.ask(&mut args, &mut lines)?,
             "release" => self.release(&mut args)?,
@@ -184,7 +181,7 @@ impl Script {
             None => vec![name.to_string()],
         };
         for caller in names {
-            let acquire = Box::new(acquire.clone());
+            let acquire = Arc::new(acquire.clone());
             self.ask_once(Waiter { acquire, waited_for, patience, caller }, lines)?;
         }
         Ok(())
@@ -196,7 +193,7 @@ impl Script {
         let mut choices = acquire.choices().filter_map(|alternative| acquire.choice(alternative));
         let others_wait = choices.any(|choice| self.queue.has_waiters(&choice.resource));
         if !others_wait && self.limiter.refusal(self.now.stamp, &acquire).is_none() {
-            let answer = self.apply(Change::Acquire(*acquire))?;
+            let answer = self.apply(Change::Acquire(acquire))?;
             self.note(&name, &answer);
             lines.push(format!("{name} {}, at once", show::answer(&answer)));
             return Ok(());
@@ -257,7 +254,7 @@ impl Script {
         for turn in turns {
             let (name, answer, waited) = match turn {
                 Turn::Go { waiter, alternative, waited } => {
-                    let acquire = *waiter.acquire;
+                    let acquire = waiter.acquire;
                     let answer = self.apply(Change::AcquireFrom { acquire, alternative })?;
                     if !matches!(answer, Ok(Outcome::Granted(_) | Outcome::Shared(_))) {
                         return Err(format!("{} went and was not granted: {answer:?}", waiter.caller).into());

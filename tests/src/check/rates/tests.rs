@@ -16,7 +16,7 @@ fn window(anchor: Anchor, skew_ms: u64) -> LimitKind {
 fn update(kind: LimitKind) -> (Command, Answer) {
     let resource = resource(kind);
     let update = UpdateResource { resource: resource.clone(), generation: 1 };
-    (Command::UpdateResource(update), Ok(Outcome::Stored(StoredResource::new(resource, 2))))
+    (Command::from(update), Ok(Outcome::Stored(StoredResource::new(resource, 2))))
 }
 
 /// Grants of these costs at these moments.

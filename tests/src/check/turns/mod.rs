@@ -186,7 +186,7 @@ impl<'a> Turns<'a> {
 }
 
 fn denies(command: &Command, answer: &Answer, request: &Acquire) -> bool {
-    matches!((command, answer), (Command::Acquire(acquire), Ok(Outcome::Denied(_))) if acquire == request)
+    matches!((command, answer), (Command::Acquire(acquire), Ok(Outcome::Denied(_))) if **acquire == *request)
 }
 
 /// Whether the waiter stood there when another was granted at `place`, whose client knew at `replied_at`.
@@ -214,7 +214,9 @@ fn who_left_is_not_proposed(
         _ => None,
     };
     for operation in operations {
-        if let Command::Acquire(Acquire { request_id: Some(id), .. }) = &operation.call.command {
+        if let Command::Acquire(acquire) = &operation.call.command
+            && let Some(id) = &acquire.request_id
+        {
             *tries.entry(id).or_default() += 1;
         }
     }

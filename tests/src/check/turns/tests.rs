@@ -5,7 +5,7 @@ use tollgate_limiter::Priority;
 /// A request that waits for up to ten seconds.
 fn patient(id: &str, priority: Priority) -> Call {
     let Command::Acquire(acquire) = acquire(id) else { unreachable!("it is one") };
-    let command = Command::Acquire(Acquire { priority, ..acquire });
+    let command = Command::from(Acquire { priority, ..Acquire::clone(&acquire) });
     Call { max_wait: Span::from_secs(10), ..Call::new(command) }
 }
 

@@ -18,7 +18,7 @@ impl Client {
         match result {
             Ok(Reply::Answer { answer, waited }) => {
                 if !waited.is_zero() {
-                    let is_granted = matches!(answer, Ok(Outcome::Granted(_)));
+                    let is_granted = matches!(**answer, Ok(Outcome::Granted(_)));
                     seen.hit(if is_granted {
                         "granted after it had waited"
                     } else {
@@ -94,7 +94,7 @@ impl Client {
         if acquire.request_id.is_some() && self.chance(self.temper.forges) {
             seen.hit("request id reused with another body");
             let forged = Acquire { cost: acquire.cost + 1, ..acquire.clone() };
-            let forge = Intent::new(Command::Acquire(forged), Purpose::Forge);
+            let forge = Intent::new(Command::from(forged), Purpose::Forge);
             let attempt = self.random.between(1, 2) as u32;
             self.plan_again(now, Intent { attempt, ..forge });
         }

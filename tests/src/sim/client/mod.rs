@@ -227,7 +227,7 @@ impl Client {
             true => *self.random.pick(&[50, 500, 3_000, 10_000]),
             false => 0,
         };
-        let intent = Intent::new(Command::Acquire(acquire), Purpose::Acquire);
+        let intent = Intent::new(Command::from(acquire), Purpose::Acquire);
         Intent { max_wait: Span::from_millis(max_wait_ms), ..intent }
     }
 

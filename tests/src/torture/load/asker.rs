@@ -58,7 +58,7 @@ impl Asker {
     }
 
     async fn ask(&self, request: &Acquire, max_wait: Span, seen: fn(Grant) -> Grant) -> Option<Grant> {
-        let call = Call { max_wait, ..Call::new(Command::Acquire(request.clone())) };
+        let call = Call { max_wait, ..Call::new(Command::from(request.clone())) };
         let invoked = self.recorder.invoke(self.id, self.way, call);
         let mut asked = self
             .client
@@ -125,7 +125,7 @@ impl Asker {
     /// Adds a resource.
     pub async fn create(&self, wire: v1::Resource) -> Option<v1::Resource> {
         let resource = definition(wire.clone()).expect("a workload is well-defined");
-        let invoked = self.invoke(Command::CreateResource(resource));
+        let invoked = self.invoke(Command::from(resource));
         let answer = self.client.resources().create(wire).await;
         self.stored(invoked, answer)
     }
@@ -134,7 +134,7 @@ impl Asker {
     pub async fn update(&self, wire: v1::Resource) -> Option<v1::Resource> {
         let resource = definition(wire.clone()).expect("a workload is well-defined");
         let update = UpdateResource { resource, generation: wire.generation };
-        let invoked = self.invoke(Command::UpdateResource(update));
+        let invoked = self.invoke(Command::from(update));
         let answer = self.client.resources().update(wire).await;
         self.stored(invoked, answer)
     }

@@ -11,7 +11,7 @@ use crate::{apply::Limiter, model::*};
 
 /// What one of the request's resources alone would say, if the request had never been granted.
 fn alone(limiter: &Limiter, stamp: Stamp, acquire: &Acquire, alternative: u32) -> Answer {
-    let acquire = Acquire { request_id: None, ..acquire.clone() };
+    let acquire = Acquire { request_id: None, ..acquire.clone() }.into();
     let (_, mut answers) = applied(limiter, stamp, &[Command::AcquireFrom { acquire, alternative }]);
     answers.remove(0)
 }
@@ -51,7 +51,7 @@ proptest! {
     fn what_is_granted_is_what_that_resource_alone_would_grant(log in log(permit_command(), 40)) {
         walk(&log, |before, stamp, command, answer, after| {
             let Some((put, grant)) = granted_anew(command, answer) else { return Ok(()) };
-            let (alone, answers) = applied(before, stamp, &[Command::Acquire(put.clone())]);
+            let (alone, answers) = applied(before, stamp, &[Command::from(put.clone())]);
             let same = Grant { alternative: 0, ..grant.clone() };
             prop_assert_eq!(&answers[0], &Ok(Outcome::Granted(same)));
             prop_assert_eq!(figures(&alone, stamp, &put.resource), figures(after, stamp, &put.resource));
@@ -79,8 +79,8 @@ proptest! {
         walk(&log, |_, stamp, command, answer, after| {
             let Some((Acquire { request_id: Some(_), .. }, grant)) = granted_anew(command, answer) else { return Ok(()) };
             let Some(acquire) = asked(command) else { return Ok(()) };
-            let repeated = acquire.choices().map(|alternative| Command::AcquireFrom { acquire: acquire.clone(), alternative });
-            for retry in repeated.chain([Command::Acquire(acquire.clone())]) {
+            let repeated = acquire.choices().map(|alternative| Command::AcquireFrom { acquire: acquire.clone().into(), alternative });
+            for retry in repeated.chain([Command::from(acquire.clone())]) {
                 let (_, answers) = applied(after, stamp, &[retry]);
                 let Ok(Outcome::Granted(replay)) = &answers[0] else {
                     return Err(TestCaseError::fail(format!("not replayed: {answers:?}")));

@@ -120,7 +120,7 @@ proptest! {
     fn a_budget_that_asks_for_its_reserve_gets_it(kind in kind(), reserve in 30u32..70, steps in steps()) {
         let resource = definition(kind, reserve);
         let reserve = resource.limits[0].kind.share(reserve);
-        let create = [Command::CreateResource(resource.clone())];
+        let create = [Command::from(resource.clone())];
         let (mut limiter, answers) = applied(&Limiter::default(), BIRTH, &create);
         // Leaky buckets have no reserves, and few slots cannot be divided.
         if answers[0].is_err() || reserve.amount() == 0 {
@@ -148,7 +148,7 @@ proptest! {
                 consumer: Label::new(consumer).unwrap(),
                 ..plain_acquire()
             };
-            let (later, answers) = applied(&limiter, stamp, &[Command::Acquire(acquire)]);
+            let (later, answers) = applied(&limiter, stamp, &[Command::from(acquire)]);
             let promised = consumer == "crm" && is_promised(&reserve, &grants, cost, stamp) == Some(true);
             match &answers[0] {
                 Ok(Outcome::Granted(grant)) => {

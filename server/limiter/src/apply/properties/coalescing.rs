@@ -146,8 +146,8 @@ impl Model {
         let operation = Label::new(if slot { "long" } else { "short" }).unwrap();
         let coalesce_key = Some(coalesce_key(key));
         let acquire = Acquire { operation, lease, coalesce_key, ..plain_acquire() };
-        let refused = self.limiter.refuse(self.stamp, &Command::Acquire(acquire.clone()));
-        let answer = self.apply(Command::Acquire(acquire));
+        let refused = self.limiter.refuse(self.stamp, &Command::from(acquire.clone()));
+        let answer = self.apply(Command::from(acquire));
         let (now, known) = (self.stamp.cluster, self.known.entry(key).or_default());
         let result = known.result.filter(|(.., until)| now < *until);
         let call = known.call.filter(|(.., free_at)| now < *free_at);
@@ -213,7 +213,7 @@ proptest! {
     #[test]
     fn one_call_at_a_time_and_its_result_for_all(steps in vec(step(), 1..60)) {
         let mut model = Model { stamp: BIRTH, ..Model::default() };
-        prop_assert!(model.apply(Command::CreateResource(resource())).is_ok());
+        prop_assert!(model.apply(Command::from(resource())).is_ok());
         for step in steps {
             model.take(step)?;
         }

@@ -28,7 +28,7 @@ pub(super) fn log(
     let entry = (span(), vec(command, 1..4)).prop_map(|(after, commands)| Entry { after, commands });
     (vec(resource(), 2), vec(entry, 1..length)).prop_map(|(resources, entries)| {
         let commands = resources.into_iter().zip(["acme", "zeta"]).map(|(resource, name)| {
-            Command::CreateResource(Resource { name: ResourceName::new(name).unwrap(), ..resource })
+            Command::from(Resource { name: ResourceName::new(name).unwrap(), ..resource })
         });
         let create = Entry { after: Span::ZERO, commands: commands.collect() };
         std::iter::once(create).chain(entries).collect()
@@ -38,12 +38,12 @@ pub(super) fn log(
 /// Mostly permits, sometimes changes of the resources.
 pub(super) fn any_command() -> impl Strategy<Value = Command> + Clone {
     let update = (resource(), resource_name(), 0u64..4).prop_map(|(resource, name, generation)| {
-        Command::UpdateResource(UpdateResource { resource: Resource { name, ..resource }, generation })
+        Command::from(UpdateResource { resource: Resource { name, ..resource }, generation })
     });
     let delete =
         resource_name().prop_map(|name| Command::DeleteResource(DeleteResource { name, generation: 0 }));
     let create = (resource(), resource_name())
-        .prop_map(|(resource, name)| Command::CreateResource(Resource { name, ..resource }));
+        .prop_map(|(resource, name)| Command::from(Resource { name, ..resource }));
     prop_oneof![40 => permit_command(), 2 => update, 1 => delete, 1 => create]
 }
 
@@ -57,8 +57,8 @@ pub(super) fn permit_command() -> impl Strategy<Value = Command> + Clone {
         });
     let give_back = permit().prop_map(Command::GiveBack);
     prop_oneof![
-        16 => acquire().prop_map(Command::Acquire),
-        2 => (acquire(), 0u32..3).prop_map(|(acquire, alternative)| Command::AcquireFrom { acquire, alternative }),
+        16 => acquire().prop_map(Command::from),
+        2 => (acquire(), 0u32..3).prop_map(|(acquire, alternative)| Command::AcquireFrom { acquire: acquire.into(), alternative }),
         6 => renew,
         4 => release,
         2 => give_back,

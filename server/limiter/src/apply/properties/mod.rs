@@ -249,7 +249,7 @@ proptest! {
             let (taken, whole) = headroom(before, stamp, &resource, &acquire, &grant.key);
             for key in resource.keys.iter().filter(|key| **key != grant.key) {
                 let pinned = Acquire { key: key.clone(), request_id: None, ..acquire.clone() };
-                let (_, answers) = applied(before, stamp, &[Command::Acquire(pinned)]);
+                let (_, answers) = applied(before, stamp, &[Command::from(pinned)]);
                 if !matches!(answers[0], Ok(Outcome::Granted(_))) {
                     continue;
                 }
@@ -284,7 +284,7 @@ proptest! {
     fn not_sent_leaves_what_was_before(log in log(permit_command(), 20), acquire in acquire(), later in 0u64..2_000_000_000) {
         let limiter = walk(&log, |_, _, _, _, _| Ok(()))?;
         let stamp = limiter.now();
-        let command = Command::Acquire(acquire);
+        let command = Command::from(acquire);
         let (granted, answers) = applied(&limiter, stamp, std::slice::from_ref(&command));
         let Some((Acquire { resource: name, .. }, &Grant { permit, .. })) = granted_anew(&command, &answers[0]) else { return Ok(()) };
         let give_back = [Command::GiveBack(permit)];

@@ -37,7 +37,7 @@ fn any_resource() -> impl Strategy<Value = Resource> {
 /// How long the calls really take; none beyond the horizon.
 fn carried_out(mut limiter: Limiter, began: Stamp, step: &WorkStep) -> Option<Span> {
     let consumer = Label::new("crm").unwrap();
-    let command = Command::Acquire(super::super::acquire(step, &consumer, Label::default()));
+    let command = Command::from(super::super::acquire(step, &consumer, Label::default()));
     let mut now = began;
     for _ in 0..step.calls {
         while let Outcome::Denied(denial) = apply(&mut limiter, now, command.clone()) {
@@ -52,7 +52,7 @@ fn in_use(resource: Resource, used: u64, later: Span) -> (Limiter, Stamp) {
     let mut stamp = at("2026-03-28T21:30:00Z");
     let mut limiter = limiter(stamp, [resource]);
     let consumer = Label::new("other").unwrap();
-    let command = Command::Acquire(super::super::acquire(&call(), &consumer, Label::default()));
+    let command = Command::from(super::super::acquire(&call(), &consumer, Label::default()));
     for _ in 0..used {
         apply(&mut limiter, stamp, command.clone());
         stamp = stamp.after(Span::from_millis(7));

@@ -64,7 +64,7 @@ fn others_that_hold_what_is_reserved_for_them_take_nothing_more() {
     let mut hold = |times: usize| {
         for _ in 0..times {
             let call = super::super::acquire(&call(), &Label::new("sales").unwrap(), Label::default());
-            apply(&mut limiter, stamp, Command::Acquire(call));
+            apply(&mut limiter, stamp, Command::from(call));
         }
         estimate(&limiter, stamp, vec![calls(8)]).steps.remove(0).duration
     };

@@ -85,7 +85,7 @@ fn keyed(limits: Vec<Limit>, keys: &[&str]) -> Resource {
 fn limiter(stamp: Stamp, resources: impl IntoIterator<Item = Resource>) -> Limiter {
     let mut limiter = Limiter::default();
     for resource in resources {
-        apply(&mut limiter, stamp, Command::CreateResource(resource));
+        apply(&mut limiter, stamp, Command::from(resource));
     }
     limiter
 }
@@ -153,7 +153,7 @@ fn what_is_in_use_comes_back_first() {
     let mut limiter = limiter(stamp, [resource(NAME, vec![limit("it", bucket(100, 10, span(1)))])]);
     let step = call();
     let spent = Acquire { cost: 100, ..super::acquire(&step, &Label::default(), Label::default()) };
-    apply(&mut limiter, stamp, Command::Acquire(spent));
+    apply(&mut limiter, stamp, Command::from(spent));
     let step = estimate(&limiter, stamp, vec![calls(600)]).steps.remove(0);
     assert_eq!(step.duration, Some(span(60)));
     assert_eq!(step.first_call_after, Some(Span::from_millis(100)));
@@ -211,7 +211,7 @@ fn slots_of_others_come_free_when_their_leases_end() {
     let mut limiter = limiter(stamp, [resource(NAME, vec![limit("it", slots(3))])]);
     for _ in 0..3 {
         let acquire = super::acquire(&call(), &Label::default(), Label::default());
-        apply(&mut limiter, stamp, Command::Acquire(acquire));
+        apply(&mut limiter, stamp, Command::from(acquire));
     }
     let step = estimate(&limiter, stamp, vec![calls(6)]).steps.remove(0);
     assert_eq!((step.first_call_after, step.duration), (Some(span(60)), Some(span(62))));
@@ -321,7 +321,7 @@ fn what_a_vendor_holds_is_waited_out_and_comes_back_by_its_ramp() {
         consumer: Label::default(),
         subject: Label::default(),
     };
-    apply(&mut limiter, stamp, Command::Report(report));
+    apply(&mut limiter, stamp, Command::from(report));
     let estimated = estimate(&limiter, stamp, vec![step.clone(), calls(1)]).steps;
     assert_eq!(estimated[0].first_call_after, Some(span(5)));
     assert_eq!(estimated[1].first_call_after, Some(Span::ZERO));
@@ -329,7 +329,7 @@ fn what_a_vendor_holds_is_waited_out_and_comes_back_by_its_ramp() {
     let (mut now, mut gone) = (stamp, 0);
     while gone < 40 {
         let call = super::acquire(&step, &Label::default(), Label::default());
-        match apply(&mut limiter, now, Command::Acquire(call)) {
+        match apply(&mut limiter, now, Command::from(call)) {
             Outcome::Denied(denial) => now = now.after(denial.retry_after.unwrap()),
             _ => gone += 1,
         }

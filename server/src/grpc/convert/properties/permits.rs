@@ -209,7 +209,7 @@ fn is_as_told(outcome: CallOutcome, given: v1::Outcome, was_answered: bool) -> b
 proptest! {
     #[test]
     fn an_acquire_is_refused_by_its_fields_or_within_its_bounds(request in acquire_request()) {
-        let call = match acquire::call(request, std::time::Duration::from_secs(10)) {
+        let call = match acquire::call(request, std::time::Duration::from_secs(10)).map(|(_, call)| call) {
             Ok(call) => call,
             Err(invalid) => return is_told(invalid, "AcquirePermitRequest"),
         };
@@ -282,7 +282,7 @@ proptest! {
             Ok(read) => read,
             Err(failure) => return is_told(failure, "ReportFeedbackRequest"),
         };
-        survives(&Command::Report(report.clone()))?;
+        survives(&Command::from(report.clone()))?;
         prop_assert_eq!(report.resource.as_str(), &request.resource);
         prop_assert_eq!(report.key.as_str(), &request.key);
         prop_assert_eq!(&report.permit.map(permit::permit_id).unwrap_or_default(), &request.permit_id);

@@ -56,7 +56,7 @@ pub(super) fn report() -> impl Strategy<Value = Command> + Clone {
     let caller = (label(&["", "search"]), label(&["", "sync"]), label(&["", "jane"]));
     (resource_name(), key, option::of(permit()), outcome(), answer(), caller).prop_map(
         |(resource, key, permit, outcome, answer, (operation, consumer, subject))| {
-            Command::Report(Report { resource, key, permit, outcome, answer, operation, consumer, subject })
+            Command::from(Report { resource, key, permit, outcome, answer, operation, consumer, subject })
         },
     )
 }
