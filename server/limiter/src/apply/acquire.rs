@@ -26,11 +26,12 @@ pub(super) enum Decision {
     Share(SharedResult),
     /// There is no room, or it is not open.
     Deny(Denial),
-    /// There is room for it.
-    Grant(Plan),
+    /// There is room for it: the plan says where.
+    Grant,
 }
 
-/// What a grant will debit.
+/// What a grant will debit. It is filled in place: as a part of the decision it would be moved from one function to the next.
+#[derive(Default)]
 pub(super) struct Plan {
     /// Of which of the request's resources.
     pub alternative: u32,
@@ -41,27 +42,31 @@ pub(super) struct Plan {
 impl Limiter {
     /// Puts the request to those of its resources that are `among` the choices.
     pub(super) fn acquire(&mut self, acquire: &Acquire, among: RangeInclusive<u32>) -> Answer {
-        match self.decide(acquire, among.clone(), self.now)? {
-            Decision::Share(result) => Ok(Outcome::Shared(result)),
-            Decision::Replay(grant) => {
+        let mut plan = Plan::default();
+        match self.decide(acquire, among.clone(), self.now, &mut plan) {
+            Ok(Decision::Grant) => {}
+            Ok(Decision::Share(result)) => return Ok(Outcome::Shared(result)),
+            Ok(Decision::Replay(grant)) => {
                 if let Some(id) = &acquire.request_id {
                     self.request_ids.note_replay(id);
                 }
-                Ok(Outcome::Granted(grant))
+                return Ok(Outcome::Granted(grant));
             }
-            Decision::Deny(denial) => Ok(Outcome::Denied(denial)),
-            Decision::Grant(plan) => {
-                let after = plan.alternative + 1..=*among.end();
-                match self.grant(acquire, plan) {
-                    // Found out only here: that resource counts as many values as it may, or no more leases can be had. Another
-                    // may have room.
-                    Err(full) if !after.is_empty() => match self.acquire(acquire, after) {
-                        granted @ Ok(Outcome::Granted(_)) => granted,
-                        _ => Err(full),
-                    },
-                    answer => answer,
-                }
-            }
+            Ok(Decision::Deny(denial)) => return Ok(Outcome::Denied(denial)),
+            Err(rejection) => return Err(rejection),
+        }
+        let after = plan.alternative + 1..=*among.end();
+        if after.is_empty() {
+            return self.grant(acquire, &mut plan);
+        }
+        match self.grant(acquire, &mut plan) {
+            // Found out only here: that resource counts as many values as it may, or no more leases can be had. Another
+            // may have room.
+            Err(full) => match self.acquire(acquire, after) {
+                granted @ Ok(Outcome::Granted(_)) => granted,
+                _ => Err(full),
+            },
+            granted => granted,
         }
     }
 
@@ -75,8 +80,8 @@ impl Limiter {
         among: RangeInclusive<u32>,
         now: Stamp,
     ) -> Option<Answer> {
-        match self.decide(acquire, among, now) {
-            Ok(Decision::Replay(_) | Decision::Share(_) | Decision::Grant(_)) => None,
+        match self.decide(acquire, among, now, &mut Plan::default()) {
+            Ok(Decision::Replay(_) | Decision::Share(_) | Decision::Grant) => None,
             Ok(Decision::Deny(denial)) => Some(Ok(Outcome::Denied(denial))),
             Err(rejection) => Some(Err(rejection)),
         }
@@ -88,6 +93,7 @@ impl Limiter {
         acquire: &Acquire,
         among: RangeInclusive<u32>,
         now: Stamp,
+        plan: &mut Plan,
     ) -> Result<Decision, Rejection> {
         if let Some(granted) =
             acquire.request_id.as_ref().and_then(|id| self.request_ids.get(id, now.cluster))
@@ -102,10 +108,11 @@ impl Limiter {
         {
             return Ok(decision);
         }
-        Ok(match self.choose(acquire, among, now)? {
-            Ok(plan) => Decision::Grant(plan),
-            Err(denial) => Decision::Deny(denial),
-        })
+        match self.choose(acquire, among, now, plan) {
+            Ok(Ok(())) => Ok(Decision::Grant),
+            Ok(Err(denial)) => Ok(Decision::Deny(denial)),
+            Err(rejection) => Err(rejection),
+        }
     }
 
     fn replay(&self, acquire: &Acquire, granted: &Remembered, now: Stamp) -> Grant {
@@ -130,17 +137,22 @@ impl Limiter {
     }
 }
 
-/// Of the keys with which everything fits, the one with the most headroom, and of several such the first in the
+/// Plans to grant, of the keys with which everything fits, the one with the most headroom, and of several such the first in the
 /// resource's order; if there is none, the denial of the key that can be had first.
-pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -> Result<Plan, Denial> {
-    let resource = &state.definition;
+pub(super) fn choose_key(
+    state: &ResourceState,
+    acquire: &Acquire,
+    now: Stamp,
+    plan: &mut Plan,
+) -> Result<(), Denial> {
+    let resource = &*state.definition;
     let standing = Standing::of(resource, &acquire.consumer);
     let cost = operations::cost(resource, acquire);
-    let mut best: Option<(Headroom, Plan)> = None;
+    let mut demands = Demands::new();
+    let mut most: Option<Headroom> = None;
     let mut soonest: Option<Denial> = None;
     for key in candidates(resource, acquire) {
-        let caller = Caller::of(acquire, key);
-        let mut demands = request::demands(resource, &caller, cost, &acquire.amounts);
+        request::demand(resource, &Caller::of(acquire, key), cost, &acquire.amounts, &mut demands);
         let by_key = demands.iter().any(|demand| resource.limits[demand.limit].scope == Scope::Key);
         let gate = state.gate(key, now.cluster);
         // Where nothing counts by key, no other key fits better or sooner than one that stands open.
@@ -148,8 +160,10 @@ pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -
         match evaluate(state, &mut demands, standing.as_ref(), gate, now) {
             Ok(()) => {
                 let headroom = Headroom::of(state, &demands, now);
-                if best.as_ref().is_none_or(|(most, _)| headroom.exceeds(*most)) {
-                    best = Some((headroom, Plan { alternative: 0, key: key.clone(), demands }));
+                if most.is_none_or(|most| headroom.exceeds(most)) {
+                    most = Some(headroom);
+                    plan.key.clone_from(key);
+                    std::mem::swap(&mut plan.demands, &mut demands);
                 }
             }
             Err(denial) => {
@@ -162,9 +176,12 @@ pub(super) fn choose_key(state: &ResourceState, acquire: &Acquire, now: Stamp) -
             break;
         }
     }
-    let denied =
-        || soonest.expect("there is a candidate at least, and each that does not fit leaves a denial");
-    best.map(|(_, plan)| plan).ok_or_else(denied)
+    match most {
+        Some(_) => Ok(()),
+        None => {
+            Err(soonest.expect("there is a candidate at least, and each that does not fit leaves a denial"))
+        }
+    }
 }
 
 /// What ends at a moment comes before what ends by an order, and of two that end together what limits deny: there the

@@ -1,8 +1,6 @@
 //! Which of several resources a request is granted: the first that can be had now, in the caller's order.
 
-use std::{borrow::Cow, ops::RangeInclusive};
-
-use smallvec::SmallVec;
+use std::ops::RangeInclusive;
 
 use super::{
     Limiter,
@@ -14,31 +12,34 @@ use crate::{
     state::ResourceState,
 };
 
-/// A request as it is put to one of its resources.
-pub(super) struct Choice<'a> {
-    alternative: u32,
-    acquire: Cow<'a, Acquire>,
-    pub state: &'a ResourceState,
-}
-
 impl Limiter {
-    /// The first of the resources that can grant the request; if none can, the denial of the one that can be had first, of
-    /// several such the first in the caller's order. All are checked before any is decided: what is wrong with an
+    /// Plans to grant the request from the first of the resources that can; if none can, the denial of the one that can be had
+    /// first, of several such the first in the caller's order. All are checked before any is decided: what is wrong with an
     /// alternative is told at once, not on the day when it is needed.
     pub(super) fn choose(
         &self,
         acquire: &Acquire,
         among: RangeInclusive<u32>,
         now: Stamp,
-    ) -> Result<Result<Plan, Denial>, Rejection> {
-        let choices = among.map(|alternative| self.check_choice(acquire, alternative));
-        let choices = choices.collect::<Result<SmallVec<[_; 1]>, _>>()?;
+        plan: &mut Plan,
+    ) -> Result<Result<(), Denial>, Rejection> {
+        // Nearly all requests have one resource, and no copies of them are made.
+        if *among.end() == 0 {
+            return self.check_choice(acquire, 0).map(|state| choose_key(state, acquire, now, plan));
+        }
+        let choice = |at| Ok((at, acquire.choice(at).ok_or_else(no_such_alternative)?));
+        let choices = among.map(choice).collect::<Result<Vec<_>, _>>()?;
+        let states = choices.iter().map(|(at, acquire)| self.check_choice(acquire, *at));
+        let states = states.collect::<Result<Vec<_>, _>>()?;
         let mut soonest: Option<Denial> = None;
-        for Choice { alternative, acquire, state } in choices {
-            match choose_key(state, &acquire, now) {
-                Ok(plan) => return Ok(Ok(Plan { alternative, ..plan })),
+        for ((alternative, acquire), state) in choices.iter().zip(states) {
+            match choose_key(state, acquire, now, plan) {
+                Ok(()) => {
+                    plan.alternative = *alternative;
+                    return Ok(Ok(()));
+                }
                 Err(denial) if soonest.as_ref().is_none_or(|soonest| is_sooner(&denial, soonest)) => {
-                    soonest = Some(Denial { alternative, ..denial });
+                    soonest = Some(Denial { alternative: *alternative, ..denial });
                 }
                 Err(_) => {}
             }
@@ -47,13 +48,13 @@ impl Limiter {
         soonest.map(Err).ok_or_else(no_such_alternative)
     }
 
-    /// The resource, unless what is asked of it makes no sense there.
-    pub(super) fn check_choice<'a>(
-        &'a self,
-        acquire: &'a Acquire,
+    /// The resource of the request, which is put to it as its own or as that alternative; unless what is asked of it makes no
+    /// sense there.
+    pub(super) fn check_choice(
+        &self,
+        acquire: &Acquire,
         alternative: u32,
-    ) -> Result<Choice<'a>, Rejection> {
-        let acquire = acquire.choice(alternative).ok_or_else(no_such_alternative)?;
+    ) -> Result<&ResourceState, Rejection> {
         let missing = || match alternative.checked_sub(1) {
             None => Rejection::ResourceNotFound,
             Some(position) => Rejection::AlternativeNotFound { position, resource: acquire.resource.clone() },
@@ -61,8 +62,8 @@ impl Limiter {
         let state: &ResourceState = self.resources.get(&acquire.resource).ok_or_else(missing)?;
         let wrong = |violation: Violation| Rejection::Invalid(violation.of_alternative(alternative));
         // What is only tightened now fits again later.
-        request::check(state.defined(), &acquire).map_err(wrong)?;
-        Ok(Choice { alternative, acquire, state })
+        request::check(state.defined(), acquire).map_err(wrong)?;
+        Ok(state)
     }
 }
 

@@ -31,7 +31,7 @@ impl Limiter {
             let problem = "cannot be combined with alternatives: a key belongs to one resource";
             return Err(Rejection::Invalid(Violation::new("coalesce_key", problem)));
         }
-        let coalesced = &self.check_choice(acquire, 0)?.state.coalesced;
+        let coalesced = &self.check_choice(acquire, 0)?.coalesced;
         if let Some(kept) = coalesced.result(key, now.cluster) {
             let age = now.cluster.since(kept.since);
             return Ok(Some(Decision::Share(SharedResult { bytes: kept.bytes.clone(), age })));

@@ -18,12 +18,22 @@ use crate::{
 };
 
 impl Limiter {
-    pub(super) fn grant(&mut self, whole: &Acquire, plan: Plan) -> Answer {
+    pub(super) fn grant(&mut self, whole: &Acquire, plan: &mut Plan) -> Answer {
+        match plan.alternative {
+            0 => self.grant_choice(whole, whole, plan),
+            other => {
+                let choice = whole.choice(other).ok_or(Rejection::ResourceNotFound)?;
+                self.grant_choice(whole, &choice, plan)
+            }
+        }
+    }
+
+    /// Grants the request as it is put to one of its resources.
+    fn grant_choice(&mut self, whole: &Acquire, acquire: &Acquire, plan: &mut Plan) -> Answer {
         let now = self.now;
-        let acquire = whole.choice(plan.alternative).ok_or(Rejection::ResourceNotFound)?;
         // Looked through once: each look makes sure anew that no snapshot shares it.
-        let mut demands = plan.demands;
-        self.admit_counters(&acquire, &mut demands)?;
+        let demands = &mut plan.demands;
+        self.admit_counters(acquire, demands)?;
         let state: &mut ResourceState =
             self.resources.get_mut(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
         let is_coalesced = acquire.coalesce_key.is_some();
@@ -32,7 +42,7 @@ impl Limiter {
             return Err(Rejection::TooManyLeases { max: MAX_LEASED_IN_ALL as u64 });
         }
         let counted = state.counter_bytes();
-        let has_room = make_room(state, &mut demands, now);
+        let has_room = make_room(state, demands, now);
         if has_room.is_err() {
             self.counter_bytes.change(counted, state.counter_bytes());
         }
@@ -40,30 +50,33 @@ impl Limiter {
 
         self.permits_granted += 1;
         let id = PermitId(self.permits_granted);
-        let lease = lease(&state.definition, &demands, acquire.lease)
+        let lease = lease(&state.definition, demands, acquire.lease)
             .or_else(|| is_coalesced.then(|| acquire.lease.unwrap_or(COALESCED_LEASE_DEFAULT)));
         let lease_end = now.cluster + lease.unwrap_or_default();
-        let (debits, holds) = debit(state, &acquire.consumer, &demands, (id, lease_end), now);
+        let settled_by = now.cluster + state.definition.settle_within;
+        let ends_at = if leased { lease_end } else { settled_by.max(lease_end) };
+        // A permit that ends where it begins (no slots, nothing to be settled) leaves no record.
+        let is_remembered = ends_at > now.cluster;
+        let (mut debits, mut holds) = (Debits::new(), Holds::new());
+        let taken = (is_remembered.then_some(&mut debits), &mut holds);
+        debit(state, &acquire.consumer, demands, (id, lease_end), now, taken);
         self.counter_bytes.change(counted, state.counter_bytes());
         let ResourceState { definition, conditions, .. } = state;
         let probe = (id, leased.then_some(lease_end));
-        let cost = operations::cost(definition, &acquire);
+        let cost = operations::cost(definition, acquire);
         let turn = conditions.granted(definition, &plan.key, cost, probe, now.cluster);
         let grant = Grant {
             permit: id,
-            key: plan.key,
-            use_within: use_within(&state.definition, &demands),
+            key: std::mem::take(&mut plan.key),
+            use_within: use_within(&state.definition, demands),
             lease: lease.filter(|_| leased),
-            slots: slots(state, &demands, &holds, id),
-            usage: usage(state, &demands, now),
+            slots: slots(state, demands, &holds, id),
+            usage: usage(state, demands, now),
             replayed: false,
             alternative: plan.alternative,
         };
 
-        let settled_by = now.cluster + state.definition.settle_within;
-        let ends_at = if leased { lease_end } else { settled_by.max(lease_end) };
-        // A permit that ends where it begins (no slots, nothing to be settled) leaves no record.
-        if ends_at > now.cluster {
+        if is_remembered {
             let permit = Permit {
                 resource: acquire.resource.clone(),
                 granted_at: now.cluster,
@@ -145,48 +158,49 @@ fn make_room(state: &mut ResourceState, demands: &mut [Demand], now: Stamp) -> R
     Ok(())
 }
 
-/// Debits every demand that fits; what was debited and which slots are held.
+/// Debits every demand that fits. What was debited is noted if anybody wants to know it, and which slots are held.
 fn debit(
     state: &mut ResourceState,
     consumer: &Label,
     demands: &[Demand],
     (permit, lease_end): (PermitId, ClusterTime),
     now: Stamp,
-) -> (Debits, Holds) {
-    let (mut debits, mut holds) = (Debits::new(), Holds::new());
+    (mut debits, holds): (Option<&mut Debits>, &mut Holds),
+) {
     let ResourceState { definition, limits, .. } = state;
     let standing = Standing::of(definition, consumer);
     for demand in demands.iter().filter(|demand| demand.fits) {
         let kind = &definition.limits[demand.limit].kind;
         let terms = terms_of(definition, &definition.limits[demand.limit]);
         let LimitState { id: limit, counters, shares, by_consumer, told } = &mut limits[demand.limit];
-        let (limit, scope_value) = (*limit, demand.scope_value.clone());
+        let (limit, scope_value) = (*limit, &demand.scope_value);
         if let Some(told) = told.get_mut() {
-            told.granted(&scope_value, demand.amount, now.cluster);
+            told.granted(scope_value, demand.amount, now.cluster);
         }
         match counters {
             Counters::Rate(counters) => {
-                let counter = counters.get_or_insert(&scope_value, || RateCounter::fresh(terms, now));
+                let counter = counters.get_or_insert(scope_value, || RateCounter::fresh(terms, now));
                 let debit = counter.debit(terms, demand.amount, now);
                 let whole = Whole { terms, counter: Some(counter) };
                 let budget = standing
                     .map(|standing| Box::new(standing.debit(whole, shares, by_consumer, demand, now)));
-                debits.push(Debited { limit, scope_value, debit, budget });
+                if let Some(debits) = &mut debits {
+                    debits.push(Debited { limit, scope_value: scope_value.clone(), debit, budget });
+                }
             }
             Counters::Slots(counters) => {
                 let Some(concurrency) = kind.concurrency() else { continue };
                 let kept_for = concurrency.grace + concurrency.quarantine;
                 let reclaim_at = lease_end + kept_for;
-                let slots = counters.get_or_insert(&scope_value, Slots::default);
+                let slots = counters.get_or_insert(scope_value, Slots::default);
                 slots.reclaim(now.cluster);
                 let index = slots.hold(concurrency, permit, now.cluster, reclaim_at);
                 let share = standing
                     .and_then(|standing| standing.hold(shares, demand, permit, now.cluster, reclaim_at));
-                holds.push(Hold { limit, scope_value, index, kept_for, share });
+                holds.push(Hold { limit, scope_value: scope_value.clone(), index, kept_for, share });
             }
         }
     }
-    (debits, holds)
 }
 
 /// Whether the demand is for a slot that the client is told of.

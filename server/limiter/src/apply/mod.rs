@@ -135,9 +135,9 @@ impl Limiter {
         self.turns.0.clear();
         self.expire();
         for command in commands {
-            let answer = self.carry_out(command);
-            self.digest = digest::fold_answer(self.digest, &answer);
-            answers.push(answer);
+            answers.push(self.carry_out(command));
+            self.digest =
+                answers.last().map_or(self.digest, |answer| digest::fold_answer(self.digest, answer));
         }
     }
 

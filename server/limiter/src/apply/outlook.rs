@@ -132,10 +132,11 @@ impl Limiter {
                 rations.chain(passages(state, &acquire.consumer, &plan.demands, now)).collect()
             })
         };
-        Ok(match self.decide(acquire, alternative..=alternative, self.now.max(stamp))? {
+        let mut plan = Plan::default();
+        Ok(match self.decide(acquire, alternative..=alternative, self.now.max(stamp), &mut plan)? {
             Decision::Deny(denial) => Err(denial),
             Decision::Replay(_) | Decision::Share(_) => Ok(Vec::new()),
-            Decision::Grant(plan) => Ok(passages(&plan)),
+            Decision::Grant => Ok(passages(&plan)),
         })
     }
 

@@ -9,7 +9,7 @@ use super::{
     coalesce::check_result,
     figures,
     report::{self, Call},
-    request::{self, Caller},
+    request::{self, Caller, Demands},
 };
 use crate::{
     model::{Answer, CallOutcome, MAX_AMOUNT, Outcome, PermitId, Rejection, Release, Stamp, Violation},
@@ -128,7 +128,9 @@ fn debit_what_was_not_foreseen(state: &mut ResourceState, permit: &Permit, relea
     let caller = Caller::with(permit);
     let ResourceState { definition, limits, .. } = state;
     let standing = Standing::of(definition, &permit.consumer);
-    for demand in request::demands(definition, &caller, 0, &amounts) {
+    let mut demands = Demands::new();
+    request::demand(definition, &caller, 0, &amounts, &mut demands);
+    for demand in demands {
         let terms = terms_of(definition, &definition.limits[demand.limit]);
         let LimitState { counters, shares, by_consumer, .. } = &mut limits[demand.limit];
         let Counters::Rate(counters) = counters else { continue };

@@ -61,13 +61,15 @@ impl<'a> Caller<'a> {
 }
 
 /// What it wants of each limit that applies: the operation matches, the weight is not 0, and the scope value is there.
-pub(super) fn demands(
+/// Nothing else stays in `demands`.
+pub(super) fn demand(
     resource: &Resource,
     caller: &Caller,
     cost: u64,
     amounts: &BTreeMap<Dimension, u64>,
-) -> Demands {
-    let mut demands = Demands::new();
+    demands: &mut Demands,
+) {
+    demands.clear();
     for (index, limit) in resource.limits.iter().enumerate() {
         let amount = limit.weight(cost, amounts);
         let Some(scope_value) = caller.scope_value(limit.scope) else { continue };
@@ -75,7 +77,6 @@ pub(super) fn demands(
             demands.push(Demand { limit: index, scope_value, amount, fits: false });
         }
     }
-    demands
 }
 
 /// What is wrong with the request whatever the counters say. Shadow limits demand nothing: they never stop a request.

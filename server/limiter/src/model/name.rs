@@ -1,6 +1,11 @@
 //! Names, each with its rule, so that inside they cannot be wrong.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
@@ -23,11 +28,14 @@ pub enum BadName {
     Malformed(&'static str),
 }
 
+/// Absent where it is empty, as most optional names are: copies of those count nobody. The order is that of the text.
+type Text = Option<Arc<str>>;
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, max $max:literal, $rule:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(Text);
 
         impl $name {
             /// The most bytes it can have.
@@ -40,25 +48,36 @@ macro_rules! name {
                 }
                 let rule: fn(&str) -> Result<(), BadName> = $rule;
                 rule(text)?;
-                // All empty ones share one allocation, which is nobody's.
-                Ok(Self(if text.is_empty() { Arc::default() } else { text.into() }))
+                Ok(Self((!text.is_empty()).then(|| text.into())))
             }
 
             /// The text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_deref().unwrap_or_default()
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.as_str()).finish()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, hasher: &mut H) {
+                self.as_str().hash(hasher);
             }
         }
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
@@ -68,7 +87,7 @@ macro_rules! name {
                 e: &mut Encoder<W>,
                 _: &mut C,
             ) -> Result<(), minicbor::encode::Error<W::Error>> {
-                e.str(&self.0)?.ok()
+                e.str(self.as_str())?.ok()
             }
         }
 
@@ -148,7 +167,7 @@ name!(
 impl Label {
     /// Whether nothing was given.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 }
 
