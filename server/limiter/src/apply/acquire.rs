@@ -15,7 +15,7 @@ use crate::{
         Acquire, Answer, Denial, DenialReason, Grant, Label, Outcome, Rejection, Resource, Scope,
         SharedResult, Span, Stamp,
     },
-    state::{Fingerprint, Gate, Remembered, ResourceState},
+    state::{Fingerprint, Gate, Place, Remembered, ResourceState},
 };
 
 /// What becomes of a request.
@@ -35,6 +35,8 @@ pub(super) enum Decision {
 pub(super) struct Plan {
     /// Of which of the request's resources.
     pub alternative: u32,
+    /// Where that is.
+    pub place: Place,
     pub key: Label,
     pub demands: Demands,
 }

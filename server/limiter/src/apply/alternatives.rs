@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Acquire, Denial, Rejection, Stamp, Violation},
-    state::ResourceState,
+    state::Place,
 };
 
 impl Limiter {
@@ -25,17 +25,18 @@ impl Limiter {
     ) -> Result<Result<(), Denial>, Rejection> {
         // Nearly all requests have one resource, and no copies of them are made.
         if *among.end() == 0 {
-            return self.check_choice(acquire, 0).map(|state| choose_key(state, acquire, now, plan));
+            plan.place = self.check_choice(acquire, 0)?;
+            return Ok(choose_key(self.resources.at(plan.place), acquire, now, plan));
         }
         let choice = |at| Ok((at, acquire.choice(at).ok_or_else(no_such_alternative)?));
         let choices = among.map(choice).collect::<Result<Vec<_>, _>>()?;
-        let states = choices.iter().map(|(at, acquire)| self.check_choice(acquire, *at));
-        let states = states.collect::<Result<Vec<_>, _>>()?;
+        let places = choices.iter().map(|(at, acquire)| self.check_choice(acquire, *at));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
         let mut soonest: Option<Denial> = None;
-        for ((alternative, acquire), state) in choices.iter().zip(states) {
-            match choose_key(state, acquire, now, plan) {
+        for ((alternative, acquire), place) in choices.iter().zip(places) {
+            match choose_key(self.resources.at(place), acquire, now, plan) {
                 Ok(()) => {
-                    plan.alternative = *alternative;
+                    (plan.alternative, plan.place) = (*alternative, place);
                     return Ok(Ok(()));
                 }
                 Err(denial) if soonest.as_ref().is_none_or(|soonest| is_sooner(&denial, soonest)) => {
@@ -48,22 +49,18 @@ impl Limiter {
         soonest.map(Err).ok_or_else(no_such_alternative)
     }
 
-    /// The resource of the request, which is put to it as its own or as that alternative; unless what is asked of it makes no
+    /// Where the resource of the request is, which is put to it as its own or as that alternative; unless what is asked of it makes no
     /// sense there.
-    pub(super) fn check_choice(
-        &self,
-        acquire: &Acquire,
-        alternative: u32,
-    ) -> Result<&ResourceState, Rejection> {
+    pub(super) fn check_choice(&self, acquire: &Acquire, alternative: u32) -> Result<Place, Rejection> {
         let missing = || match alternative.checked_sub(1) {
             None => Rejection::ResourceNotFound,
             Some(position) => Rejection::AlternativeNotFound { position, resource: acquire.resource.clone() },
         };
-        let state: &ResourceState = self.resources.get(&acquire.resource).ok_or_else(missing)?;
+        let place = self.resources.find(&acquire.resource).ok_or_else(missing)?;
         let wrong = |violation: Violation| Rejection::Invalid(violation.of_alternative(alternative));
         // What is only tightened now fits again later.
-        request::check(state.defined(), acquire).map_err(wrong)?;
-        Ok(state)
+        request::check(self.resources.at(place).defined(), acquire).map_err(wrong)?;
+        Ok(place)
     }
 }
 

@@ -74,10 +74,9 @@ impl Limiter {
 
     /// What an order is about, to be changed.
     fn ordered(&mut self, name: &ResourceName, key: &Label) -> Result<&mut ResourceState, Rejection> {
-        let state = self.resources.get(name).ok_or(Rejection::ResourceNotFound)?;
-        request::check_key(&state.definition, key).map_err(Rejection::Invalid)?;
-        let state: &mut ResourceState = self.resources.get_mut(name).ok_or(Rejection::ResourceNotFound)?;
-        Ok(state)
+        let place = self.resources.find(name).ok_or(Rejection::ResourceNotFound)?;
+        request::check_key(&self.resources.at(place).definition, key).map_err(Rejection::Invalid)?;
+        Ok(self.resources.at_mut(place))
     }
 }
 

@@ -31,7 +31,7 @@ impl Limiter {
             let problem = "cannot be combined with alternatives: a key belongs to one resource";
             return Err(Rejection::Invalid(Violation::new("coalesce_key", problem)));
         }
-        let coalesced = &self.check_choice(acquire, 0)?.coalesced;
+        let coalesced = &self.resources.at(self.check_choice(acquire, 0)?).coalesced;
         if let Some(kept) = coalesced.result(key, now.cluster) {
             let age = now.cluster.since(kept.since);
             return Ok(Some(Decision::Share(SharedResult { bytes: kept.bytes.clone(), age })));
@@ -104,7 +104,8 @@ impl Limiter {
     /// The ends of all results, which the encoded state leaves out.
     pub(super) fn collect_result_ends(&self) -> ResultEnds {
         let mut ends = ResultEnds::default();
-        for (resource, state) in self.resources.iter() {
+        for state in self.resources.iter() {
+            let resource = &state.definition.name;
             for (key, kept) in state.coalesced.results() {
                 ends.insert(kept.until, resource.clone(), key.clone(), kept.weight(key));
             }

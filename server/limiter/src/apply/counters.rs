@@ -5,7 +5,7 @@
 use super::{Limiter, budget::Standing, request::Demand};
 use crate::{
     model::{Acquire, Rejection},
-    state::MAX_COUNTER_BYTES,
+    state::{MAX_COUNTER_BYTES, ResourceState},
 };
 
 /// Counters looked at in search of idle ones, or a few more, for one request: it must not stop all others.
@@ -65,7 +65,7 @@ impl Limiter {
     }
 
     pub(super) fn count_counter_bytes(&self) -> CounterBytes {
-        CounterBytes(self.resources.iter().map(|(_, state)| state.counter_bytes()).sum())
+        CounterBytes(self.resources.iter().map(|state| state.counter_bytes()).sum())
     }
 
     /// The demands that would add counters, and whether those are of shadow limits.
@@ -89,10 +89,13 @@ impl Limiter {
     fn sweep_counters(&mut self) {
         let mut looks = 0;
         for _ in 0..RESOURCES_PASSED {
-            let next = self.resources.iter_after(self.swept.as_ref()).next();
-            let Some((name, state)) = next.or_else(|| self.resources.first()) else { return };
-            let (name, has_scoped) = (name.clone(), state.has_scoped());
-            if has_scoped && let Some(state) = self.resources.get_mut(&name) {
+            let next = self.resources.names_after(self.swept.as_ref()).next();
+            let Some(name) = next.or_else(|| self.resources.names_after(None).next()).cloned() else {
+                return;
+            };
+            if self.resources.get(&name).is_some_and(ResourceState::has_scoped)
+                && let Some(state) = self.resources.get_mut(&name)
+            {
                 let before = state.counter_bytes();
                 looks += state.sweep(self.now);
                 self.counter_bytes.change(before, state.counter_bytes());

@@ -34,8 +34,7 @@ impl Limiter {
         // Looked through once: each look makes sure anew that no snapshot shares it.
         let demands = &mut plan.demands;
         self.admit_counters(acquire, demands)?;
-        let state: &mut ResourceState =
-            self.resources.get_mut(&acquire.resource).ok_or(Rejection::ResourceNotFound)?;
+        let state = self.resources.at_mut(plan.place);
         let is_coalesced = acquire.coalesce_key.is_some();
         let leased = is_coalesced || demands.iter().any(|demand| is_slot(&state.definition, demand));
         if leased && self.permits.leased() >= MAX_LEASED_IN_ALL {

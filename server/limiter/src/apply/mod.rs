@@ -49,7 +49,7 @@ use crate::{
         Answer, CircuitState, CircuitTurn, ClusterTime, Command, PermitId, ResourceName, Stamp,
         StoredResource,
     },
-    state::{CowMap, Permits, RequestIds, ResourceState, ResultEnds, Shared},
+    state::{Permits, RequestIds, Resources, ResultEnds},
 };
 
 /// The state machine. Cloning is cheap (the copies share what neither has changed since), so that a snapshot can be
@@ -69,7 +69,7 @@ pub struct Limiter {
     #[n(4)]
     leases_expired: u64,
     #[n(5)]
-    pub(crate) resources: CowMap<ResourceName, Shared<ResourceState>>,
+    pub(crate) resources: Resources,
     #[n(6)]
     pub(crate) permits: Permits,
     #[n(7)]
@@ -184,13 +184,12 @@ impl Limiter {
         prefix: &str,
         max: usize,
     ) -> (Vec<StoredResource>, bool) {
-        let now = self.now.max(stamp).cluster;
         let mut matching = self
             .resources
-            .iter_after(after)
-            .skip_while(|(name, _)| name.as_str() < prefix)
-            .take_while(|(name, _)| name.as_str().starts_with(prefix))
-            .map(|(_, state)| state.stored(now));
+            .names_after(after)
+            .skip_while(|name| name.as_str() < prefix)
+            .take_while(|name| name.as_str().starts_with(prefix))
+            .filter_map(|name| self.resource(stamp, name));
         let page = matching.by_ref().take(max).collect();
         (page, matching.next().is_some())
     }
@@ -242,7 +241,8 @@ impl Limiter {
         if decoder.position() != bytes.len() {
             return Err(Corrupt(format!("{} bytes too many", bytes.len() - decoder.position())));
         }
-        if let Some((name, _)) = limiter.resources.iter().find(|(_, state)| !state.is_consistent()) {
+        if let Some(state) = limiter.resources.iter().find(|state| !state.is_consistent()) {
+            let name = &state.definition.name;
             return Err(Corrupt(format!("the counters of {name} are not those of its limits")));
         }
         limiter.result_ends = limiter.collect_result_ends();

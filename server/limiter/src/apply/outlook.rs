@@ -21,7 +21,7 @@ use crate::{
         DenialReason, ExhaustedLimit, Label, LimitName, PermitId, Queueing, Rejection, Report, Resource,
         ResourceName, Scope, Span, Stamp, VendorAnswer,
     },
-    state::{CowMap, ResourceState, Shared},
+    state::{ResourceState, Resources, Shared},
 };
 
 /// What waiters of one resource stand in line for.
@@ -218,8 +218,8 @@ impl Limiter {
     /// or request id from before. Cheap: counters are copied when they are changed.
     pub fn rehearse(&self, name: &ResourceName) -> Option<Limiter> {
         let state = self.resources.get(name)?;
-        let alone = Shared::new(state.without_permits());
-        let resources: CowMap<_, _> = std::iter::once((name.clone(), alone)).collect();
+        let mut resources = Resources::default();
+        resources.insert(Shared::new(state.without_permits()));
         let (now, permits_granted) = (self.now, self.permits_granted);
         let counter_bytes = self.counter_bytes;
         Some(Limiter { now, permits_granted, resources, counter_bytes, ..Limiter::default() })

@@ -39,12 +39,11 @@ impl Limiter {
     pub(super) fn release(&mut self, release: &Release) -> Answer {
         let now = self.now;
         let permit = self.live_permit(release.permit)?;
-        let state = self.resources.get(&permit.resource).ok_or(Rejection::PermitEnded)?;
-        check(state, permit, release).map_err(Rejection::Invalid)?;
+        let place = self.resources.find(&permit.resource).ok_or(Rejection::PermitEnded)?;
+        check(self.resources.at(place), permit, release).map_err(Rejection::Invalid)?;
 
         let mut permit = self.permits.remove(release.permit).ok_or(Rejection::PermitEnded)?;
-        let state: &mut ResourceState =
-            self.resources.get_mut(&permit.resource).ok_or(Rejection::PermitEnded)?;
+        let state = self.resources.at_mut(place);
         if permit.leased {
             state.leased.remove(&release.permit);
         } else {

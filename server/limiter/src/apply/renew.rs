@@ -32,7 +32,7 @@ impl Limiter {
                     slots.extend(index, renew.permit, ends_at + hold.kept_for);
                 });
             }
-            let ResourceState { definition, conditions, .. } = &mut **state;
+            let ResourceState { definition, conditions, .. } = state;
             conditions.renewed(definition, &key, (renew.permit, granted_at), ends_at, now);
             if let Some(key) = &coalesce_key {
                 state.coalesced.extend(key, renew.permit, ends_at + grace);

@@ -8,7 +8,7 @@ use crate::{
 
 impl Limiter {
     pub(super) fn create_resource(&mut self, resource: &Resource) -> Answer {
-        if self.resources.contains_key(&resource.name) {
+        if self.resources.find(&resource.name).is_some() {
             return Err(Rejection::ResourceExists);
         }
         if self.resources.len() >= MAX_RESOURCES {
@@ -23,7 +23,7 @@ impl Limiter {
         self.counter_bytes.change(0, state.counter_bytes());
         state.spoken_after = self.permits_granted;
         let stored = state.stored(self.now.cluster);
-        self.resources.insert(resource.name.clone(), Shared::new(state));
+        self.resources.insert(Shared::new(state));
         Ok(Outcome::Stored(stored))
     }
 
@@ -46,7 +46,7 @@ impl Limiter {
         }
         self.definitions_stored += 1;
         self.counter_bytes.change(before, after);
-        **state = changed;
+        *state = changed;
         state.spoken_after = self.permits_granted;
         Ok(Outcome::Stored(state.stored(self.now.cluster)))
     }

@@ -46,7 +46,7 @@ impl<'a> Course<'a> {
     ) -> Option<Course<'a>> {
         let original: &ResourceState = limiter.resources.get(name)?;
         let mut copy = Limiter::default();
-        copy.resources.insert(name.clone(), Shared::new(original.clone()));
+        copy.resources.insert(Shared::new(original.clone()));
         Some(Course { original, copy, name, consumer, pools: Vec::new(), began: now, now })
     }
 

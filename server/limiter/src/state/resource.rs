@@ -362,15 +362,15 @@ fn carry(counters: &Counters, old: Terms, new: Terms, now: Stamp) -> Counters {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
     use crate::model::{CoalesceKey, Description, Queueing, ResourceName, Span};
 
-    fn unlimited() -> ResourceState {
+    pub(in crate::state) fn unlimited(name: ResourceName) -> ResourceState {
         let definition = Resource {
-            name: ResourceName::new("acme").unwrap(),
+            name,
             limits: vec![],
             keys: vec![],
             dispatch_tolerance: Span::ZERO,
@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_state_from_before_there_were_orders_is_read() {
-        let state = unlimited();
+        let state = unlimited(ResourceName::new("acme").unwrap());
         let ResourceState { definition, generation, limits, leased, settleable, ids_given, .. } = &state;
         let before = (definition, generation, limits, leased, settleable, ids_given);
         let bytes = minicbor::to_vec(before).unwrap();
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_state_from_before_vendors_were_heeded_is_read() {
-        let mut state = unlimited();
+        let mut state = unlimited(ResourceName::new("acme").unwrap());
         state.coalesced.begin(CoalesceKey::new("k").unwrap(), PermitId(1), ClusterTime(5));
         let ResourceState { definition, generation, limits, leased, settleable, ids_given, .. } = &state;
         let counted = (definition, generation, limits, leased, settleable, ids_given);
