@@ -1,10 +1,11 @@
 //! How a vendor is doing: circuits and paces, by key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 
 use super::{
+    Few,
     circuit::Circuit,
     condition::{Condition, Obstruction},
 };
@@ -18,7 +19,7 @@ use crate::model::{
 pub(crate) struct Conditions {
     /// The empty key: the resource as a whole.
     #[n(0)]
-    by_key: BTreeMap<Label, Condition>,
+    by_key: Few<Label, Condition>,
     /// The youngest permits of which trouble was told when they were released or later: what is told again counts no more.
     #[n(1)]
     troubled: BTreeSet<u64>,
@@ -222,9 +223,9 @@ impl Conditions {
 
     /// What is known of keys that are gone goes with them; and what was counted by another breaker.
     pub(crate) fn redefine(&mut self, old: &Resource, new: &Resource) {
-        self.by_key.retain(|key, _| key.is_empty() || new.keys.contains(key));
+        self.by_key.retain(|key| key.is_empty() || new.keys.contains(key));
         if old.circuit_breaker != new.circuit_breaker {
-            self.by_key.values_mut().for_each(|condition| condition.circuit = Circuit::default());
+            self.by_key.iter_mut().for_each(|(_, condition)| condition.circuit = Circuit::default());
         }
     }
 
@@ -242,14 +243,11 @@ impl Conditions {
     }
 
     fn concerning<'a>(&'a self, key: &'a Label) -> impl Iterator<Item = (&'a Label, &'a Condition)> {
-        let whole = (!key.is_empty()).then(|| self.by_key.get_key_value("")).flatten();
-        whole.into_iter().chain(self.by_key.get_key_value(key.as_str()))
+        let whole = (!key.is_empty()).then(|| self.by_key.get("")).flatten();
+        whole.into_iter().chain(self.by_key.get(key)).map(|(of, condition)| (of, condition))
     }
 
     fn of(&mut self, key: &Label) -> &mut Condition {
-        if !self.by_key.contains_key(key) {
-            self.by_key.insert(key.clone(), Condition::default());
-        }
-        self.by_key.get_mut(key).expect("it was there, or was inserted just now")
+        self.by_key.or_default(key)
     }
 }

@@ -5,11 +5,13 @@
 
 mod availability;
 mod budget;
+mod by_value;
 mod circuit;
 mod coalesced;
 mod condition;
 mod conditions;
 mod cow_map;
+mod few;
 mod hash;
 mod pace;
 mod permits;
@@ -29,10 +31,12 @@ pub(crate) use availability::{Availability, Gate};
 pub(crate) use budget::{
     BudgetDebit, ByConsumer, MAX_CONSUMERS, Share, ShareDebit, ShareHold, ShareId, Whole,
 };
+pub(crate) use by_value::ByValue;
 pub(crate) use coalesced::{Coalesced, Kept, MAX_CALLS};
 pub(crate) use condition::ramp_of;
 pub(crate) use conditions::Conditions;
 pub(crate) use cow_map::CowMap;
+pub(crate) use few::Few;
 pub(crate) use pace::Pace;
 pub(crate) use permits::{Debited, Debits, Hold, Holds, MAX_LEASED_IN_ALL, Permit, Permits};
 pub(crate) use rare::{Blank, Rare};

@@ -1,6 +1,7 @@
 //! A resource with the state of its limits.
 
 use minicbor::{Decode, Encode};
+use smallvec::SmallVec;
 
 use super::{
     Availability, ByConsumer, Coalesced, Conditions, CowMap, Gate, Hold, Permits, Rare, Scoped, Share,
@@ -29,8 +30,8 @@ pub(crate) struct ResourceState {
     #[n(1)]
     pub generation: u64,
     /// In the order of the definition's limits, as many.
-    #[n(2)]
-    pub limits: Vec<LimitState>,
+    #[cbor(n(2), with = "crate::model::inline")]
+    pub limits: SmallVec<[LimitState; 1]>,
     /// Permits that hold slots under a lease.
     #[n(3)]
     pub leased: CowMap<PermitId, ()>,
@@ -96,7 +97,7 @@ impl ResourceState {
         let mut state = ResourceState {
             definition: Shared::new(definition),
             generation,
-            limits: Vec::new(),
+            limits: SmallVec::new(),
             leased: CowMap::default(),
             settleable: CowMap::default(),
             ids_given: 0,
@@ -389,7 +390,7 @@ pub(super) mod tests {
     fn a_state_from_before_there_were_orders_is_read() {
         let state = unlimited(ResourceName::new("acme").unwrap());
         let ResourceState { definition, generation, limits, leased, settleable, ids_given, .. } = &state;
-        let before = (definition, generation, limits, leased, settleable, ids_given);
+        let before = (definition, generation, limits.as_slice(), leased, settleable, ids_given);
         let bytes = minicbor::to_vec(before).unwrap();
         assert_eq!(minicbor::decode::<ResourceState>(&bytes).unwrap(), state);
     }
@@ -399,7 +400,7 @@ pub(super) mod tests {
         let mut state = unlimited(ResourceName::new("acme").unwrap());
         state.coalesced.begin(CoalesceKey::new("k").unwrap(), PermitId(1), ClusterTime(5));
         let ResourceState { definition, generation, limits, leased, settleable, ids_given, .. } = &state;
-        let counted = (definition, generation, limits, leased, settleable, ids_given);
+        let counted = (definition, generation, limits.as_slice(), leased, settleable, ids_given);
         // Three numbers were left out then.
         let ordered = (&state.availability, (), (), (), &state.coalesced);
         let mut bytes = minicbor::to_vec(counted).unwrap();

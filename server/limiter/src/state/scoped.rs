@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::CowMap;
+use super::ByValue;
 use crate::model::Label;
 
 /// Counters looked at with each new one, in search of idle ones: more than one, so that sweeping outruns growth.
@@ -17,9 +17,9 @@ const SWEPT_WHEN_FULL: usize = 256;
 /// Idle counters, those that are indistinguishable from fresh ones, go when others come: a value without a counter
 /// is treated as having a fresh one.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Scoped<C: Clone, K: Ord + Clone = Label> {
+pub(crate) struct Scoped<C: Clone, K: Ord + Clone + Default = Label> {
     #[n(0)]
-    counters: CowMap<K, C>,
+    counters: ByValue<K, C>,
     /// The value up to which idle counters were looked for.
     #[n(1)]
     swept: K,
@@ -51,10 +51,7 @@ impl<C: Clone, K: Ord + Clone + Default> Scoped<C, K> {
     }
 
     pub(crate) fn get_or_insert(&mut self, value: &K, fresh: impl FnOnce() -> C) -> &mut C {
-        if !self.counters.contains_key(value) {
-            self.counters.insert(value.clone(), fresh());
-        }
-        self.counters.get_mut(value).expect("it was there, or was inserted just now")
+        self.counters.get_or_insert(value, fresh)
     }
 
     pub(crate) fn insert(&mut self, value: K, counter: C) {
@@ -89,7 +86,7 @@ impl<C: Clone, K: Ord + Clone + Default> Scoped<C, K> {
     pub(crate) fn sweep(&mut self, looks: usize, idle: impl Fn(&C) -> bool) -> usize {
         let next: Vec<_> = self
             .counters
-            .iter_after(Some(&self.swept))
+            .iter_after(&self.swept)
             .chain(self.counters.iter().take_while(|(value, _)| **value <= self.swept))
             .take(looks)
             .map(|(value, counter)| (value.clone(), idle(counter)))
