@@ -152,7 +152,9 @@ impl Batch {
             let answer = question.answer(&self.node, reply, after);
             Some(BatchAnswer { id, may_wait: question.may_wait(), answer })
         };
-        replies.into_iter().filter_map(answer).collect()
+        let mut answers = Vec::with_capacity(replies.len());
+        answers.extend(replies.into_iter().filter_map(answer));
+        answers
     }
 
     fn give_up_those_who_wait(&mut self) -> Vec<BatchAnswer> {

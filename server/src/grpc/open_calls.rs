@@ -125,6 +125,7 @@ impl OpenCalls {
         while self.answers.len() < CALLS_MAX
             && let Poll::Ready(Some(answers)) = self.batches.poll_next_unpin(context)
         {
+            self.answers.reserve(answers.len());
             answers.into_iter().for_each(|answer| self.take(answer));
         }
         while self.answers.len() < CALLS_MAX

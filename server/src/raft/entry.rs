@@ -67,13 +67,22 @@ impl Entry {
 }
 
 /// An entry in the making: each command is encoded as it comes, so that the size is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EntryBuilder {
     commands: Vec<Command>,
     encoded: Vec<u8>,
 }
 
+/// Most commands take less.
+const COMMAND_BYTES: usize = 64;
+
 impl EntryBuilder {
+    /// With room for so many commands.
+    pub fn with_room(commands: usize) -> EntryBuilder {
+        let encoded = Vec::with_capacity(commands * COMMAND_BYTES);
+        EntryBuilder { commands: Vec::with_capacity(commands), encoded }
+    }
+
     /// Adds a command.
     pub fn push(&mut self, command: Command) {
         minicbor::encode(&command, &mut self.encoded).expect(INTO_MEMORY);
@@ -152,7 +161,7 @@ mod tests {
             (0..300).map(|id| Command::Renew(Renew { permit: PermitId(id), lease: None })).collect();
         let registrations = vec![Registration { id: 3, incarnation: u64::MAX }];
         let stamp = Stamp { cluster: ClusterTime(7), wall: WallTime(-9) };
-        let mut builder = EntryBuilder::default();
+        let mut builder = EntryBuilder::with_room(1);
         commands.iter().cloned().for_each(|command| builder.push(command));
         let wall_at_most = WallTime(5);
         let (finished, bytes) = builder.finish(stamp, registrations.clone(), wall_at_most);

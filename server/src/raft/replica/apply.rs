@@ -123,9 +123,10 @@ impl<C> Replica<C> {
         if let Some(leadership) = &mut self.leadership {
             leadership.waiters.stir();
         }
+        // From here on an answer goes from hand to hand: it is moved once, into a box.
         for (answer, waiting) in answers.drain(..).zip(proposal.waiting) {
             if let Some(waiting) = waiting {
-                self.decided(answer, waiting, now);
+                self.decided(Box::new(answer), waiting, now);
             }
         }
         for (registered, caller) in registered.into_iter().zip(proposal.registering) {

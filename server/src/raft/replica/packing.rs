@@ -13,7 +13,7 @@ use crate::clock::Reading;
 use super::{
     super::{
         call::{CallNumber, Reply},
-        entry::EntryBuilder,
+        entry::{COMMANDS_MAX, EntryBuilder},
     },
     About, Effect, Replica,
     waiters::{Patience, Standing},
@@ -62,8 +62,9 @@ pub(super) struct Draft<C> {
 }
 
 impl<C> Draft<C> {
-    fn new() -> Draft<C> {
-        Draft { entry: EntryBuilder::default(), waiting: Vec::new(), debited: BTreeSet::new() }
+    fn with_room(commands: usize) -> Draft<C> {
+        let (entry, waiting) = (EntryBuilder::with_room(commands), Vec::with_capacity(commands));
+        Draft { entry, waiting, debited: BTreeSet::new() }
     }
 
     /// Adds anything but an acquire.
@@ -104,7 +105,8 @@ impl<C> Replica<C> {
     /// Takes commands from the queue until the entry is full, then those who wait and whose turn it is.
     pub(super) fn pack(&mut self, now: Reading, stamp: Stamp) -> Draft<C> {
         let moment = Moment { monotonic: now.monotonic, stamp };
-        let mut draft = Draft::new();
+        let queued = self.leadership.as_ref().map_or(0, |leadership| leadership.queue.len());
+        let mut draft = Draft::with_room(queued.min(COMMANDS_MAX as usize));
         self.decide_retries(moment, &mut draft);
         while !draft.entry.is_full()
             && let Some(queued) = self.leadership.as_mut().and_then(|leadership| leadership.queue.pop_front())
@@ -186,7 +188,7 @@ impl<C> Replica<C> {
             Some(answer) => {
                 let waited = request.standing.waited_before();
                 let about = About::Acquire(request.acquire);
-                self.tell(request.standing, answer, waited, about);
+                self.tell(request.standing, Box::new(answer), waited, about);
             }
             None if others_wait => self.enter(request, moment),
             None => propose(request, draft),
@@ -194,11 +196,11 @@ impl<C> Replica<C> {
     }
 
     /// Ends the wait for an answer.
-    pub(super) fn tell(&mut self, standing: Standing<C>, answer: Answer, waited: Span, about: About) {
+    pub(super) fn tell(&mut self, standing: Standing<C>, answer: Box<Answer>, waited: Span, about: About) {
         if let Some(leadership) = &mut self.leadership {
             leadership.waiters.forget(&standing);
         }
-        let result = Ok(Reply::Answer { answer: Box::new(answer), waited });
+        let result = Ok(Reply::Answer { answer, waited });
         self.effects.push(Effect::Reply { caller: standing.caller, result, about });
     }
 }

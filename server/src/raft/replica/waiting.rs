@@ -137,18 +137,18 @@ impl<C> Replica<C> {
     fn end_wait(&mut self, waiter: Waiter<Standing<C>>, answer: Answer, moment: Moment) {
         let Waiter { acquire, caller: standing, .. } = waiter;
         let waited = standing.waited(moment.monotonic);
-        self.tell(standing, answer, waited, About::Acquire(acquire));
+        self.tell(standing, Box::new(answer), waited, About::Acquire(acquire));
     }
 
     /// Tells what was decided on a command of this leader. Something else in the log may have come before a request that the
     /// state had room for: if it may wait, it stands in the queue again, at its place.
-    pub(super) fn decided(&mut self, answer: Answer, waiting: Waiting<C>, now: Reading) {
+    pub(super) fn decided(&mut self, answer: Box<Answer>, waiting: Waiting<C>, now: Reading) {
         let Waiting { about, waited, standing } = waiting;
-        match (answer, about) {
+        match (&*answer, about) {
             (Ok(Outcome::Denied(_)), About::Acquire(acquire)) if standing.is_patient(now.monotonic) => {
                 self.enter_again(acquire, standing, now);
             }
-            (answer, about) => self.tell(standing, answer, waited, about),
+            (_, about) => self.tell(standing, answer, waited, about),
         }
     }
 
