@@ -122,7 +122,9 @@ impl<C> WaitingQueue<C> {
                     round.looks_left -= 1;
                     front.give_way(candidate, line, &passages);
                 }
-                None if is_repeated => self.go(resource, candidate, &passages, alternative, round),
+                None if is_repeated => {
+                    self.go_with_twins(resource, candidate, &passages, alternative, round);
+                }
                 None => {
                     if rehearsal.is_none() {
                         *rehearsal = round.limiter.rehearse(resource);
@@ -133,11 +135,30 @@ impl<C> WaitingQueue<C> {
                     match rehearsed {
                         // Found out only at the grant: a scoped limit counts as many values as it may.
                         Some(Err(rejection)) => self.end(id, Err(rejection), round),
-                        _ => self.go(resource, candidate, &passages, alternative, round),
+                        // Nothing is granted under its id: what else waits under it has a turn of its own.
+                        Some(Ok(Outcome::Shared(_))) => {
+                            self.go(resource, candidate, &passages, alternative, round);
+                        }
+                        _ => self.go_with_twins(resource, candidate, &passages, alternative, round),
                     }
                 }
             },
         }
+    }
+
+    /// Others that wait under the same request id go, too: a replay answers them.
+    fn go_with_twins(
+        &mut self,
+        resource: &ResourceName,
+        candidate: &Candidate,
+        passages: &[Passage],
+        alternative: u32,
+        round: &mut Round<C>,
+    ) {
+        let twins = self.twins(candidate.arrival.id);
+        self.go(resource, candidate, passages, alternative, round);
+        let twins = twins.into_iter().filter_map(|twin| self.remove(twin));
+        round.turns.extend(twins.map(|twin| twin.go(alternative, round.now)));
     }
 
     fn go(
@@ -154,15 +175,13 @@ impl<C> WaitingQueue<C> {
         }
         round.may_still_go = round.may_still_go.saturating_sub(1);
         let Some(parked) = self.remove(candidate.arrival.id) else { return };
-        let twins = self.twins(&parked);
         round.turns.push(parked.go(alternative, round.now));
-        let twins = twins.into_iter().filter_map(|twin| self.remove(twin));
-        round.turns.extend(twins.map(|twin| twin.go(alternative, round.now)));
     }
 
-    /// Others that wait under the same request id: a replay answers them.
-    fn twins(&self, parked: &Parked<C>) -> Vec<WaiterId> {
-        let Some(request_id) = &parked.waiter.acquire.request_id else { return Vec::new() };
+    /// All that wait under the request id of this one.
+    fn twins(&self, id: WaiterId) -> Vec<WaiterId> {
+        let request_id = self.waiters.get(&id).and_then(|parked| parked.waiter.acquire.request_id.as_ref());
+        let Some(request_id) = request_id else { return Vec::new() };
         let twins = self.by_request_id.range((request_id.clone(), WaiterId(0))..);
         twins.take_while(|(other, _)| other == request_id).map(|(_, id)| *id).collect()
     }

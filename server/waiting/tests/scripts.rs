@@ -39,6 +39,7 @@ scripts! {
     a_retry_keeps_its_turn
     a_small_request_does_not_starve_a_large_one
     a_wait_ends_with_patience
+    an_id_beside_a_result_is_free_for_another_request
     an_id_that_was_used_elsewhere_takes_nothing
     any_key_or_one
     clocks_that_jump_let_nobody_wait
