@@ -160,6 +160,7 @@ impl Front {
             };
             let Some(Flow { key, members, .. }) = self.flows.get(&flow) else { continue };
             let Some(arrival) = members.first().copied() else { continue };
+            self.lines.call_off(flow, key, arrival);
             return Some(Candidate { flow, arrival, key: key.clone(), from, is_aged });
         }
     }
@@ -251,8 +252,13 @@ impl Front {
         let (key, head) = (flow.key.clone(), flow.head());
         let (Some(before), true) = (before, before != head) else { return };
         flow.since = self.lines.now().monotonic;
+        self.lines.call_off(id, &key, before);
         match (&flow.stands, head) {
-            (Some(line), Some(head)) => self.lines.follow(line, &key, before, head),
+            (Some(line), Some(head)) => {
+                self.lines.follow(line, &key, before, head);
+                // It may need nothing of what the one before it stood here for: there is a result, or its reserve covers it.
+                self.lines.call_on(id, &key, head);
+            }
             (Some(line), None) => self.lines.leave(line, &key, before),
             (None, _) => {
                 self.lines.withdraw(id, &key, before);

@@ -1,6 +1,7 @@
 //! All lines of a resource: which of them are to be looked at, and when.
 //!
-//! Of a line only the next one in it is ever asked about: either it can go, or what holds it is known, and until when.
+//! Of a line only the next one in it is asked about: either it can go, or what holds it is known, and until when. Others are
+//! when their call has ended or they have become the first of their flow: they may need nothing of the line.
 //! **Invariant:** a line in which somebody stands is on the agenda, or the next one in it is the one that was last
 //! looked at, and the line is due when that one's obstacle frees by itself.
 
@@ -47,7 +48,7 @@ pub(crate) enum Task {
     Door(FlowId),
     /// The next one in a line.
     Line(Line),
-    /// A flow, wherever it stands: what others call for it has come to an end.
+    /// A flow, wherever it stands: what others call for it has come to an end, or another one is its first.
     Call(FlowId),
 }
 
@@ -124,9 +125,14 @@ impl Lines {
         self.agenda.remove(&((std::cmp::Reverse(key.priority), head), Task::Door(flow)));
     }
 
-    /// The call that a flow may make has come to an end. Should it leave before it is looked at, nobody is.
+    /// A flow is to be looked at where it stands.
     pub fn call_on(&mut self, flow: FlowId, key: &FlowKey, head: Arrival) {
         self.agenda.insert(((std::cmp::Reverse(key.priority), head), Task::Call(flow)));
+    }
+
+    /// A flow was looked at, or its first one has left.
+    pub fn call_off(&mut self, flow: FlowId, key: &FlowKey, head: Arrival) {
+        self.agenda.remove(&((std::cmp::Reverse(key.priority), head), Task::Call(flow)));
     }
 
     /// Who is next in the line.

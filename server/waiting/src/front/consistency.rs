@@ -18,6 +18,8 @@ impl Front {
         let mut calls = Calls::default();
         self.flows.iter().for_each(|(id, flow)| calls.add(&flow.key, *id));
         assert_eq!(self.calls, calls);
+        let is_there = |(flow, head)| standing.get(&flow).is_some_and(|(_, first)| *first == head);
+        assert!(self.lines.called().all(is_there), "one is called that has left");
         assert_eq!(self.lines.flows(), standing);
         assert_eq!(self.lines.at_the_door(), at_the_door);
     }

@@ -46,6 +46,14 @@ impl Lines {
             .collect()
     }
 
+    /// Flows that are to be looked at where they stand, each by its head.
+    pub fn called(&self) -> impl Iterator<Item = (FlowId, Arrival)> {
+        self.agenda.iter().filter_map(|((_, arrival), task)| match task {
+            Task::Call(flow) => Some((*flow, *arrival)),
+            Task::Door(_) | Task::Line(_) => None,
+        })
+    }
+
     /// The lines in which somebody stands, each with who is next there.
     pub fn all_next(&self) -> impl Iterator<Item = (&Line, Next)> {
         self.lines.keys().filter_map(|line| Some((line, self.next(line)?)))

@@ -63,3 +63,44 @@ fn a_newcomer_keeps_the_place_in_which_it_gave_way() {
     }
     world.end();
 }
+
+/// One that was called when its call ended went by itself before it was looked at, the last of all: the resource that nobody
+/// waited for any more was to be looked at for ever.
+#[test]
+fn nobody_is_looked_for_where_nobody_waits() {
+    let pool = Concurrency {
+        slots: 1,
+        lease_default: Span::from_secs(2),
+        lease_max: Span::from_secs(100),
+        grace: Span::ZERO,
+        counts_after: Span::ZERO,
+        quarantine: Span::ZERO,
+    };
+    let pool: LimitParts = (LimitKind::Concurrency(pool), Scope::Resource, None, false);
+    let at = |resource: &str, coalesce_key: Option<&str>| match ask("sync", 1, Priority::High, "", 30) {
+        Event::Ask { acquire, waited_for, patience } => {
+            let resource = ResourceName::new(resource).expect("it is one");
+            let coalesce_key = coalesce_key.map(|key| CoalesceKey::new(key).expect("it is one"));
+            let acquire = Box::new(Acquire { resource, coalesce_key, ..*acquire });
+            Event::Ask { acquire, waited_for, patience }
+        }
+        other => other,
+    };
+    let story = [
+        at("acme", None),
+        at("acme", Some("k1")),
+        at("acme", None),
+        at("acme", Some("k1")),
+        Event::Sleep,
+        at("zeta", None),
+        // With a result.
+        Event::Release(1, None, CallOutcome::Ok),
+    ];
+    let resources = ["acme", "zeta"].map(|name| resource(name, vec![pool.clone()], AGEING));
+    let mut world = World::new(resources.to_vec());
+    for event in &story {
+        world.happen(event);
+        world.check();
+    }
+    world.end();
+}
