@@ -26,9 +26,9 @@ use super::{
 /// and no limit lies idle for its sake for longer than it has waited for it.
 const HOLDS_FOR: Span = Span::from_secs(1);
 
-/// How soon to look again at one that any key would do while others go first for the key that it would get: which one
-/// that is may change as keys fill up again, and nobody tells.
-const KEY_RELOOK: Span = Span::from_millis(100);
+/// How soon to look again at one that gave way where time alone may lead it past the others, and nobody tells: it would take any
+/// key, and which one it would get may change as keys fill up again; or permits are rationed, which ends when a pace is over.
+pub(crate) const RELOOK: Span = Span::from_millis(100);
 
 /// One resource's.
 #[derive(Debug)]
@@ -194,8 +194,10 @@ impl Front {
     /// The candidate goes after others that stand in the line.
     pub fn give_way(&mut self, candidate: &Candidate, line: &Line, passages: &[Passage]) {
         let due = self.lines.due_in(line);
+        let soon = Some(due.map_or(RELOOK, |due| due.min(RELOOK)));
         let (line, due) = match candidate.any_key_instead_of(line, passages) {
-            Some(home) => (home, Some(due.map_or(KEY_RELOOK, |due| due.min(KEY_RELOOK)))),
+            Some(home) => (home, soon),
+            None if matches!(line, Line::Ration { .. }) => (line, soon),
             None => (line, due),
         };
         match own_share_instead_of(line, passages) {

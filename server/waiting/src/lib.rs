@@ -32,7 +32,8 @@
 //!
 //! **Waking.** Of a line only the next one in it is looked at: when what holds it frees by itself, which the limiter tells
 //! exactly; when something is given back ([`WaitingQueue::freed`]); when somebody else is next; when an order or a definition
-//! changes ([`WaitingQueue::touched`]). Who becomes the first of a flow is looked at wherever it stands.
+//! changes ([`WaitingQueue::touched`]). Who becomes the first of a flow is looked at wherever it stands. Where time alone changes
+//! which key one would get that any would do, or ends a ration, who gave way there is looked at again after 100 ms at the latest.
 //! Lines that are to be looked at together are by priority and arrival of who is next there. What is done in one go is bounded.
 //!
 //! **Rehearsal.** Choices are carried out on a copy of the resource, so exactly those are proposed who will be granted

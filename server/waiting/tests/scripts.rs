@@ -35,6 +35,7 @@ scripts! {
     a_full_queue_turns_away
     a_grant_that_nobody_received_goes_to_the_next
     a_newcomer_does_not_overtake
+    a_pace_that_is_over_holds_nobody
     a_pause_is_waited_out
     a_retry_keeps_its_turn
     a_small_request_does_not_starve_a_large_one
