@@ -115,7 +115,7 @@ impl<C> WaitingQueue<C> {
             }
             Ok(Err(denial)) => {
                 round.looks_left -= 1;
-                front.stop(candidate, limiter.obstacle(&denial, acquire));
+                front.stop(candidate, limiter.obstacle(round.now.stamp, &denial, acquire));
             }
             Ok(Ok(passages)) => match front.blocked_at(candidate, &passages) {
                 Some(line) => {

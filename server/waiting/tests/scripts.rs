@@ -42,6 +42,7 @@ scripts! {
     a_wait_ends_with_patience
     an_id_beside_a_result_is_free_for_another_request
     an_id_that_was_used_elsewhere_takes_nothing
+    an_open_key_is_had_beside_one_that_waits_for_another
     any_key_or_one
     clocks_that_jump_let_nobody_wait
     equal_consumers_share_equally_by_cost

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{
     Limiter,
-    acquire::{Decision, Plan},
+    acquire::{Decision, Plan, choose_key, is_sooner},
     budget::{Standing, budget_of},
     operations,
     request::Demand,
@@ -21,7 +21,7 @@ use crate::{
         DenialReason, ExhaustedLimit, Label, LimitName, PermitId, Queueing, Rejection, Report, Resource,
         ResourceName, Scope, Span, Stamp, VendorAnswer,
     },
-    state::{ResourceState, Resources, Shared},
+    state::{Gate, ResourceState, Resources, Shared},
 };
 
 /// What waiters of one resource stand in line for.
@@ -140,10 +140,46 @@ impl Limiter {
         })
     }
 
-    /// Where a request stands that this limiter has denied.
-    pub fn obstacle(&self, denial: &Denial, acquire: &Acquire) -> Obstacle {
+    /// Where a request stands that this limiter has denied at `stamp`.
+    pub fn obstacle(&self, stamp: Stamp, denial: &Denial, acquire: &Acquire) -> Obstacle {
         let choice = acquire.choice(denial.alternative);
         let acquire = choice.as_deref().unwrap_or(acquire);
+        let obstacle = self.obstacle_of(denial, acquire);
+        let is_shut = matches!(&obstacle.line, Line::Gate { budget: None, .. } | Line::Ration { .. });
+        match self.resources.get(&acquire.resource).filter(|_| is_shut && acquire.key.is_empty()) {
+            Some(state) => self.before_any_key(state, acquire, self.now.max(stamp), obstacle),
+            None => obstacle,
+        }
+    }
+
+    /// Where keys are shut those wait together who would take any, whatever else holds them. So who finds one open stands where
+    /// that has no room, even if it can have another sooner; and if there is none, it is looked at when the first opens.
+    fn before_any_key(
+        &self,
+        state: &ResourceState,
+        acquire: &Acquire,
+        now: Stamp,
+        obstacle: Obstacle,
+    ) -> Obstacle {
+        let Obstacle { mut line, mut frees_in } = obstacle;
+        let mut soonest: Option<Denial> = None;
+        for key in &state.definition.keys {
+            if let Gate::Shut { opens_in, .. } = state.gate(key, now.cluster) {
+                frees_in = frees_in.into_iter().chain(opens_in).min();
+                continue;
+            }
+            let pinned = Acquire { key: key.clone(), ..acquire.clone() };
+            if let Err(denial) = choose_key(state, &pinned, now, &mut Plan::default())
+                && soonest.as_ref().is_none_or(|soonest| is_sooner(&denial, soonest))
+            {
+                line = self.obstacle_of(&denial, acquire).line;
+                soonest = Some(denial);
+            }
+        }
+        Obstacle { line, frees_in }
+    }
+
+    fn obstacle_of(&self, denial: &Denial, acquire: &Acquire) -> Obstacle {
         if denial.reason == DenialReason::CallUnderWay
             && let Some(key) = acquire.coalesce_key.clone()
         {

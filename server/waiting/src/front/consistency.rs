@@ -24,14 +24,23 @@ impl Front {
         assert_eq!(self.lines.at_the_door(), at_the_door);
     }
 
-    /// Who is next in each line, as candidates.
-    pub fn all_next(&self) -> Vec<(Line, Candidate)> {
-        let candidate = |(line, next): (&Line, Next)| {
-            let key = self.flows[&next.flow].key.clone();
-            let Next { flow, arrival, is_aged, .. } = next;
-            (line.clone(), Candidate { flow, arrival, key, from: Some(line.clone()), is_aged })
-        };
-        self.lines.all_next().map(candidate).collect()
+    /// All that stand in a line, as candidates, and whether they are next in it.
+    pub fn all_standing(&self) -> impl Iterator<Item = (&Line, Candidate, bool)> {
+        self.flows.iter().filter_map(|(id, flow)| {
+            let (line, arrival, key) = (flow.stands.as_ref()?, flow.head()?, flow.key.clone());
+            let next = self.lines.next(line).filter(|next| next.flow == *id);
+            let is_aged = next.is_some_and(|next| next.is_aged);
+            let from = Some(line.clone());
+            let candidate = Candidate { flow: *id, arrival, key, from, is_aged };
+            Some((line, candidate, next.is_some()))
+        })
+    }
+
+    /// Whether nothing but time may have let it go, and that is not waited for for long.
+    pub fn is_looked_at_soon(&self, candidate: &Candidate) -> bool {
+        let (line, due) = self.standing(candidate.flow);
+        let is_by_time = !candidate.key.signature.pins_key() || matches!(line, Some(Line::Ration { .. }));
+        is_by_time && due.is_some_and(|due| due <= RELOOK)
     }
 
     pub fn members(&self) -> impl Iterator<Item = (FlowId, Arrival)> {

@@ -53,9 +53,4 @@ impl Lines {
             Task::Door(_) | Task::Line(_) => None,
         })
     }
-
-    /// The lines in which somebody stands, each with who is next there.
-    pub fn all_next(&self) -> impl Iterator<Item = (&Line, Next)> {
-        self.lines.keys().filter_map(|line| Some((line, self.next(line)?)))
-    }
 }
