@@ -2,7 +2,9 @@
 //! limits that are as many times longer and larger as it takes to have no more than [`CHUNKS`] windows in the work.
 //!
 //! A window that is k times as large and k times as long lets the same through in the long run; so does a bucket that is
-//! as large as a chunk. Over the whole work the difference is one such window at most.
+//! as large as a chunk. Over the whole work the difference is one such window at most. But where two limits are about equally
+//! tight, it matters in what pieces the one lets through what the other counts, a sliding window above all: those that have
+//! many windows in the work are lengthened together; what is left of the difference is a few percent.
 
 use super::{CHUNKS, HORIZON, lane::Lane};
 use crate::{
@@ -10,6 +12,10 @@ use crate::{
     counter::most,
     model::{Acquire, Anchor, Limit, LimitKind, LimitName, MAX_AMOUNT, Resource, Scope, Span},
 };
+
+/// Windows that the work has at least of a limit that is lengthened for the sake of others: so one of them is half a hundredth
+/// at most.
+const WINDOWS_MIN: u128 = 200;
 
 /// The terms for these lanes, whose chunks are set so that they fit.
 pub(super) fn terms(definition: &Resource, lanes: &mut [Lane]) -> Resource {
@@ -97,7 +103,7 @@ fn weight(limit: &Limit, call: &Acquire) -> Option<u64> {
 }
 
 fn lengthen(terms: &mut Resource, lanes: &[Lane]) {
-    let factors: Vec<u64> = terms.limits.iter().map(|limit| factor(terms, limit, lanes)).collect();
+    let factors = factors(terms, lanes);
     let windows = terms.limits.iter().zip(&factors).filter(|(limit, _)| limit.kind.is_window());
     // A call that may arrive in two windows counts in both: the part of the windows in which calls may stays the same.
     let tolerance_factor = windows.map(|(_, factor)| *factor).min().unwrap_or(1);
@@ -128,14 +134,28 @@ fn lengthen(terms: &mut Resource, lanes: &[Lane]) {
     }
 }
 
-/// How many times longer a limit becomes.
-fn factor(terms: &Resource, limit: &Limit, lanes: &[Lane]) -> u64 {
+/// How many times longer each limit becomes: no more than it takes for itself, unless another takes more. Limits that are about
+/// equally tight let as much through together as they do only if all become longer alike; a bucket does by being enlarged.
+fn factors(terms: &Resource, lanes: &[Lane]) -> Vec<u64> {
+    let windows: Vec<u128> = terms.limits.iter().map(|limit| windows(terms, limit, lanes)).collect();
+    let needed = |windows: u128| u64::try_from(windows.div_ceil(u128::from(CHUNKS))).unwrap_or(u64::MAX);
+    let limits = || terms.limits.iter().zip(&windows);
+    let own = limits().map(|(limit, windows)| match limit.kind {
+        LimitKind::TokenBucket(_) => needed(*windows),
+        _ => needed(*windows).clamp(1, longest(&limit.kind)),
+    });
+    let most = u128::from(own.max().unwrap_or(1));
+    let alike = |windows: u128| u64::try_from(most.min(windows / WINDOWS_MIN)).unwrap_or(u64::MAX);
+    let factor = |limit: &Limit, windows| alike(windows).max(needed(windows)).clamp(1, longest(&limit.kind));
+    limits().map(|(limit, windows)| factor(limit, *windows)).collect()
+}
+
+/// How many windows of the limit the work takes.
+fn windows(terms: &Resource, limit: &Limit, lanes: &[Lane]) -> u128 {
     let weighs = |lane: &Lane| Some(u128::from(weight(limit, &lane.call)?) * u128::from(lane.calls));
     let work: u128 = lanes.iter().filter_map(weighs).sum();
     let part = lanes.iter().map(|lane| obtainable(terms, limit, &lane.call)).min();
-    let windows = work / u128::from(part.unwrap_or(1));
-    let factor = u64::try_from(windows.div_ceil(u128::from(CHUNKS))).unwrap_or(u64::MAX);
-    factor.clamp(1, longest(&limit.kind))
+    work / u128::from(part.unwrap_or(1))
 }
 
 /// How many times longer it can become at most. Days stay days; and what is longer than the horizon needs not be told apart.
