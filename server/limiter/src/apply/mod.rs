@@ -49,7 +49,7 @@ use crate::{
         Answer, CircuitState, CircuitTurn, ClusterTime, Command, PermitId, ResourceName, Stamp,
         StoredResource,
     },
-    state::{Permits, RequestIds, Resources, ResultEnds},
+    state::{AHEAD, Permits, RequestIds, Resources, ResultEnds},
 };
 
 /// The state machine. Cloning is cheap (the copies share what neither has changed since), so that a snapshot can be
@@ -134,10 +134,13 @@ impl Limiter {
         self.digest = digest::fold_stamp(self.digest, self.now);
         self.turns.0.clear();
         self.expire();
-        for command in commands {
-            answers.push(self.carry_out(command));
-            self.digest =
-                answers.last().map_or(self.digest, |answer| digest::fold_answer(self.digest, answer));
+        for commands in commands.chunks(AHEAD) {
+            self.resources.fetch(commands.iter().filter_map(asked_for));
+            for command in commands {
+                answers.push(self.carry_out(command));
+                let answer = answers.last().expect("it was pushed just now");
+                self.digest = digest::fold_answer(self.digest, answer);
+            }
         }
     }
 
@@ -282,5 +285,15 @@ impl Limiter {
     /// Whether a permit of that id was ever granted.
     fn was_granted(&self, permit: PermitId) -> bool {
         (1..=self.permits_granted).contains(&permit.0)
+    }
+}
+
+/// What the command asks a permit of.
+fn asked_for(command: &Command) -> Option<&ResourceName> {
+    match command {
+        Command::Acquire(acquire) | Command::AcquireFrom { acquire, alternative: 0 } => {
+            Some(&acquire.resource)
+        }
+        _ => None,
     }
 }

@@ -123,3 +123,42 @@ where
         (0..entries).map(|_| Ok((K::decode(d, ctx)?, V::decode(d, ctx)?))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_b_tree_map_and_copies_do_not_notice_changes(
+            changes in prop::collection::vec((0u16..4, any::<bool>()), 0..30),
+        ) {
+            let (mut values, mut model) = (ByValue::default(), BTreeMap::new());
+            for (step, (key, insert)) in changes.into_iter().enumerate() {
+                let before = (values.clone(), model.clone());
+                match insert {
+                    true => prop_assert_eq!(values.get_or_insert(&key, || step), model.entry(key).or_insert(step)),
+                    false => {
+                        values.remove(&key);
+                        model.remove(&key);
+                    }
+                }
+                if let (Some(value), Some(expected)) = (values.get_mut(&key), model.get_mut(&key)) {
+                    (*value, *expected) = (step, step);
+                }
+                for (values, model) in [before, (values.clone(), model.clone())] {
+                    prop_assert_eq!((values.len(), values.get(&key)), (model.len(), model.get(&key)));
+                    prop_assert!(values.iter().eq(model.iter()));
+                    prop_assert!(values.iter_after(&1).eq(model.range(2..)));
+                    let bytes = minicbor::to_vec(&values).unwrap();
+                    prop_assert_eq!(&bytes, &minicbor::to_vec(&model).unwrap());
+                    prop_assert_eq!(minicbor::decode::<ByValue<u16, usize>>(&bytes).unwrap(), values);
+                }
+            }
+        }
+    }
+}

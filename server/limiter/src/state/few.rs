@@ -89,3 +89,27 @@ impl<'b, C, K: Decode<'b, C> + Ord + Clone, V: Decode<'b, C> + Default> Decode<'
         Ok(few)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_sorted_and_encoded_as_those_of_any_map() {
+        let (mut few, mut model) = (Few::<String, u8>::default(), BTreeMap::new());
+        for (key, value) in [("b", 1), ("", 2), ("c", 3), ("b", 4)] {
+            *few.or_default(&key.to_string()) = value;
+            model.insert(key.to_string(), value);
+        }
+        assert!(few.iter().eq(model.iter()));
+        assert_eq!(few.get("c"), Some(&("c".to_string(), 3)));
+        assert_eq!(few.get_mut("d"), None);
+        let bytes = minicbor::to_vec(&few).unwrap();
+        assert_eq!(bytes, minicbor::to_vec(&model).unwrap());
+        assert_eq!(minicbor::decode::<Few<String, u8>>(&bytes).unwrap(), few);
+        few.retain(|key| key != "b");
+        assert!(few.iter_mut().map(|(key, _)| key.as_str()).eq(["", "c"]));
+    }
+}

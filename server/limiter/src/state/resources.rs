@@ -44,6 +44,14 @@ impl Resources {
         self.search(hash(name), name)?.ok()
     }
 
+    /// Where the resource of that name is, if there is one; to say so for certain would be to wait for it.
+    pub(super) fn near(&self, name: &ResourceName) -> Option<Place> {
+        let hash = hash(name);
+        let bucket = bucket_of(hash, self.buckets.len())?;
+        let at = self.buckets[bucket].partition_point(|(other, _)| *other < hash);
+        (at < self.buckets[bucket].len()).then_some(Place { bucket, at })
+    }
+
     /// What is at a place that was found.
     pub(crate) fn at(&self, place: Place) -> &ResourceState {
         &self.buckets[place.bucket][place.at].1
@@ -176,11 +184,14 @@ impl<'b, C> Decode<'b, C> for Resources {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, ops::Bound};
 
     use proptest::prelude::*;
 
-    use super::{super::resource::tests::unlimited, *};
+    use super::{
+        super::{fetch::AHEAD, resource::tests::unlimited},
+        *,
+    };
 
     fn name(number: u16) -> ResourceName {
         ResourceName::new(&format!("acme-{number}")).unwrap()
@@ -229,10 +240,12 @@ mod tests {
                 prop_assert_eq!(resources.len(), model.len());
                 let all = resources.iter().map(|state| (&state.definition.name, &state.generation));
                 prop_assert!(all.eq(model.iter()));
-                prop_assert!(resources.names_after(Some(&name(2))).eq(model.range(name(2)..).map(|(name, _)| name).filter(|other| **other != name(2))));
+                let (second, after) = (name(2), (Bound::Excluded(name(2)), Bound::Unbounded));
+                prop_assert!(resources.names_after(Some(&second)).eq(model.range(after).map(|(name, _)| name)));
+                resources.fetch(model.keys().take(AHEAD).chain([&second]));
+                let states = resources.iter().map(|state| (state.definition.name.clone(), state));
                 let bytes = minicbor::to_vec(&resources).unwrap();
-                let as_a_map: CowMap<_, _> = resources.iter().map(|state| (state.definition.name.clone(), state.clone())).collect();
-                prop_assert_eq!(&bytes, &minicbor::to_vec(&as_a_map).unwrap());
+                prop_assert_eq!(&bytes, &minicbor::to_vec(states.collect::<BTreeMap<_, _>>()).unwrap());
                 prop_assert_eq!(minicbor::decode::<Resources>(&bytes).unwrap(), resources.clone());
                 let (buckets, mut rests) = (resources.buckets.len(), 0);
                 resources.free_with_rests(&mut || rests += 1);
