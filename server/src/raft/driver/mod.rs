@@ -215,7 +215,9 @@ impl Driver {
                 is_stopped |= self.effects.perform(effect, &mut undelivered)?;
             }
             if self.replica.has_committed() {
-                // What is sent leaves now: nothing else runs on this thread while entries are applied.
+                // What is sent leaves now: nothing else runs on this thread while entries are applied. Who was answered should not find
+                // the leader of before.
+                self.effects.publish_changes(&self.replica, &self.inside.status);
                 tokio::task::yield_now().await;
             }
             for effect in self.replica.settle(clock::read())? {

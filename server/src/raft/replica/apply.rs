@@ -59,7 +59,7 @@ impl<C> Replica<C> {
         now: Reading,
     ) -> Result<(), Fatal> {
         let (index, term) = position;
-        let proposal = self.leadership.as_mut().and_then(|leadership| leadership.take_proposal(index));
+        let proposal = self.leadership.as_mut().and_then(|leadership| leadership.take_proposal(position));
         let decoded;
         let entry = match &proposal {
             Some(proposal) => {
@@ -123,6 +123,7 @@ impl<C> Replica<C> {
         if let Some(leadership) = &mut self.leadership {
             leadership.waiters.stir();
         }
+        self.effects.reserve(answers.len());
         // From here on an answer goes from hand to hand: it is moved once, into a box.
         for (answer, waiting) in answers.drain(..).zip(proposal.waiting) {
             if let Some(waiting) = waiting {

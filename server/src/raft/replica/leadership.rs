@@ -84,9 +84,9 @@ impl<C> Leadership<C> {
         self.proposals.is_empty() && self.change.is_none()
     }
 
-    /// The proposal that this entry carries, if it is one of this leader's.
-    pub fn take_proposal(&mut self, index: u64) -> Option<Proposal<C>> {
-        self.proposals.front().filter(|proposal| proposal.index == index)?;
+    /// The proposal that is the entry there, of that index and term.
+    pub fn take_proposal(&mut self, (index, term): (u64, u64)) -> Option<Proposal<C>> {
+        self.proposals.front().filter(|proposal| (proposal.index, self.term) == (index, term))?;
         self.proposals.pop_front()
     }
 

@@ -92,10 +92,11 @@ const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 /// Messages on their way to one follower; beyond it the leader waits for an answer.
 const MESSAGES_IN_FLIGHT_MAX: usize = 128;
 
-/// Bytes that were proposed and are not committed; beyond it proposals are refused as overload.
+/// Bytes that were proposed and are not committed; beyond it proposals are refused as overload. The leader has their commands as well, as
+/// values, which take several times as much.
 const UNCOMMITTED_BYTES_MAX: u64 = 16 << 20;
 
-/// Committed entries that are applied at once, in bytes: the loop goes round in between.
+/// Committed entries that Raft hands out in one piece, in bytes. All pieces that there are go in one step.
 const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 
 /// What a replica is.
@@ -196,6 +197,7 @@ impl<C> Replica<C> {
 
     /// Something happened. `now` is what this node's clocks show.
     pub fn handle(&mut self, event: Event<C>, now: Reading) -> Result<(), Fatal> {
+        debug_assert!(self.committed.is_empty(), "what was put aside is settled first");
         match event {
             Event::Call { number, call, caller } => self.ask(number, call, caller, now),
             Event::Cancelled(number) => self.cancel(number, now),
@@ -214,11 +216,12 @@ impl<C> Replica<C> {
     /// Proposes what was asked, and returns what is to be done first: what is sent and written. The others and the disk work on it
     /// while this node applies what was committed: [`Replica::settle`] is to be called next.
     pub fn flush(&mut self, now: Reading) -> Result<Vec<Effect<C>>, Fatal> {
+        debug_assert!(self.committed.is_empty(), "what was put aside is settled first");
         self.propose(now);
         self.read();
         self.advance_handover();
         self.drain_ready(now)?;
-        Ok(self.take_effects())
+        Ok(std::mem::take(&mut self.effects))
     }
 
     /// The second half of [`Replica::flush`]: applies what was committed, and returns what comes of it, replies above all.
@@ -230,13 +233,7 @@ impl<C> Replica<C> {
         self.answer_reads(now);
         self.end_handover();
         self.take_snapshot_if_due();
-        Ok(self.take_effects())
-    }
-
-    fn take_effects(&mut self) -> Vec<Effect<C>> {
-        // As many as now may come next time.
-        let room = Vec::with_capacity(self.effects.len());
-        std::mem::replace(&mut self.effects, room)
+        Ok(std::mem::take(&mut self.effects))
     }
 
     /// Whether [`Replica::settle`] has entries to apply.

@@ -81,8 +81,11 @@ impl<C> Replica<C> {
     fn write_batch(&mut self, ready: &mut Ready, now: Reading) -> Result<WriteBatch, Fatal> {
         let mut batch = WriteBatch { number: ready.number(), ..WriteBatch::default() };
         if !ready.snapshot().is_empty() {
-            // It takes the place of a state in which these are.
-            self.apply_committed(now)?;
+            // Raft accepted it when it came, and by then all that had been committed was applied.
+            debug_assert!(
+                self.committed.is_empty(),
+                "a snapshot does not come with entries to be applied before it"
+            );
             batch.install = Some(self.install_snapshot(ready.number(), now)?);
         }
         batch.entries = ready.take_entries();
