@@ -1,6 +1,6 @@
 //! What is replicated: resources with their counters, permits, request ids.
 //!
-//! Nothing here decides; the files of [`crate::apply`] do. All tables are copy-on-write maps (`cow_map.rs`), so that a
+//! Nothing here decides; the files of [`crate::apply`] do. All tables are copy-on-write (`cow_map.rs`, `resources.rs`), so that a
 //! copy of the whole state, taken for a snapshot, costs microseconds a thousand entries and shares what does not change.
 
 mod availability;
