@@ -6,7 +6,7 @@
 //! What makes it cheap, whatever the number of records, is that calls go in chunks (`course.rs`), and that limits whose
 //! windows would pass by the thousand are replaced by ones that are as many times longer and larger (`terms.rs`). The
 //! result is exact for work of up to [`CHUNKS`] calls and windows; beyond it is off by one chunk and one window at most, which
-//! are less than 1 % of the work, unless two limits are about equally tight: then by a few percent (`terms.rs`).
+//! are less than 1 % of the work; and by several percent where several limits hold the calls up by turns (`terms.rs`).
 //!
 //! Assumed is that nobody else acquires; that those who wait already ask for the same as the first step on their resource;
 //! that others keep their slots until their leases end; and that the calls are spread over so many subjects that no limit

@@ -2,9 +2,10 @@
 //! limits that are as many times longer and larger as it takes to have no more than [`CHUNKS`] windows in the work.
 //!
 //! A window that is k times as large and k times as long lets the same through in the long run; so does a bucket that is
-//! as large as a chunk. Over the whole work the difference is one such window at most. But where two limits are about equally
-//! tight, it matters in what pieces the one lets through what the other counts, a sliding window above all: those that have
-//! many windows in the work are lengthened together; what is left of the difference is a few percent.
+//! as large as a chunk. Over the whole work the difference is one such window at most. But where several limits hold the calls
+//! up by turns, it matters in what pieces the one lets through what the other counts: a sliding window counts what came together
+//! for longer, and a window that ends just after the next call may begin delays each. Limits that have many windows in the work are
+//! therefore lengthened together; what is left of the difference is several percent.
 
 use super::{CHUNKS, HORIZON, lane::Lane};
 use crate::{
