@@ -23,6 +23,8 @@ use tollgate_proto::v1::{
 };
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
+use crate::side::WINDOW;
+
 /// What the cluster answered, one of each kind that the measurement asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
@@ -134,7 +136,9 @@ impl Floor {
     /// When the listener fails.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server = tonic::transport::Server::builder().add_service(PermitServiceServer::new(self));
+        let server = tonic::transport::Server::builder()
+            .initial_connection_window_size(WINDOW)
+            .add_service(PermitServiceServer::new(self));
         server.serve_with_incoming_shutdown(incoming, stop).await.map_err(io::Error::other)
     }
 }

@@ -24,6 +24,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// ([`crate::grpc`] bounds those), and a thousand others still have room.
 const STREAMS_PER_CONNECTION_MAX: u32 = 16_384;
 
+/// What a client may send on a connection that was not read yet. Half of it pays for frames of less than 256 bytes, by what
+/// they lack: h2 takes more of these for a flood and closes the connection (RUSTSEC-2026-0258), so this is for a request of
+/// each call that may be open, as they come when this node stood still for a moment.
+const WINDOW: u32 = 2 * 256 * STREAMS_PER_CONNECTION_MAX;
+
 /// All headers of a call together.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 
@@ -125,6 +130,10 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .initial_connection_window_size(WINDOW)
+        // A client may give up all that it sent while this node stood still. By default the 21st such call closes the connection
+        // (CVE-2023-44487): those who wait on it would lose their places.
+        .http2_max_pending_accept_reset_streams(Some(STREAMS_PER_CONNECTION_MAX as usize))
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stop)
@@ -132,16 +141,4 @@ pub async fn serve(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_port_that_is_taken_names_the_setting() {
-        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let listen = Listen { client: free, peer: taken.local_addr().unwrap(), http: free };
-        let error = Ports::bind(listen).await.map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("listen.peer") && error.contains("--listen-peer"), "{error}");
-        assert!(error.contains("stop the process that has this port"), "{error}");
-    }
-}
+mod tests;

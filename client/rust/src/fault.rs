@@ -69,6 +69,8 @@ impl Fault {
             // Without a reason it is not the server that speaks, but what lies between: a connection that was refused
             // or that broke, or a deadline. Code by code as tonic and hyper translate those.
             ("", _) if self.connect_error.is_some() => Verdict::Unsent(None),
+            // HTTP/2's ENHANCE_YOUR_CALM ended the connection, and with it calls that had nothing to do with it.
+            ("", Code::ResourceExhausted) if error::Error::source(&self.status).is_some() => Verdict::Unknown,
             (
                 "",
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Internal | Code::Unknown,

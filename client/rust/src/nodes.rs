@@ -18,6 +18,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// noticed within their sum.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3));
 
+/// Calls that a node takes at once from one connection.
+const CALLS_MAX: usize = 16_384;
+
+/// What a node may send that was not read yet. Half of it pays for frames of less than 256 bytes, by what they lack: h2
+/// takes more of these for a flood and closes the connection (RUSTSEC-2026-0258), so this is for an answer to each call.
+const WINDOW: u32 = 2 * 256 * CALLS_MAX as u32;
+
 /// How long a hint to a node that just failed is not believed. Followers name a dead leader until they notice, and a
 /// leader may have an address that only the other nodes can reach.
 const SHUNNED_FOR: Duration = Duration::from_secs(5);
@@ -118,6 +125,11 @@ impl Node {
         let endpoint = Endpoint::from(uri)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
+            .initial_connection_window_size(WINDOW)
+            // Answers that cross a cancellation are expected. By default h2 remembers 50 calls that were given up, and closes
+            // the connection after a thousand answers to those that it has forgotten.
+            .http2_max_concurrent_reset_streams(CALLS_MAX)
+            .http2_max_local_error_reset_streams(None)
             .http2_keep_alive_interval(every)
             .keep_alive_timeout(patience);
         Ok(Node {

@@ -49,7 +49,10 @@ pub struct Script {
     pub leader: Option<String>,
     /// Requests that may wait are held, until they are let go; those that are.
     pub holds: bool,
-    gate: Arc<Notify>,
+    /// By resource.
+    gates: BTreeMap<String, Arc<Notify>>,
+    /// Resources for which nothing is held any more.
+    open: Vec<&'static str>,
     pub held: usize,
     pub streams: usize,
     /// A grant crosses the client's message that it gives up.
@@ -97,6 +100,8 @@ impl Node {
     {
         let behaviour = Behaviour(Arc::new(Mutex::new(Script::default())));
         let serving = Server::builder()
+            .initial_connection_window_size(8 << 20)
+            .http2_max_pending_accept_reset_streams(Some(10_000))
             .max_concurrent_streams(streams_max)
             .add_service(PermitServiceServer::new(behaviour.clone()))
             .add_service(ClusterServiceServer::new(behaviour.clone()))
@@ -260,7 +265,8 @@ impl Default for Script {
             additions: Vec::new(),
             leader: None,
             holds: false,
-            gate: Arc::default(),
+            gates: BTreeMap::new(),
+            open: Vec::new(),
             held: 0,
             streams: 0,
             grants_when_cancelled: false,
@@ -284,7 +290,17 @@ impl Script {
     /// Decides what is held, and holds no more.
     pub fn let_go(&mut self) {
         self.holds = false;
-        self.gate.notify_waiters();
+        self.gates.values().for_each(|gate| gate.notify_waiters());
+    }
+
+    /// The same for one resource.
+    pub fn let_go_of(&mut self, resource: &'static str) {
+        self.open.push(resource);
+        self.gate(resource).notify_waiters();
+    }
+
+    fn gate(&mut self, resource: &str) -> Arc<Notify> {
+        self.gates.entry(resource.to_owned()).or_default().clone()
     }
 
     fn acquire(&mut self, request: AcquirePermitRequest) -> Result<AcquirePermitResponse, Status> {
@@ -311,13 +327,15 @@ impl PermitService for Behaviour {
         request: Request<AcquirePermitRequest>,
     ) -> Result<Response<AcquirePermitResponse>, Status> {
         let request = request.into_inner();
-        let holds = self.0.lock().holds && request.max_wait.is_some();
-        if holds {
-            let gate = {
-                let mut script = self.0.lock();
+        let gate = {
+            let mut script = self.0.lock();
+            let is_open = script.open.contains(&request.resource.as_str());
+            (script.holds && !is_open && request.max_wait.is_some()).then(|| {
                 script.acquires.push(request.clone());
-                script.gate.clone()
-            };
+                script.gate(&request.resource)
+            })
+        };
+        if let Some(gate) = gate {
             let _place = Place::taken(self.clone());
             gate.notified().await;
             let mut script = self.0.lock();

@@ -6,6 +6,7 @@ mod acquiring;
 mod batching;
 mod calling;
 mod coalescing;
+mod crowds;
 mod failover;
 mod fake;
 mod layer;
