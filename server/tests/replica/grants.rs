@@ -37,6 +37,35 @@ fn a_follower_names_the_leader() {
 }
 
 #[test]
+fn what_is_asked_while_two_entries_are_agreed_upon_goes_together() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        cluster.ask(create(100));
+        cluster.converge();
+        let leader = cluster.elect();
+        for follower in (1..=3).filter(|id| *id != leader) {
+            cluster.set_write_delay(follower, 200);
+        }
+        let before = cluster.replica(leader).status().commit_index;
+        let calls: Vec<_> = (0..10)
+            .map(|_| {
+                cluster.run(10);
+                cluster.call(leader, acquire(""))
+            })
+            .collect();
+        cluster.run_until("all answers", |cluster| calls.iter().all(|call| cluster.reply(*call).is_some()));
+        for call in calls {
+            granted(cluster.reply(call).unwrap().as_ref().unwrap());
+        }
+        let entries = cluster.replica(leader).status().commit_index - before;
+        assert_eq!(
+            entries, 3,
+            "seed {seed}: the first, the second, and what came while they were on their way"
+        );
+    });
+}
+
+#[test]
 fn a_denial_writes_nothing() {
     let mut cluster = Cluster::found(1, 3);
     cluster.ask(create(1));
