@@ -1,13 +1,13 @@
 //! The calls of a stream that are not answered yet, in bounded numbers. Each can be given up by its id.
 
 use std::{
-    collections::HashMap,
     future::poll_fn,
     mem,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use foldhash::HashMap;
 use futures_util::{
     StreamExt,
     future::{AbortHandle, Abortable, BoxFuture},

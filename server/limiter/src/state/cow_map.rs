@@ -185,7 +185,14 @@ fn insert_into_full<K: Clone, V: Clone>(
     Arc::new(upper)
 }
 
+/// Where a key is, or belongs. Keys that rise with time come at the end and go at the front, so the ends come first.
 fn position<K: Ord, V>(chunk: &Chunk<K, V>, key: &K) -> Result<usize, usize> {
+    if chunk.back().is_none_or(|(last, _)| last < key) {
+        return Err(chunk.len());
+    }
+    if chunk.front().is_some_and(|(first, _)| first == key) {
+        return Ok(0);
+    }
     chunk.binary_search_by(|(other, _)| other.cmp(key))
 }
 

@@ -1,7 +1,8 @@
 //! What is counted of the leader's answers: by resource, as long as there is that resource.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashMapExt};
 use prometheus_client::metrics::counter::Counter;
 use tollgate_limiter::{Answer, CallOutcome, Denial, DenialReason, LimitName, Outcome, ResourceName, Span};
 

@@ -5,7 +5,6 @@
 //! is given back.
 
 use std::{
-    collections::HashMap,
     mem,
     sync::{
         Arc,
@@ -14,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tollgate_limiter::{Command, PermitId};

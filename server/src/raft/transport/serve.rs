@@ -1,8 +1,9 @@
 //! The leader's side of Forward: calls of other nodes' clients are asked at this node's door.
 
-use std::{collections::HashMap, future, mem, pin::Pin};
+use std::{future, mem, pin::Pin};
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use futures_util::{FutureExt, Stream, StreamExt, stream::SelectAll};
 use tokio::sync::mpsc;
 use tollgate_proto::peer::v1::{
