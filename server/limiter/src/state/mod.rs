@@ -13,7 +13,6 @@ mod conditions;
 mod cow_map;
 mod fetch;
 mod few;
-mod hash;
 mod pace;
 mod permits;
 mod rare;

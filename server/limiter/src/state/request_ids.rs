@@ -1,9 +1,11 @@
 //! Request ids that were granted, so that a retry gets the same permit and spends nothing.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use smallvec::SmallVec;
 
-use super::{CowMap, hash::hash};
+use super::CowMap;
 use crate::model::{Acquire, ClusterTime, Label, PermitId, RequestId, Slot, Span};
 
 /// How long a granted request id is remembered at least, unless [`MAX_REQUEST_IDS`] younger ones push it out. The public
@@ -127,6 +129,14 @@ impl RequestIds {
             self.forget(permit);
         }
     }
+}
+
+/// The same in every process, though nothing depends on it: hashes are not encoded. SipHash, because clients choose their ids, and
+/// those that share a hash are compared one after the other.
+fn hash(id: &RequestId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// As it was when both tables were kept by id and by permit: what was granted by id, and ids by permit.

@@ -8,11 +8,12 @@
 //! Buckets are sorted by hash and name, so that names which somebody has made to fall into one bucket are still found by halving:
 //! what they make slow is the first change after a copy, which copies the bucket.
 
-use std::sync::Arc;
+use std::{hash::BuildHasher, sync::Arc};
 
+use foldhash::quality::FixedState;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
-use super::{CowMap, ResourceState, Shared, hash::hash};
+use super::{CowMap, ResourceState, Shared};
 use crate::model::ResourceName;
 
 /// States in a bucket on average: few enough that copying it is unnoticeable, enough that a copy of all has few pointers.
@@ -26,6 +27,11 @@ type Bucket = Vec<(u64, Shared<ResourceState>)>;
 pub(crate) struct Resources {
     names: CowMap<ResourceName, ()>,
     buckets: Vec<Arc<Bucket>>,
+}
+
+/// The same in every process, though nothing depends on it.
+fn hash(name: &ResourceName) -> u64 {
+    FixedState::default().hash_one(name)
 }
 
 /// Where a state is, until a resource is added or removed.
