@@ -36,7 +36,10 @@ pub enum Error {
     /// The cluster does not do what is to be measured.
     #[error("the cluster answers otherwise than this measurement needs: {0}")]
     Unexpected(String),
-    /// Somebody pressed Ctrl-C.
+    /// Signals cannot be listened for, so that resources might be left behind.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// Somebody pressed Ctrl-C, or sent SIGTERM.
     #[error("interrupted; nothing is reported")]
     Interrupted,
 }

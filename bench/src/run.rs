@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    signal::unix::{SignalKind, signal},
+};
 use tollgate_client::Client;
 use tollgate_proto::v1::{
     AcquirePermitResponse, AcquirePermitsRequest, ReleasePermitRequest, RenewPermitRequest,
@@ -35,9 +38,12 @@ const BATCH_MAX: usize = 1_000;
 /// Whatever keeps it from measuring. The resources are removed in any case, as far as the cluster answers.
 pub async fn run(client: &Client, plan: Plan, floor: Command) -> Result<Report, Error> {
     let resources = Resources::name(&plan);
+    // Both, or a time limit around it leaves the resources behind.
+    let mut terminated = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let measured = tokio::select! {
         measured = measure(client, plan, &resources, floor) => measured,
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        _ = terminated.recv() => Err(Error::Interrupted),
     };
     let deleted = resources.delete(client).await;
     let report = measured?;

@@ -69,7 +69,7 @@ impl Client {
     /// is at its other end, and never turns to another node.
     ///
     /// If thousands of calls are open at once on it, give the channel the settings that [`connect`](Client::connect) uses:
-    /// `initial_connection_window_size(8 << 20)`, `http2_max_concurrent_reset_streams(16_384)` and
+    /// `initial_connection_window_size(1 << 30)`, `http2_max_concurrent_reset_streams(16_384)` and
     /// `http2_max_local_error_reset_streams(None)`. Otherwise the HTTP/2 library takes many small answers at once for a flood, and
     /// closes the connection; their calls are then repeated on another.
     pub fn over(channel: Channel) -> Client {

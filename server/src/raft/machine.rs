@@ -1,18 +1,16 @@
 //! What is replicated: the limiter, and who belongs to the cluster. Log entries in, answers out.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
-use minicbor::{Decode, Encode, encode::Write};
+use minicbor::{Decode, Encode, bytes::ByteVec};
 use raft::eraftpb::ConfState;
 use tollgate_limiter::{Answer, Limiter, WallTime};
 
 use super::{
-    entry::{Change, Entry, INTO_MEMORY, Registration, encode},
+    entry::{Change, Entry, Registration, encode},
     members::{Members, NodeId},
+    pieces::Pieces,
 };
-
-/// A piece of a snapshot.
-const PIECE_BYTES: usize = 16 << 10;
 
 /// The version of the snapshots that are written.
 const VERSION: u32 = 1;
@@ -50,9 +48,9 @@ struct Configuration {
     auto_leave: bool,
 }
 
-/// A machine as it is written.
+/// A machine as it is written. The limiter is encoded already, whatever holds its bytes.
 #[derive(Encode, Decode)]
-struct Image {
+pub struct Image<L> {
     #[n(0)]
     version: u32,
     #[n(1)]
@@ -63,8 +61,8 @@ struct Image {
     configuration: Configuration,
     #[n(4)]
     members: Members,
-    #[cbor(n(5), with = "minicbor::bytes")]
-    limiter: Vec<u8>,
+    #[n(5)]
+    limiter: L,
     #[n(6)]
     wall_at_most: WallTime,
 }
@@ -186,25 +184,20 @@ impl Machine {
 
     /// The whole state, for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        self.encode_behind(Vec::new(), || ())
+        encode(&self.image(|| ()))
     }
 
-    /// The same behind what there is already; asks for a `rest` after every piece, some tenths of a millisecond of work.
-    pub fn encode_behind(&self, bytes: Vec<u8>, mut rest: impl FnMut()) -> Vec<u8> {
-        let mut limiter = Pieces::behind(Vec::new(), &mut rest);
-        self.limiter.encode_into(&mut limiter);
-        let image = Image {
+    /// The same, to be written. Asks for a `rest` after every piece, some tenths of a millisecond of work.
+    pub fn image(&self, rest: impl FnMut()) -> Image<Pieces> {
+        Image {
             version: VERSION,
             index: self.index,
             term: self.term,
             configuration: self.configuration.clone(),
             members: Members::clone(&self.members),
-            limiter: limiter.bytes,
+            limiter: Pieces::filled(|sink| self.limiter.encode_into(sink), rest),
             wall_at_most: self.wall_at_most,
-        };
-        let mut pieces = Pieces::behind(bytes, rest);
-        minicbor::encode(&image, &mut pieces).expect(INTO_MEMORY);
-        pieces.bytes
+        }
     }
 
     /// Frees a copy, and asks for a `rest` after every piece.
@@ -214,7 +207,7 @@ impl Machine {
 
     /// The state from a snapshot. The error is a reason for people.
     pub fn decode(bytes: &[u8]) -> Result<Machine, String> {
-        let image: Image = minicbor::decode(bytes).map_err(|e| e.to_string())?;
+        let image: Image<ByteVec> = minicbor::decode(bytes).map_err(|e| e.to_string())?;
         if image.version != VERSION {
             return Err(format!("it has version {}, and this node knows {VERSION}", image.version));
         }
@@ -286,54 +279,9 @@ impl From<&Configuration> for ConfState {
     }
 }
 
-/// Bytes that are written piece by piece.
-struct Pieces<R> {
-    bytes: Vec<u8>,
-    piece_ends: usize,
-    rest: R,
-}
-
-impl<R: FnMut()> Pieces<R> {
-    fn behind(bytes: Vec<u8>, rest: R) -> Pieces<R> {
-        Pieces { piece_ends: bytes.len() + PIECE_BYTES, bytes, rest }
-    }
-}
-
-impl<R: FnMut()> Write for Pieces<R> {
-    type Error = Infallible;
-
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
-        for bytes in bytes.chunks(PIECE_BYTES) {
-            self.bytes.extend_from_slice(bytes);
-            if self.bytes.len() >= self.piece_ends {
-                self.piece_ends = self.bytes.len() + PIECE_BYTES;
-                (self.rest)();
-            }
-        }
-        Ok(())
-    }
-}
-
 /// FNV-1a (Fowler, Noll, Vo): enough to tell two honest states apart.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_in_pieces_is_the_same_with_a_rest_after_each() {
-        let written: Vec<u8> = (0..5 * PIECE_BYTES).map(|at| at as u8).collect();
-        for step in [100, PIECE_BYTES, written.len()] {
-            let mut rests = 0;
-            let mut pieces = Pieces::behind(vec![9; 3], || rests += 1);
-            written.chunks(step).for_each(|bytes| pieces.write_all(bytes).unwrap());
-            assert_eq!(pieces.bytes, [&[9; 3], &written[..]].concat());
-            assert!((4..=5).contains(&rests), "{rests} rests with {step} bytes at a time");
-        }
-    }
 }

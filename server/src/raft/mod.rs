@@ -15,6 +15,7 @@ pub mod log_writer;
 pub mod machine;
 pub mod members;
 pub mod peers;
+pub mod pieces;
 pub mod replica;
 pub mod replies;
 pub mod slog_drain;

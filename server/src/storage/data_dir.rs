@@ -179,6 +179,12 @@ pub(super) fn write_atomically_by(
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// Whether a node runs on it. Changes nothing.
+pub fn is_in_use(path: &Path) -> bool {
+    let lock = File::open(path.join(LOCK)).map(|file| file.try_lock());
+    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+}
+
 fn lock(path: &Path) -> Result<File, DataDirError> {
     let lock_path = path.join(LOCK);
     let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);

@@ -5,11 +5,13 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use crc32fast::Hasher;
+use minicbor::Encode;
 
 use crate::raft::fatal::Fatal;
 
@@ -23,20 +25,15 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// Puts the header before an encoded machine.
 pub fn seal(body: &[u8]) -> Bytes {
-    seal_by(|mut sealed| {
-        sealed.extend_from_slice(body);
-        sealed
-    })
+    [&header(crc32fast::hash(body)), body].concat().into()
 }
 
-/// The same, of a machine that is encoded behind what it is given.
-pub fn seal_by(encode_behind: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Bytes {
-    let mut sealed = encode_behind(vec![0; HEADER_BYTES]);
-    let (header, body) = sealed.split_at_mut(HEADER_BYTES);
-    let (magic, crc) = header.split_at_mut(MAGIC.len());
+fn header(crc: u32) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    let (magic, rest) = header.split_at_mut(MAGIC.len());
     magic.copy_from_slice(MAGIC);
-    crc.copy_from_slice(&crc32fast::hash(body).to_be_bytes());
-    sealed.into()
+    rest.copy_from_slice(&crc.to_be_bytes());
+    header
 }
 
 /// Checks the header, and returns the encoded machine behind it.
@@ -80,17 +77,22 @@ impl SnapshotFiles {
         write_atomically(&path, sealed).map_err(|source| Fatal::SnapshotWrite { path, source })
     }
 
-    /// The same, piece by piece, each durable before a rest and the next: whoever syncs a log on the same file system meanwhile has
-    /// one piece to wait for.
-    pub fn save_with_rests(&self, index: u64, sealed: &[u8], mut rest: impl FnMut()) -> Result<(), Fatal> {
+    /// Encodes a machine into the file and seals it, piece by piece, each durable before a rest and the next: whoever syncs a log on
+    /// the same file system meanwhile has one piece to wait for. When this returns it survives a crash.
+    pub fn save_with_rests(
+        &self,
+        index: u64,
+        machine: &impl Encode<()>,
+        rest: impl FnMut(),
+    ) -> Result<(), Fatal> {
         let path = self.path(index);
         let write = |file: &mut File| {
-            sealed.chunks(PIECE_BYTES).try_for_each(|piece| {
-                file.write_all(piece)?;
-                file.sync_data()?;
-                rest();
-                Ok(())
-            })
+            file.write_all(&[0; HEADER_BYTES])?;
+            let mut body = Body { file, crc: Hasher::new(), piece: Vec::with_capacity(PIECE_BYTES), rest };
+            minicbor::encode(machine, &mut body).map_err(io::Error::other)?;
+            let crc = body.end()?;
+            file.rewind()?;
+            file.write_all(&header(crc))
         };
         write_atomically_by(&path, write).map_err(|source| Fatal::SnapshotWrite { path, source })
     }
@@ -122,6 +124,47 @@ impl SnapshotFiles {
     }
 }
 
+/// What follows the header, on its way into the file.
+struct Body<'a, R> {
+    file: &'a mut File,
+    crc: Hasher,
+    piece: Vec<u8>,
+    rest: R,
+}
+
+impl<R: FnMut()> Body<'_, R> {
+    fn write_piece(&mut self) -> io::Result<()> {
+        self.crc.update(&self.piece);
+        self.file.write_all(&self.piece)?;
+        self.piece.clear();
+        self.file.sync_data()?;
+        (self.rest)();
+        Ok(())
+    }
+
+    /// The checksum of all of it.
+    fn end(mut self) -> io::Result<u32> {
+        self.write_piece()?;
+        Ok(self.crc.finalize())
+    }
+}
+
+impl<R: FnMut()> minicbor::encode::Write for Body<'_, R> {
+    type Error = io::Error;
+
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.piece.len() == PIECE_BYTES {
+                self.write_piece()?;
+            }
+            let (now, later) = bytes.split_at((PIECE_BYTES - self.piece.len()).min(bytes.len()));
+            self.piece.extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+}
+
 fn remove_interrupted(path: &Path) -> io::Result<()> {
     for file in fs::read_dir(path)? {
         let path = file?.path();
@@ -134,6 +177,8 @@ fn remove_interrupted(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use minicbor::bytes::ByteVec;
+
     use super::*;
 
     fn files(dir: &tempfile::TempDir) -> SnapshotFiles {
@@ -160,9 +205,11 @@ mod tests {
     #[test]
     fn what_was_saved_piece_by_piece_is_loaded_too() {
         let dir = tempfile::tempdir().unwrap();
-        let (sealed, mut rests) = (seal(&vec![7; 2 * PIECE_BYTES]), 0);
-        files(&dir).save_with_rests(7, &sealed, || rests += 1).unwrap();
-        assert_eq!((files(&dir).load(7).unwrap(), rests), (sealed, 3));
+        let (body, mut rests) = (ByteVec::from(vec![7; 2 * PIECE_BYTES]), 0);
+        files(&dir).save_with_rests(7, &body, || rests += 1).unwrap();
+        let loaded = files(&dir).load(7).unwrap();
+        assert!(loaded == seal(&minicbor::to_vec(&body).unwrap()));
+        assert_eq!(rests, 3);
     }
 
     #[test]

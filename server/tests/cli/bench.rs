@@ -79,12 +79,15 @@ fn what_cannot_be_measured_is_refused_before_anything_is_made() {
 fn a_measurement_that_is_interrupted_leaves_no_resources() {
     let cluster = Cluster::start();
     let before = resources(&cluster);
-    let mut command = cluster.command(&["bench", "--resources", "20"]);
-    let mut bench = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    eventually("resources are made", || resources(&cluster) != before);
-    kill(Pid::from_raw(bench.id().try_into().unwrap()), Signal::SIGINT).unwrap();
-    assert_eq!(bench.wait().unwrap().code(), Some(1));
-    assert_eq!(resources(&cluster), before);
+    // By Ctrl-C, and by `timeout` or whoever else stops programs.
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut command = cluster.command(&["bench", "--resources", "20"]);
+        let mut bench = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("resources are made", || resources(&cluster) != before);
+        kill(Pid::from_raw(bench.id().try_into().unwrap()), signal).unwrap();
+        assert_eq!(bench.wait().unwrap().code(), Some(1), "{signal}");
+        assert_eq!(resources(&cluster), before, "{signal}");
+    }
 }
 
 /// A machine that stands still for a while takes longer to do anything at all.

@@ -120,9 +120,16 @@ impl Cluster {
         self.wait_for("Ctrl-C stops the cluster");
     }
 
-    fn stop(&mut self) {
-        kill(Pid::from_raw(self.dev.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-        self.dev.wait().unwrap();
+    /// Stops it; its data stays until this value goes.
+    pub fn stop(&mut self) {
+        if self.dev.try_wait().unwrap().is_none() {
+            kill(Pid::from_raw(self.dev.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+            self.dev.wait().unwrap();
+        }
+    }
+
+    pub fn base_port(&self) -> u16 {
+        self.base_port
     }
 
     pub fn directory(&self) -> &Path {

@@ -123,10 +123,30 @@ fn a_cluster_that_was_stopped_goes_on_where_it_was() {
     cluster.restart();
     cluster.tollgate(&["renew", permit["permit_id"].as_str().unwrap()]).expect(0, "renewed");
 
+    cluster.stop();
     let other_port = free_base_port().to_string();
     let mut dev = tollgate();
     dev.args(["dev", "--base-port", &other_port, "--data-dir"]).arg(cluster.directory().join("data"));
     answer(dev).expect(1, "other settings").expect(1, "--fresh");
+}
+
+#[test]
+fn the_data_of_a_cluster_that_runs_is_left_alone() {
+    let cluster = Cluster::start();
+    let files = || {
+        let node = cluster.directory().join("data/node-1");
+        let mut files: Vec<_> = fs::read_dir(node).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    for base_port in [free_base_port(), cluster.base_port()] {
+        let mut dev = tollgate();
+        dev.args(["dev", "--fresh", "--base-port", &base_port.to_string(), "--data-dir"])
+            .arg(cluster.directory().join("data"));
+        answer(dev).expect(1, "a cluster runs on").expect(1, "--data-dir");
+    }
+    assert_eq!(files(), before);
 }
 
 #[test]

@@ -299,6 +299,11 @@ impl Script {
         self.gate(resource).notify_waiters();
     }
 
+    /// Holds again what was let go.
+    pub fn hold_again(&mut self) {
+        self.open.clear();
+    }
+
     fn gate(&mut self, resource: &str) -> Arc<Notify> {
         self.gates.entry(resource.to_owned()).or_default().clone()
     }

@@ -49,7 +49,9 @@ impl From<Error> for Failure {
             Error::Connect { .. } | Error::Target(_) | Error::Stuck { .. } => {
                 Failure::with(Code::Unavailable, error.to_string())
             }
-            Error::Floor(_) | Error::Unexpected(_) | Error::Interrupted => Failure::new(error.to_string()),
+            Error::Floor(_) | Error::Unexpected(_) | Error::Signals(_) | Error::Interrupted => {
+                Failure::new(error.to_string())
+            }
         }
     }
 }

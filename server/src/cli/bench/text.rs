@@ -9,6 +9,9 @@ use super::super::{
     table::{table, thousands},
 };
 
+/// Of the rate of an open loop: whoever has less did not keep up, and its latencies are those of a queue.
+const KEPT_UP: f64 = 0.95;
+
 pub fn text(report: &Report) -> String {
     let mut text = format!("{}\n\n{}\n", heading(&report.plan), sides(&report.sides));
     for side in &report.sides {
@@ -18,6 +21,11 @@ pub fn text(report: &Report) -> String {
             let used: Vec<_> = side.cpu.iter().map(used).collect();
             // Writing to a String cannot fail.
             let _ = write!(text, "\n{}: processor's time an operation: {}", side.name, used.join(", "));
+        }
+        if let Pace::Open { rate } = report.plan.pace
+            && side.rate() < KEPT_UP * rate
+        {
+            let _ = write!(text, "\n{}: it fell behind: {:.0} of {rate} a second", side.name, side.rate());
         }
         for (problem, count) in &side.tally.errors {
             let _ = write!(text, "\n{}: {} times: {problem}", side.name, thousands(*count));

@@ -18,7 +18,7 @@ use super::{
     preset::Own,
     resource::{Plan, parse},
 };
-use crate::{preset::Presets, raft::members::NodeId};
+use crate::{preset::Presets, raft::members::NodeId, storage::data_dir::is_in_use};
 
 /// What a fresh cluster is given to try things with.
 const SAMPLES: &str = include_str!("../../../../deploy/resources.example.toml");
@@ -89,11 +89,16 @@ async fn serve(layout: &Layout, nodes: &mut Vec<Node>, client: &Client) -> Resul
     Err(Failure::new("all nodes have ended"))
 }
 
-/// Writes the configurations. Those of an earlier run stay, with its data, if they say the same.
+/// Writes the configurations, unless a cluster runs there. Those of an earlier run stay, with its data, if they say the same.
 pub(super) fn prepare(layout: &Layout, fresh: bool) -> Result<(), Failure> {
     let failed = |what: &str, error: std::io::Error| {
         Failure::new(format!("cannot {what} {}: {error}", layout.directory.display()))
     };
+    if let Some(id) = layout.ids().find(|id| is_in_use(&layout.data(*id))) {
+        let data = layout.data(id);
+        return Err(Failure::new(format!("a cluster runs on {}", data.display()))
+            .advise("Stop it first, or give this one a --base-port and a --data-dir of its own."));
+    }
     if fresh {
         layout.remove().map_err(|error| failed("delete the earlier run in", error))?;
     }

@@ -22,7 +22,7 @@ use tollgate_limiter::Span;
 use crate::{
     clock,
     raft::{log_writer::Stored, machine::Machine},
-    storage::snapshot_file::{SnapshotFiles, seal_by},
+    storage::snapshot_file::SnapshotFiles,
 };
 
 /// How many times as long as it has worked it rests: it has a tenth of a processor at most.
@@ -43,9 +43,9 @@ pub(super) fn take(
 ) -> io::Result<()> {
     let take = move || {
         let (index, mut breaks) = (machine.index(), Breaks::begin(is_late));
-        let sealed = seal_by(|bytes| machine.encode_behind(bytes, || breaks.rest()));
+        let image = machine.image(|| breaks.rest());
         machine.free_with_rests(|| breaks.rest());
-        let report = match files.save_with_rests(index, &sealed, || breaks.rest()) {
+        let report = match files.save_with_rests(index, &image, || breaks.rest()) {
             Ok(()) => Stored::Snapshot { index },
             Err(fatal) => Stored::Failed(fatal),
         };
