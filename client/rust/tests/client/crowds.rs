@@ -48,8 +48,9 @@ async fn a_crowd_asks_at_once_and_is_answered_at_once() {
 #[tokio::test]
 async fn who_lost_a_connection_to_a_crowd_asks_again() {
     let node = Node::start().await;
-    // A channel as it comes closes its connection: so many answers are a flood to it.
-    let channel = Endpoint::from_shared(format!("http://{}", node.address)).unwrap().connect_lazy();
+    // To this channel a few hundred answers at once are a flood, and it closes its connection.
+    let channel = Endpoint::from_shared(format!("http://{}", node.address)).unwrap();
+    let channel = channel.initial_connection_window_size(65_535).connect_lazy();
     let calls = crowd(&node, &Client::over(channel), "r", CROWD).await;
     node.script().let_go();
     for answer in calls.join_all().await {
