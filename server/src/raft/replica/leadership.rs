@@ -28,10 +28,16 @@ use super::{
 /// Commands that wait to be proposed; beyond it, calls wait at the door.
 const QUEUED_MAX: usize = 8_192;
 
-/// Entries that no quorum has yet, and log writes that are not durable here; beyond it, what is asked gathers for the next entry.
-/// With two, one is written while the one before is agreed upon. Each entry costs every node a sync, a message and some wake-ups,
-/// whatever is in it.
-const ENTRIES_OPEN_MAX: usize = 2;
+/// Log writes that are not durable yet; beyond it, what is asked gathers for the next entry.
+const WRITES_OPEN_MAX: usize = 2;
+
+/// Entries that no quorum has yet; beyond it, what is asked gathers, too. With two, one is written while the one before is agreed
+/// upon. Each entry costs every node a sync, a message and some wake-ups, whatever is in it…
+const ENTRIES_OPEN_MAX: u64 = 2;
+
+/// …which is little for so many commands: they need not gather. Otherwise a slow quorum would have two entries at a time, however
+/// many calls wait.
+const COMMANDS_GATHERED: usize = 1_024;
 
 /// A term of this node as the leader.
 pub(super) struct Leadership<C> {
@@ -163,9 +169,8 @@ impl<C> Replica<C> {
         }
         let wall_at_most = self.resume_clock(now);
         let stamp = self.stamp(now);
-        let is_held_back = self.entries_open() >= ENTRIES_OPEN_MAX
-            || self.handover.is_some()
-            || self.node.raft.lead_transferee.is_some();
+        let is_held_back =
+            self.gathers() || self.handover.is_some() || self.node.raft.lead_transferee.is_some();
         let Some(leadership) = &mut self.leadership else { return };
         leadership.waiters.queue.tell_time(Moment { monotonic: now.monotonic, stamp });
         if !leadership.is_established || !leadership.has_work(now) {
@@ -197,11 +202,13 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Entries that are to be agreed upon, or to be written: this disk may be the slowest of all.
-    fn entries_open(&self) -> usize {
+    /// Whether what is asked should gather for the next entry.
+    fn gathers(&self) -> bool {
         let log = &self.node.raft.raft_log;
         let uncommitted = log.last_index().saturating_sub(log.committed);
-        self.writes.open().max(usize::try_from(uncommitted).unwrap_or(usize::MAX))
+        let queued = self.leadership.as_ref().map_or(0, |leadership| leadership.queue.len());
+        self.writes.open() >= WRITES_OPEN_MAX
+            || (uncommitted >= ENTRIES_OPEN_MAX && queued < COMMANDS_GATHERED)
     }
 
     /// Nothing was proposed. Who may wait waits on; the others are refused, and leave room to those who were to go after them.
