@@ -66,6 +66,28 @@ fn what_is_asked_while_two_entries_are_agreed_upon_goes_together() {
 }
 
 #[test]
+fn many_who_ask_need_not_wait_for_the_entries_before_theirs() {
+    with_seeds(|seed| {
+        let mut cluster = Cluster::found(seed, 3);
+        cluster.ask(create(10_000));
+        cluster.converge();
+        let leader = cluster.elect();
+        for follower in (1..=3).filter(|id| *id != leader) {
+            cluster.set_write_delay(follower, 200);
+        }
+        for _ in 0..2 {
+            cluster.call(leader, acquire(""));
+            cluster.run(10);
+        }
+        let many: Vec<_> = (0..1_100).map(|_| cluster.call(leader, acquire(""))).collect();
+        cluster.run(330);
+        let answered = many.iter().filter(|call| cluster.reply(**call).is_some()).count();
+        // Those who came after as many as need not gather had to.
+        assert!(answered >= 1_024, "seed {seed}: {answered} were written beside the entries before theirs");
+    });
+}
+
+#[test]
 fn a_denial_writes_nothing() {
     let mut cluster = Cluster::found(1, 3);
     cluster.ask(create(1));
